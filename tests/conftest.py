@@ -1,0 +1,97 @@
+"""What all tests share: an event loop that hides nothing, free ports, and what a machine must have for some of them."""
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.ioloop import IOLoop
+from tornado.testing import bind_unused_port
+
+NODE_MODULES = Path(__file__).parent / "node" / "node_modules"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--torture", action="store_true", help="run the tests of reliability and security at full size")
+
+
+def pytest_collection_finish() -> None:
+    # What has been imported stays: out of the collector's sight, its runs after each test take no time.
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, (present, advice) in NEEDED.items():
+        if item.get_closest_marker(marker) and not present():
+            # On CI nothing may be left out unnoticed.
+            if os.environ.get("CI") == "true":
+                pytest.fail(advice, pytrace=False)
+            pytest.skip(advice)
+
+
+def has_chromium() -> bool:
+    return shutil.which("chromium") is not None
+
+
+def has_node() -> bool:
+    return shutil.which("node") is not None and NODE_MODULES.is_dir()
+
+
+NEEDED: dict[str, tuple[Callable[[], bool], str]] = {
+    "browser": (has_chromium, "Chromium is missing: apt-get install chromium"),
+    "node": (has_node, "Node or its packages are missing: apt-get install nodejs npm && make test"),
+}
+
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """The test's event loop. What fails in it where nobody awaits, fails the test."""
+    unseen: list[dict[str, Any]] = []
+    io_loop = IOLoop(make_current=False)
+    loop = io_loop.asyncio_loop
+    loop.set_exception_handler(lambda _, context: unseen.append(context))
+    asyncio.set_event_loop(loop)
+    yield io_loop
+    _cancel_all(loop)
+    gc.collect()
+    asyncio.set_event_loop(None)
+    io_loop.close(all_fds=True)
+    for context in unseen:
+        raise AssertionError(f"Unseen in the event loop: {context['message']}") from context.get("exception")
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
+
+
+@pytest.fixture(autouse=True)
+def no_stray_error(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing logs an error unexpectedly. A test that expects one says so with ``tornado.testing.ExpectLog``."""
+    yield
+    errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not errors, "\n".join(record.getMessage() for record in errors)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of the loopback interface on which nobody listens, for a server in a process of its own."""
+    sock, port = bind_unused_port()
+    sock.close()
+    return port
+
+
+@pytest.fixture
+def torture(pytestconfig: pytest.Config) -> bool:
+    """Whether this run is one at full size."""
+    return bool(pytestconfig.getoption("--torture"))
