@@ -1,0 +1,120 @@
+"""Who is connected, and who listens to which room.
+
+A *presence* is a person together with the connections that they hold in one role. A ward's room, ``ward:{userId}``,
+is the ward's presence and those of the guardians who listen. People join rooms, connections belong to people:
+so a guardian's second device is in all the rooms of the first, and leaving is one step for all of them.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from liveguard.events import Connection, Notice, Person, Request
+
+
+class Presence:
+    """A person's open connections in one role, the oldest first, and the rooms of others that they listen to."""
+
+    __slots__ = ("connections", "person", "rooms")
+
+    def __init__(self, person: Person) -> None:
+        self.person = person
+        self.connections: list[Connection] = []
+        self.rooms: set[Room] = set()
+
+    def send(self, notice: Notice, request: Request | None = None) -> None:
+        """Send to all connections; to the one that made the request, as its answer."""
+        for connection in self.connections:
+            if request is not None and connection is request.connection:
+                connection.send(notice, request)
+            else:
+                connection.send(notice)
+
+
+class Room:
+    """Those who hear of one ward: the ward and the guardians who are connected, accepted and listening."""
+
+    __slots__ = ("guardians", "ward_id")
+
+    def __init__(self, ward_id: str) -> None:
+        self.ward_id = ward_id
+        self.guardians: dict[str, Presence] = {}
+
+    @property
+    def name(self) -> str:
+        """The room's name on the wire."""
+        return f"ward:{self.ward_id}"
+
+    def join(self, presence: Presence) -> bool:
+        """Let a guardian listen. False when they did already."""
+        if presence.person.id in self.guardians:
+            return False
+        self.guardians[presence.person.id] = presence
+        presence.rooms.add(self)
+        return True
+
+    def leave(self, guardian_id: str) -> bool:
+        """Let a guardian listen no more. False when they did not."""
+        presence = self.guardians.pop(guardian_id, None)
+        if presence is None:
+            return False
+        presence.rooms.discard(self)
+        return True
+
+    def close(self) -> None:
+        """Let everybody leave."""
+        for guardian_id in list(self.guardians):
+            self.leave(guardian_id)
+
+    def tell_guardians(self, notice: Notice, request: Request | None = None) -> None:
+        """Send to each connection of each guardian in the room."""
+        # A connection that fails while it is sent to leaves the room, hence the copies.
+        for presence in list(self.guardians.values()):
+            presence.send(notice, request)
+
+
+class Presences:
+    """All who are connected in one role, by the id of the person."""
+
+    def __init__(self) -> None:
+        self._by_person: dict[str, Presence] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_person)
+
+    def __iter__(self) -> Iterator[Presence]:
+        return iter(list(self._by_person.values()))
+
+    def get(self, person_id: str) -> Presence | None:
+        """The presence of a person, if they are connected."""
+        return self._by_person.get(person_id)
+
+    def connections(self, person_id: str) -> list[Connection]:
+        """A copy of a person's connections, the oldest first; empty when there are none."""
+        presence = self._by_person.get(person_id)
+        return list(presence.connections) if presence else []
+
+    def arrive(self, connection: Connection) -> Presence:
+        """Add a connection. The presence holds it alone when the person has just come."""
+        presence = self._by_person.get(connection.person.id)
+        if presence is None:
+            presence = self._by_person[connection.person.id] = Presence(connection.person)
+        presence.connections.append(connection)
+        return presence
+
+    def depart(self, connection: Connection) -> Presence | None:
+        """Take a connection away; idempotent. Returns the presence when its person has now gone, rooms untouched."""
+        presence = self._by_person.get(connection.person.id)
+        if presence is None or connection not in presence.connections:
+            return None
+        # A new list: somebody may be sending to the old one.
+        presence.connections = [other for other in presence.connections if other is not connection]
+        if presence.connections:
+            return None
+        del self._by_person[connection.person.id]
+        return presence
+
+    def tell(self, person_ids: Iterable[str], notice: Notice) -> None:
+        """Send to all connections of these people, where they have any."""
+        for person_id in person_ids:
+            presence = self._by_person.get(person_id)
+            if presence is not None:
+                presence.send(notice)

@@ -1,0 +1,233 @@
+"""Live sessions and their lifecycle.
+
+            start                     connection lost, grace > 0
+  (none) ─────────▶ starting ─▶ active ───────────────────────────▶ interrupted
+                       │          │ ▲         ward is back in time       │
+              DB error │          │ └────────────────────────────────────┤
+                       ▼          ▼  stop · grace = 0 · disabled         │ grace over
+                    (none)      ended ◀──────────────────────────────────┘
+
+:class:`ActiveSessions` is the process's one session dict. A ward's slot in it is taken before anything is awaited;
+whoever holds the slot is the ward's one session. Nothing here knows a network, a database or a clock: a
+:class:`Moment` comes in as an argument.
+"""
+
+import enum
+from typing import Any, NamedTuple
+
+from msgspec import UNSET
+
+from liveguard.errors import SessionAlreadyActive
+from liveguard.events import (
+    Connection,
+    GuardianSessionStarted,
+    Location,
+    Person,
+    Reason,
+    SessionEnded,
+    SessionInterrupted,
+    SessionResumed,
+    SessionStarted,
+    timestamp,
+)
+from liveguard.rooms import Room
+
+
+class Moment(NamedTuple):
+    """One reading of both clocks."""
+
+    wall: int  # milliseconds since the epoch
+    steady: float  # seconds, monotonic
+
+    @property
+    def text(self) -> str:
+        """The wall clock as it stands on the wire."""
+        return timestamp(self.wall)
+
+
+class State(enum.Enum):
+    """Where a session stands in its life."""
+
+    STARTING = "starting"
+    ACTIVE = "active"
+    INTERRUPTED = "interrupted"
+    ENDED = "ended"
+
+
+class Interruption(NamedTuple):
+    """Since when the ward's connection is lost, and until when it may come back."""
+
+    since: Moment
+    ends_at: int  # milliseconds since the epoch
+
+
+def whole_seconds(seconds: float) -> int:
+    """A duration as it stands on the wire: whole, half up, never negative."""
+    return max(0, int(seconds + 0.5))
+
+
+class LiveSession:
+    """One ward's session, from the moment its slot is taken until it has ended."""
+
+    __slots__ = (
+        "carrier",
+        "durable",
+        "guardians",
+        "id",
+        "interruption",
+        "last_location",
+        "metadata",
+        "room",
+        "seq",
+        "start",
+        "state",
+        "ward",
+    )
+
+    def __init__(
+        self, session_id: str, ward: Person, metadata: dict[str, Any] | None, start: Moment, carrier: Connection | None
+    ) -> None:
+        self.id = session_id
+        self.ward = ward
+        self.metadata = metadata
+        self.start = start
+        self.carrier = carrier  # the connection whose end is the ward's going
+        self.room = Room(ward.id)
+        self.guardians: dict[str, Person] = {}  # all the accepted ones, connected or not
+        self.state = State.STARTING
+        self.durable = True
+        self.seq: int | None = None
+        self.interruption: Interruption | None = None
+        self.last_location: Location | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether guardians may see it."""
+        return self.state in (State.ACTIVE, State.INTERRUPTED)
+
+    def activate(self, seq: int | None) -> None:
+        """The journal has it (``seq``), or could not be written (None): from now on it is live."""
+        self._leave(State.STARTING)
+        self.state = State.ACTIVE
+        self.durable = seq is not None
+        self.seq = seq
+
+    def interrupt(self, now: Moment, grace: float) -> SessionInterrupted:
+        """The carrying connection is lost; ``grace`` in seconds."""
+        self._leave(State.ACTIVE, State.STARTING)
+        self.state = State.INTERRUPTED
+        self.carrier = None
+        self.interruption = Interruption(now, now.wall + int(grace * 1000))
+        return SessionInterrupted(
+            session_id=self.id,
+            ward_id=self.ward.id,
+            since=now.text,
+            ends_at=timestamp(self.interruption.ends_at),
+            timestamp=now.text,
+        )
+
+    def resume(self, now: Moment, carrier: Connection) -> SessionResumed:
+        """The ward is back."""
+        self._leave(State.INTERRUPTED)
+        assert self.interruption is not None
+        interrupted_for = whole_seconds(now.steady - self.interruption.since.steady)
+        self.state = State.ACTIVE
+        self.carrier = carrier
+        self.interruption = None
+        return SessionResumed(
+            session_id=self.id, ward_id=self.ward.id, interrupted_for=interrupted_for, timestamp=now.text
+        )
+
+    def duration(self, now: Moment) -> int:
+        """How long it has run, in whole seconds."""
+        return whole_seconds(now.steady - self.start.steady)
+
+    def end(self, now: Moment, reason: Reason, seq: int | None, told: Moment) -> SessionEnded:
+        """It ended at ``now`` and is told at ``told``."""
+        self._leave(State.ACTIVE, State.INTERRUPTED)
+        self.state = State.ENDED
+        return SessionEnded(
+            session_id=self.id,
+            ward_id=self.ward.id,
+            ward_email=self.ward.email,
+            start_time=self.start.text,
+            end_time=now.text,
+            duration=self.duration(now),
+            reason=reason,
+            seq=UNSET if seq is None else seq,
+            timestamp=told.text,
+        )
+
+    def started(self, now: Moment) -> SessionStarted:
+        """What the ward hears."""
+        return SessionStarted(
+            session_id=self.id,
+            start_time=self.start.text,
+            room_name=self.room.name,
+            guardians=list(self.guardians.values()),
+            connected_guardians=len(self.room.guardians),
+            durable=self.durable,
+            timestamp=now.text,
+        )
+
+    def started_for_guardians(self, now: Moment) -> GuardianSessionStarted:
+        """What guardians hear."""
+        interruption = self.interruption
+        return GuardianSessionStarted(
+            ward_id=self.ward.id,
+            ward_email=self.ward.email,
+            session_id=self.id,
+            start_time=self.start.text,
+            ward_first_name=self.ward.first_name,
+            ward_last_name=self.ward.last_name,
+            metadata=self.metadata,
+            last_location=self.last_location,
+            state="interrupted" if interruption else "active",
+            timestamp=now.text,
+            since=interruption.since.text if interruption else UNSET,
+            ends_at=timestamp(interruption.ends_at) if interruption else UNSET,
+            seq=UNSET if self.seq is None else self.seq,
+        )
+
+    def _leave(self, *states: State) -> None:
+        if self.state not in states:
+            raise ValueError(f"a session that is {self.state.value} cannot do this")
+
+
+class ActiveSessions:
+    """The one session dict: each ward's only session, by the ward's id."""
+
+    def __init__(self) -> None:
+        self._by_ward: dict[str, LiveSession] = {}
+
+    def claim(self, session: LiveSession) -> None:
+        """Take the ward's slot. Raises :class:`SessionAlreadyActive` when it is taken."""
+        if session.ward.id in self._by_ward:
+            raise SessionAlreadyActive
+        self._by_ward[session.ward.id] = session
+
+    def release(self, session: LiveSession) -> None:
+        """Free the ward's slot, where this session still holds it."""
+        if self._by_ward.get(session.ward.id) is session:
+            del self._by_ward[session.ward.id]
+
+    def of_ward(self, ward_id: str) -> LiveSession | None:
+        """The session in the ward's slot, one that is still starting included."""
+        return self._by_ward.get(ward_id)
+
+    def get_active_sessions(self) -> list[LiveSession]:
+        """The sessions that run: active or interrupted, the oldest first."""
+        return [session for session in self._by_ward.values() if session.running]
+
+    def get_user_active_session(self, user_id: str) -> LiveSession | None:
+        """This ward's session, if one runs."""
+        session = self._by_ward.get(user_id)
+        return session if session is not None and session.running else None
+
+    def has_active_session(self, user_id: str) -> bool:
+        """Whether this ward has a session that runs."""
+        return self.get_user_active_session(user_id) is not None
+
+    def get_active_session_count(self) -> int:
+        """How many sessions run."""
+        return sum(session.running for session in self._by_ward.values())
