@@ -114,7 +114,7 @@ class LiveSession:
 
     def interrupt(self, now: Moment, grace: float) -> SessionInterrupted:
         """The carrying connection is lost; ``grace`` in seconds."""
-        self._leave(State.ACTIVE, State.STARTING)
+        self._leave(State.ACTIVE)
         self.state = State.INTERRUPTED
         self.carrier = None
         self.interruption = Interruption(now, now.wall + int(grace * 1000))
@@ -129,8 +129,8 @@ class LiveSession:
     def resume(self, now: Moment, carrier: Connection) -> SessionResumed:
         """The ward is back."""
         self._leave(State.INTERRUPTED)
-        assert self.interruption is not None
-        interrupted_for = whole_seconds(now.steady - self.interruption.since.steady)
+        since = self.interruption.since if self.interruption else now
+        interrupted_for = whole_seconds(now.steady - since.steady)
         self.state = State.ACTIVE
         self.carrier = carrier
         self.interruption = None
@@ -214,6 +214,10 @@ class ActiveSessions:
     def of_ward(self, ward_id: str) -> LiveSession | None:
         """The session in the ward's slot, one that is still starting included."""
         return self._by_ward.get(ward_id)
+
+    def wards(self) -> set[str]:
+        """The ids of the wards whose slot is taken."""
+        return set(self._by_ward)
 
     def get_active_sessions(self) -> list[LiveSession]:
         """The sessions that run: active or interrupted, the oldest first."""

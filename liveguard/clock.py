@@ -1,0 +1,35 @@
+"""The process's clocks, as an argument: tests move time by hand."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from liveguard.sessions import Moment
+
+
+class Timer(Protocol):
+    """Something that will happen unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+
+
+class Clock(Protocol):
+    """What time it is, and what shall happen later."""
+
+    def now(self) -> Moment:
+        """One reading of the wall clock and of the monotonic clock."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back after so many seconds of the monotonic clock."""
+
+
+class SystemClock:
+    """The machine's clocks and the running event loop's timers."""
+
+    def now(self) -> Moment:
+        return Moment(time.time_ns() // 1_000_000, time.monotonic())
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)
