@@ -1,0 +1,42 @@
+"""Everything that liveguard keeps, in one SQLite file. All SQL of the program is in this package."""
+
+from pathlib import Path
+from typing import Self
+
+from liveguard.storage.database import Database
+from liveguard.storage.guardians import Access, Guardians, Guardianship, Status
+from liveguard.storage.history import History, Page, Viewer
+from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
+from liveguard.storage.logins import Link, Login, Logins, Purpose
+from liveguard.storage.users import User, Users
+
+__all__ = [
+    "Access", "Database", "EndedSession", "GuardianView", "Guardians", "Guardianship", "History", "Journal",
+    "JournaledSession", "Link", "Login", "Logins", "Page", "Purpose", "Status", "Storage", "User", "Users", "Viewer",
+]  # fmt: skip
+
+
+class Storage:
+    """The open database and what it holds."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.users = Users(database)
+        self.guardians = Guardians(database)
+        self.journal = Journal(database)
+        self.history = History(database)
+        self.logins = Logins(database)
+
+    @classmethod
+    async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:
+        """Open the file, or make it; ``exclusive`` for the one server. Raises ConfigurationError in one line."""
+        return cls(await Database.open(path, create=create, exclusive=exclusive))
+
+    @property
+    def set_aside(self) -> Path | None:
+        """The damaged file that was moved out of the way, and lies there still."""
+        return None
+
+    async def close(self) -> None:
+        """Finish what was submitted, then let go of the file."""
+        await self.database.close()

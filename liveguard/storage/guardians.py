@@ -1,0 +1,188 @@
+"""Who guards whom."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Literal
+from uuid import uuid4
+
+from msgspec import Struct
+
+from liveguard.errors import Conflict, NotAllowed, NotFound
+from liveguard.events import Person
+from liveguard.storage.database import Database
+
+Status = Literal["pending", "accepted", "declined", "revoked"]
+
+
+class Guardianship(Struct, frozen=True):
+    """That one person guards, or is asked to guard, another."""
+
+    id: str
+    ward: Person
+    guardian: Person
+    status: Status
+    created_at: int
+    updated_at: int
+
+
+class Access(Struct, frozen=True):
+    """Who may see what, as the database has it: each ward's guardians, and the users who may see nothing any more."""
+
+    guardians: dict[str, list[Person]]
+    gone: set[str]
+
+
+_SELECT = """
+    SELECT g.id, g.status, g.created_at, g.updated_at,
+           w.id, w.first_name, w.last_name, w.email, p.id, p.first_name, p.last_name, p.email
+    FROM guardians g JOIN users w ON w.id = g.ward_id JOIN users p ON p.id = g.guardian_id
+"""
+
+_ACCEPTED = """
+    SELECT p.id, p.first_name, p.last_name, p.email FROM guardians g JOIN users p ON p.id = g.guardian_id
+    WHERE g.ward_id = ? AND g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id
+"""
+
+
+def accepted_guardians(db: sqlite3.Connection, ward_id: str) -> list[Person]:
+    """The guardians whom a session of this ward reaches: accepted, and active themselves."""
+    return [Person(*row) for row in db.execute(_ACCEPTED, (ward_id,))]
+
+
+def _guardianship(row: tuple[Any, ...]) -> Guardianship:
+    guardianship_id, status, created_at, updated_at, *people = row
+    return Guardianship(guardianship_id, Person(*people[:4]), Person(*people[4:]), status, created_at, updated_at)
+
+
+def _select(db: sqlite3.Connection, where: str, *values: str) -> list[Guardianship]:
+    return [_guardianship(row) for row in db.execute(f"{_SELECT} {where}", values)]
+
+
+class Guardians:
+    """The pairs of a ward and a guardian, each there once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def accepted_of(self, ward_id: str) -> asyncio.Future[list[Person]]:
+        """The guardians whom a session of this ward reaches: accepted, and active themselves."""
+        return self._database.submit(lambda db: accepted_guardians(db, ward_id), write=False)
+
+    def wards_of(self, guardian_id: str) -> asyncio.Future[list[Person]]:
+        """The wards who are guarded by this person now."""
+
+        def job(db: sqlite3.Connection) -> list[Person]:
+            rows = db.execute(
+                "SELECT w.id, w.first_name, w.last_name, w.email FROM guardians g JOIN users w ON w.id = g.ward_id"
+                " WHERE g.guardian_id = ? AND g.status = 'accepted' ORDER BY g.created_at, g.id",
+                (guardian_id,),
+            )
+            return [Person(*row) for row in rows]
+
+        return self._database.submit(job, write=False)
+
+    def list_for_ward(self, ward_id: str) -> asyncio.Future[list[Guardianship]]:
+        """All that a ward has to do with, whatever its status."""
+        return self._list("WHERE g.ward_id = ? ORDER BY g.created_at, g.id", ward_id)
+
+    def list_for_guardian(self, guardian_id: str) -> asyncio.Future[list[Guardianship]]:
+        """All that a guardian has to do with, whatever its status."""
+        return self._list("WHERE g.guardian_id = ? ORDER BY g.created_at, g.id", guardian_id)
+
+    def all(self) -> asyncio.Future[list[Guardianship]]:
+        """Everything there is."""
+        return self._list("ORDER BY w.email_key, p.email_key")
+
+    def get(self, guardianship_id: str) -> asyncio.Future[Guardianship | None]:
+        """One of them."""
+
+        def job(db: sqlite3.Connection) -> Guardianship | None:
+            found = _select(db, "WHERE g.id = ?", guardianship_id)
+            return found[0] if found else None
+
+        return self._database.submit(job, write=False)
+
+    def invite(self, ward_id: str, guardian_id: str, now: int) -> asyncio.Future[Guardianship]:
+        """Ask somebody. Whoever is asked or has accepted already stays so; after a no, they are asked again."""
+
+        def job(db: sqlite3.Connection) -> Guardianship:
+            known = _pair(db, ward_id, guardian_id)
+            if known and known.status in ("pending", "accepted"):
+                return known
+            return _put(db, ward_id, guardian_id, "pending", now)
+
+        return self._database.submit(job, write=True)
+
+    def put(self, ward_id: str, guardian_id: str, status: Status, now: int) -> asyncio.Future[Guardianship]:
+        """Make the pair's status this one, whatever it was; a pair that is not there is added."""
+        return self._database.submit(lambda db: _put(db, ward_id, guardian_id, status, now), write=True)
+
+    def set_status(
+        self, guardianship_id: str, status: Status, now: int, *, only_from: tuple[Status, ...] | None = None
+    ) -> asyncio.Future[Guardianship]:
+        """Change one. Raises :class:`NotFound`, and :class:`Conflict` where its status has become another one."""
+
+        def job(db: sqlite3.Connection) -> Guardianship:
+            found = _select(db, "WHERE g.id = ?", guardianship_id)
+            if not found:
+                raise NotFound
+            known = found[0]
+            if known.status == status:
+                return known
+            if only_from and known.status not in only_from:
+                raise Conflict(f"It is {known.status} already")
+            return _put(db, known.ward.id, known.guardian.id, status, now)
+
+        return self._database.submit(job, write=True)
+
+    def access(self, ward_ids: Iterable[str], user_ids: Iterable[str]) -> asyncio.Future[Access]:
+        """The accepted, active guardians of these wards, and which of these users are disabled or unknown."""
+        wards, users = list(ward_ids), list(user_ids)
+
+        def job(db: sqlite3.Connection) -> Access:
+            guardians: dict[str, list[Person]] = {ward_id: [] for ward_id in wards}
+            rows = db.execute(
+                "SELECT g.ward_id, p.id, p.first_name, p.last_name, p.email"
+                " FROM json_each(?) AS asked JOIN guardians g ON g.ward_id = asked.value"
+                " JOIN users p ON p.id = g.guardian_id"
+                " WHERE g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id",
+                (json.dumps(wards),),
+            )
+            for ward_id, *person in rows:
+                guardians[ward_id].append(Person(*person))
+            active = db.execute(
+                "SELECT u.id FROM json_each(?) AS asked JOIN users u ON u.id = asked.value WHERE u.is_active",
+                (json.dumps(users),),
+            )
+            return Access(guardians, set(users) - {user_id for (user_id,) in active})
+
+        return self._database.submit(job, write=False)
+
+    def _list(self, where: str, *values: str) -> asyncio.Future[list[Guardianship]]:
+        return self._database.submit(lambda db: _select(db, where, *values), write=False)
+
+
+def _pair(db: sqlite3.Connection, ward_id: str, guardian_id: str) -> Guardianship | None:
+    found = _select(db, "WHERE g.ward_id = ? AND g.guardian_id = ?", ward_id, guardian_id)
+    return found[0] if found else None
+
+
+def _put(db: sqlite3.Connection, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
+    if ward_id == guardian_id:
+        raise NotAllowed("Nobody guards themselves")
+    try:
+        db.execute(
+            "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
+            " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN (SELECT value FROM sequence) END)"
+            " ON CONFLICT (ward_id, guardian_id) DO UPDATE SET status = excluded.status,"
+            " updated_at = excluded.updated_at, accepted_seq = coalesce(excluded.accepted_seq, accepted_seq)",
+            (uuid4().hex, ward_id, guardian_id, status, now, now, status),
+        )
+    except sqlite3.IntegrityError:
+        raise NotFound("There is no such user") from None
+    pair = _pair(db, ward_id, guardian_id)
+    if not pair:
+        raise NotFound("There is no such user")
+    return pair

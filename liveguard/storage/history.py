@@ -1,0 +1,128 @@
+"""What was: sessions that have ended, for those who may see them, a page at a time.
+
+Read on the second connection. A page costs the same however long the history is: of each ward no more is looked at
+than fits on it.
+"""
+
+import json
+import sqlite3
+from typing import Any
+
+from msgspec import Struct
+
+from liveguard.errors import InvalidPayload
+from liveguard.storage.database import Database
+from liveguard.storage.journal import ENDED_COLUMNS, EndedSession, ended_session
+
+MOST = 200
+
+
+class Page(Struct, frozen=True):
+    """Some sessions, the newest first, and where the next page begins."""
+
+    sessions: list[EndedSession]
+    next_cursor: str | None
+
+
+class Viewer(Struct, frozen=True):
+    """Who wants to see: a ward sees its own sessions, a guardian those of its wards, an admin all."""
+
+    user_id: str
+    is_admin: bool = False
+
+
+class History:
+    """The ended sessions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self,
+        viewer: Viewer,
+        *,
+        ward_id: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """The sessions that began in ``since`` ≤ time < ``until``. Raises :class:`InvalidPayload` for the cursor."""
+        limit = max(1, min(limit, MOST))
+        before = _position(cursor)
+        span = {
+            "since": since if since is not None else 0,
+            "until": until if until is not None else 2**62,
+            "time": before[0] if before else 2**62,
+            "seq": before[1] if before else 2**62,
+            "limit": limit + 1,
+        }
+
+        def job(db: sqlite3.Connection) -> Page:
+            rows = _rows(db, viewer, ward_id, span)
+            sessions = [ended_session(row[1:]) for row in rows[:limit]]
+            more = f"{sessions[-1].start_time}.{rows[limit - 1][0]}" if len(rows) > limit else None
+            return Page(sessions, more)
+
+        return await self._database.read_aside(job)
+
+    async def get(self, viewer: Viewer, session_id: str) -> EndedSession | None:
+        """One ended session, if this viewer may see it."""
+
+        def job(db: sqlite3.Connection) -> EndedSession | None:
+            row = db.execute(
+                f"SELECT {ENDED_COLUMNS} FROM sessions s JOIN users w ON w.id = s.ward_id"  # noqa: S608
+                " WHERE s.id = ? AND s.end_seq IS NOT NULL",
+                (session_id,),
+            ).fetchone()
+            if not row:
+                return None
+            session = ended_session(row)
+            return session if viewer.is_admin or session.ward.id in _visible_wards(db, viewer) else None
+
+        return await self._database.read_aside(job)
+
+
+_SPAN = """
+    end_seq IS NOT NULL AND start_time >= :since AND start_time < :until AND (start_time, start_seq) < (:time, :seq)
+    ORDER BY start_time DESC, start_seq DESC LIMIT :limit
+"""
+
+_OF_ALL = f"""
+    SELECT s.start_seq, {ENDED_COLUMNS} FROM sessions s JOIN users w ON w.id = s.ward_id
+    WHERE s.start_seq IN (SELECT start_seq FROM sessions WHERE {_SPAN})
+    ORDER BY s.start_time DESC, s.start_seq DESC
+"""  # noqa: S608
+
+_OF_WARDS = f"""
+    SELECT s.start_seq, {ENDED_COLUMNS} FROM json_each(:wards) AS asked
+    JOIN users w ON w.id = asked.value
+    JOIN sessions s ON s.start_seq IN (SELECT start_seq FROM sessions WHERE ward_id = asked.value AND {_SPAN})
+    ORDER BY s.start_time DESC, s.start_seq DESC LIMIT :limit
+"""  # noqa: S608
+
+
+def _rows(db: sqlite3.Connection, viewer: Viewer, ward_id: str | None, span: dict[str, int]) -> list[tuple[Any, ...]]:
+    if viewer.is_admin and ward_id is None:
+        return db.execute(_OF_ALL, span).fetchall()
+    if ward_id is None:
+        wards = _visible_wards(db, viewer)
+    else:
+        wards = {ward_id} if viewer.is_admin else _visible_wards(db, viewer) & {ward_id}
+    return db.execute(_OF_WARDS, {**span, "wards": json.dumps(sorted(wards))}).fetchall()
+
+
+def _visible_wards(db: sqlite3.Connection, viewer: Viewer) -> set[str]:
+    rows = db.execute(
+        "SELECT ward_id FROM guardians WHERE guardian_id = ? AND status = 'accepted'", (viewer.user_id,)
+    )
+    return {viewer.user_id, *(ward_id for (ward_id,) in rows)}
+
+
+def _position(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    time, dot, seq = cursor.partition(".")
+    if not (dot and time.isdecimal() and seq.isdecimal() and len(cursor) < 40):
+        raise InvalidPayload("cursor must be one that was given")
+    return int(time), int(seq)

@@ -1,0 +1,173 @@
+"""Who is signed in to the dashboard, and links that sign somebody in once.
+
+The ids are hashes of random tokens; the tokens themselves are nowhere in the database.
+"""
+
+import asyncio
+import sqlite3
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from liveguard.errors import NotFound
+from liveguard.storage.database import Database
+from liveguard.storage.journal import decoded, encoded
+from liveguard.storage.users import COLUMNS, User, user_of
+
+Purpose = Literal["setup", "sign-in", "invite", "reset"]
+
+
+class Login(Struct, frozen=True):
+    """A browser in which somebody is signed in."""
+
+    id: str
+    user: User
+    created_at: int
+    last_used_at: int
+    expires_at: int
+    user_agent: str
+
+
+class Link(Struct, frozen=True):
+    """A link that works once."""
+
+    id: str
+    purpose: Purpose
+    user_id: str | None
+    data: dict[str, Any] | None
+    expires_at: int
+
+
+_USER = ", ".join(f"u.{column}" for column in COLUMNS.split(", "))
+_SELECT = f"""
+    SELECT l.id, l.created_at, l.last_used_at, l.expires_at, l.user_agent, {_USER}
+    FROM logins l JOIN users u ON u.id = l.user_id
+"""  # noqa: S608
+
+
+def _login(row: tuple[Any, ...]) -> Login:
+    login_id, created_at, last_used_at, expires_at, user_agent, *user = row
+    return Login(login_id, user_of(user), created_at, last_used_at, expires_at, user_agent)
+
+
+class Logins:
+    """Logins and one-time links."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, login_id: str, user_id: str, *, now: int, expires_at: int, user_agent: str = ""
+    ) -> asyncio.Future[None]:
+        """Somebody signed in. Raises :class:`NotFound` for a user who is unknown or disabled."""
+
+        def job(db: sqlite3.Connection) -> None:
+            added = db.execute(
+                "INSERT INTO logins (id, user_id, created_at, last_used_at, expires_at, user_agent)"
+                " SELECT ?, id, ?, ?, ?, ? FROM users WHERE id = ? AND is_active",
+                (login_id, now, now, expires_at, user_agent[:300], user_id),
+            )
+            if not added.rowcount:
+                raise NotFound("There is no such user")
+
+        return self._database.submit(job, write=True)
+
+    def get(self, login_id: str, now: int) -> asyncio.Future[Login | None]:
+        """A login that is still good, with its user, who is active."""
+
+        def job(db: sqlite3.Connection) -> Login | None:
+            row = db.execute(f"{_SELECT} WHERE l.id = ? AND l.expires_at > ? AND u.is_active", (login_id, now))
+            found = row.fetchone()
+            return _login(found) if found else None
+
+        return self._database.submit(job, write=False)
+
+    def touch(self, login_id: str, now: int, expires_at: int | None = None) -> asyncio.Future[None]:
+        """It was used, and may be good for longer."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE logins SET last_used_at = ?, expires_at = coalesce(?, expires_at) WHERE id = ?",
+                (now, expires_at, login_id),
+            )
+
+        return self._database.submit(job, write=True)
+
+    def delete(self, login_id: str) -> asyncio.Future[None]:
+        """Somebody signed out."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM logins WHERE id = ?", (login_id,))
+
+        return self._database.submit(job, write=True)
+
+    def delete_all(self, user_id: str, *, except_: str | None = None) -> asyncio.Future[None]:
+        """Somebody signed out everywhere, or everywhere else."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM logins WHERE user_id = ? AND id IS NOT ?", (user_id, except_))
+
+        return self._database.submit(job, write=True)
+
+    def list(self, user_id: str, now: int) -> asyncio.Future[list[Login]]:
+        """Where somebody is signed in, the place used last first."""
+
+        def job(db: sqlite3.Connection) -> list[Login]:
+            where = "WHERE l.user_id = ? AND l.expires_at > ? ORDER BY l.last_used_at DESC, l.id"
+            return [_login(row) for row in db.execute(f"{_SELECT} {where}", (user_id, now))]
+
+        return self._database.submit(job, write=False)
+
+    def add_link(
+        self,
+        link_id: str,
+        purpose: Purpose,
+        *,
+        now: int,
+        expires_at: int,
+        user_id: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> asyncio.Future[None]:
+        """A new link."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO one_time_links (id, purpose, user_id, data, created_at, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (link_id, purpose, user_id, encoded(data), now, expires_at),
+            )
+
+        return self._database.submit(job, write=True)
+
+    def peek_link(self, link_id: str, now: int) -> asyncio.Future[Link | None]:
+        """A link that could be used now; it stays good."""
+        return self._database.submit(lambda db: _link(db, link_id, now), write=False)
+
+    def take_link(self, link_id: str, now: int) -> asyncio.Future[Link | None]:
+        """Use a link up. Of several who try, one gets it."""
+
+        def job(db: sqlite3.Connection) -> Link | None:
+            link = _link(db, link_id, now)
+            if link:
+                db.execute("UPDATE one_time_links SET used_at = ? WHERE id = ?", (now, link_id))
+            return link
+
+        return self._database.submit(job, write=True)
+
+    def purge(self, now: int) -> asyncio.Future[None]:
+        """Forget what has expired."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM logins WHERE expires_at <= ?", (now,))
+            db.execute("DELETE FROM one_time_links WHERE expires_at <= ?", (now,))
+
+        return self._database.submit(job, write=True)
+
+
+def _link(db: sqlite3.Connection, link_id: str, now: int) -> Link | None:
+    row = db.execute(
+        "SELECT id, purpose, user_id, data, expires_at FROM one_time_links"
+        " WHERE id = ? AND used_at IS NULL AND expires_at > ?",
+        (link_id, now),
+    ).fetchone()
+    return Link(row[0], row[1], row[2], decoded(row[3]), row[4]) if row else None

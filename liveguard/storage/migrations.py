@@ -1,0 +1,118 @@
+"""The shape of the database, as numbered steps.
+
+Each step is a list of single statements (``executescript`` would commit what is pending) and is applied in one
+transaction together with its record. A step that has been released is never changed: the next one changes the shape.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from liveguard.errors import ConfigurationError
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE users (
+            id TEXT PRIMARY KEY,
+            email TEXT NOT NULL,
+            email_key TEXT NOT NULL UNIQUE,
+            first_name TEXT NOT NULL,
+            last_name TEXT NOT NULL,
+            password_hash TEXT,
+            is_admin INTEGER NOT NULL DEFAULT 0 CHECK (is_admin IN (0, 1)),
+            is_active INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
+            delivered_seq INTEGER,
+            created_at INTEGER NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE guardians (
+            id TEXT PRIMARY KEY,
+            ward_id TEXT NOT NULL REFERENCES users (id),
+            guardian_id TEXT NOT NULL REFERENCES users (id),
+            status TEXT NOT NULL CHECK (status IN ('pending', 'accepted', 'declined', 'revoked')),
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            accepted_seq INTEGER,
+            UNIQUE (ward_id, guardian_id),
+            CHECK (ward_id <> guardian_id)
+        )
+        """,
+        "CREATE INDEX guardians_by_guardian ON guardians (guardian_id, ward_id)",
+        """
+        CREATE TABLE sessions (
+            start_seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            ward_id TEXT NOT NULL REFERENCES users (id),
+            start_time INTEGER NOT NULL,
+            metadata TEXT,
+            last_location TEXT,
+            end_seq INTEGER,
+            end_time INTEGER,
+            duration INTEGER,
+            reason TEXT,
+            ended_by TEXT,
+            CHECK ((end_seq IS NULL) = (end_time IS NULL)),
+            CHECK ((end_seq IS NULL) = (duration IS NULL)),
+            CHECK ((end_seq IS NULL) = (reason IS NULL))
+        )
+        """,
+        "CREATE INDEX active_sessions ON sessions (start_seq) WHERE end_seq IS NULL",
+        "CREATE INDEX sessions_by_time ON sessions (start_time)",
+        "CREATE INDEX sessions_by_ward ON sessions (ward_id, start_time)",
+        "CREATE INDEX sessions_by_ward_and_end ON sessions (ward_id, end_seq) WHERE end_seq IS NOT NULL",
+        "CREATE TABLE sequence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL)",
+        "INSERT INTO sequence (id, value) VALUES (1, 0)",
+        """
+        CREATE TRIGGER session_started AFTER INSERT ON sessions
+        BEGIN UPDATE sequence SET value = new.start_seq; END
+        """,
+        """
+        CREATE TRIGGER session_ended AFTER UPDATE OF end_seq ON sessions
+        BEGIN UPDATE sequence SET value = new.end_seq; END
+        """,
+        """
+        CREATE TABLE logins (
+            id TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL REFERENCES users (id),
+            created_at INTEGER NOT NULL,
+            last_used_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            user_agent TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX logins_by_user ON logins (user_id)",
+        """
+        CREATE TABLE one_time_links (
+            id TEXT PRIMARY KEY,
+            purpose TEXT NOT NULL,
+            user_id TEXT REFERENCES users (id),
+            data TEXT,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            used_at INTEGER
+        ) WITHOUT ROWID
+        """,
+    ),
+)
+
+
+def migrate(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+    """Bring the file to the newest shape. Raises :class:`ConfigurationError` for a file from a newer program."""
+    while (version := _version(db)) != len(migrations):
+        if version > len(migrations):
+            raise ConfigurationError(f"The database {path} was written by a newer liveguard; update this one")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(db) == version:
+                for statement in migrations[version]:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {version + 1:d}")
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])

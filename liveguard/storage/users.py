@@ -1,0 +1,203 @@
+"""Who liveguard knows."""
+
+import asyncio
+import sqlite3
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from msgspec import Struct
+
+from liveguard.errors import Conflict, InvalidPayload, NotFound
+from liveguard.events import Person
+from liveguard.storage.database import Database
+
+COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
+
+
+class User(Struct, frozen=True):
+    """An account: a person, and what they may do."""
+
+    id: str
+    email: str
+    first_name: str
+    last_name: str
+    is_admin: bool = False
+    is_active: bool = True
+
+    @property
+    def person(self) -> Person:
+        """The person as others may see them."""
+        return Person(id=self.id, first_name=self.first_name, last_name=self.last_name, email=self.email)
+
+
+def email_key(email: str) -> str:
+    """What two spellings of one address have in common."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", email.strip()).casefold())
+
+
+def valid_email(email: str) -> str:
+    """The address without the blanks around it. Raises :class:`InvalidPayload`."""
+    email = email.strip()
+    name, at, host = email.rpartition("@")
+    if not (name and at and host and len(email) <= 254 and email.isprintable() and " " not in email):
+        raise InvalidPayload("email must be an address such as ana@example.org")
+    return email
+
+
+def valid_name(name: str, field: str) -> str:
+    """The name without the blanks around it. Raises :class:`InvalidPayload`."""
+    name = name.strip()
+    if len(name) > 100 or any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise InvalidPayload(f"{field} must be a text of at most 100 characters")
+    return name
+
+
+def valid_id(user_id: str) -> str:
+    """The id as it is. Raises :class:`InvalidPayload`."""
+    if not (0 < len(user_id) <= 200 and user_id.isprintable() and user_id == user_id.strip()):
+        raise InvalidPayload("id must be a text of 1 to 200 characters")
+    return user_id
+
+
+def user_of(row: Sequence[Any]) -> User:
+    """The user in a row of :data:`COLUMNS`."""
+    user_id, email, first_name, last_name, is_admin, is_active = row
+    return User(user_id, email, first_name, last_name, bool(is_admin), bool(is_active))
+
+
+def find(db: sqlite3.Connection, where: str, value: str) -> User | None:
+    """The user that a condition finds."""
+    row = db.execute(f"SELECT {COLUMNS} FROM users WHERE {where}", (value,)).fetchone()  # noqa: S608
+    return user_of(row) if row else None
+
+
+class Users:
+    """The accounts, each found by its id or its email."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def identify(self, user_id: str) -> asyncio.Future[User | None]:
+        """The user of a token."""
+        return self._database.submit(lambda db: find(db, "id = ?", user_id), write=False)
+
+    get = identify
+
+    def by_email(self, email: str) -> asyncio.Future[User | None]:
+        """The user with an address, however it is spelled."""
+        return self._database.submit(lambda db: find(db, "email_key = ?", email_key(email)), write=False)
+
+    def password_hash(self, email: str) -> asyncio.Future[tuple[User, str] | None]:
+        """The user with an address and the hash of their password; nothing where there is no password."""
+
+        def job(db: sqlite3.Connection) -> tuple[User, str] | None:
+            row = db.execute(
+                f"SELECT {COLUMNS}, password_hash FROM users WHERE email_key = ?",  # noqa: S608
+                (email_key(email),),
+            ).fetchone()
+            return (user_of(row[:-1]), row[-1]) if row and row[-1] else None
+
+        return self._database.submit(job, write=False)
+
+    def add(
+        self,
+        *,
+        email: str,
+        first_name: str = "",
+        last_name: str = "",
+        now: int,
+        user_id: str | None = None,
+        is_admin: bool = False,
+        is_active: bool = True,
+        password_hash: str | None = None,
+    ) -> asyncio.Future[User]:
+        """A new user. Raises :class:`InvalidPayload`, and :class:`Conflict` where the id or the email is taken."""
+        user = User(
+            valid_id(user_id) if user_id else uuid4().hex,
+            valid_email(email),
+            valid_name(first_name, "firstName"),
+            valid_name(last_name, "lastName"),
+            is_admin,
+            is_active,
+        )
+
+        def job(db: sqlite3.Connection) -> User:
+            if find(db, "id = ?", user.id):
+                raise Conflict("A user with this id is already there")
+            if find(db, "email_key = ?", email_key(user.email)):
+                raise Conflict("A user with this email is already there")
+            db.execute(
+                "INSERT INTO users (id, email, email_key, first_name, last_name, is_admin, is_active,"
+                " password_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    user.id,
+                    user.email,
+                    email_key(user.email),
+                    user.first_name,
+                    user.last_name,
+                    user.is_admin,
+                    user.is_active,
+                    password_hash,
+                    now,
+                ),
+            )
+            return user
+
+        return self._database.submit(job, write=True)
+
+    def update(self, user_id: str, *, first_name: str, last_name: str) -> asyncio.Future[User]:
+        """Other names for a user."""
+        return self._change(
+            user_id,
+            "first_name = ?, last_name = ?",
+            valid_name(first_name, "firstName"),
+            valid_name(last_name, "lastName"),
+        )
+
+    def set_active(self, user_id: str, is_active: bool) -> asyncio.Future[User]:
+        """Disable or enable a user. Whoever is disabled is signed out everywhere."""
+
+        def job(db: sqlite3.Connection) -> User:
+            if not is_active:
+                db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
+            return _changed(db, user_id, "is_active = ?", is_active)
+
+        return self._database.submit(job, write=True)
+
+    def set_password(self, user_id: str, password_hash: str, *, keep_login: str | None = None) -> asyncio.Future[User]:
+        """Another password. Whoever was signed in with the old one is signed out, but for one login."""
+
+        def job(db: sqlite3.Connection) -> User:
+            db.execute("DELETE FROM logins WHERE user_id = ? AND id IS NOT ?", (user_id, keep_login))
+            return _changed(db, user_id, "password_hash = ?", password_hash)
+
+        return self._database.submit(job, write=True)
+
+    def list(self) -> asyncio.Future[list[User]]:
+        """All users, by their email."""
+        return self._database.submit(
+            lambda db: [
+                user_of(row)
+                for row in db.execute(f"SELECT {COLUMNS} FROM users ORDER BY email_key")  # noqa: S608
+            ],
+            write=False,
+        )
+
+    def count(self) -> asyncio.Future[int]:
+        """How many users there are."""
+        return self._database.submit(
+            lambda db: int(db.execute("SELECT count(*) FROM users").fetchone()[0]), write=False
+        )
+
+    def _change(self, user_id: str, change: str, *values: object) -> asyncio.Future[User]:
+        return self._database.submit(lambda db: _changed(db, user_id, change, *values), write=True)
+
+
+def _changed(db: sqlite3.Connection, user_id: str, change: str, *values: object) -> User:
+    db.execute(f"UPDATE users SET {change} WHERE id = ?", (*values, user_id))  # noqa: S608
+    user = find(db, "id = ?", user_id)
+    if not user:
+        raise NotFound("There is no such user")
+    return user
