@@ -92,10 +92,11 @@ class Site:
         names = LOOPBACK_NAMES if everywhere or host in LOOPBACK_NAMES else (host,)
         served = format_origin("http", "localhost" if everywhere else host, port)
         public = public_url or served
-        public_name, _ = parse_host(public.partition("://")[2])
+        # A proxy may pass the public name on with its port or without.
+        public_host = () if public_url is None else ((parse_host(public.partition("://")[2])[0], None),)
         return cls(
             public_url=public,
-            hosts=frozenset([*((name, port) for name in names), (public_name, None), *hosts]),
+            hosts=frozenset([*((name, port) for name in names), *public_host, *hosts]),
             origins=frozenset([public, *origins, *(format_origin("http", name, port) for name in names)]),
             numbers_port=port if everywhere else None,
             proxies=proxies,

@@ -164,7 +164,6 @@ class Settings:
     max_connections: int = setting(10, whole(1, 100_000))  # of one user
     max_frame: int = setting(64 * 1024, whole(1024, 16 * 1024 * 1024))
     max_unsent: int = setting(256 * 1024, whole(16 * 1024, 64 * 1024 * 1024))
-    max_nesting: int = setting(16, whole(4, 100))
     ward_ping_interval: float = setting(5.0, number(0.05, 3600))
     ward_ping_timeout: float = setting(5.0, number(0.05, 3600))
     guardian_ping_interval: float = setting(20.0, number(0.05, 3600))
@@ -238,7 +237,7 @@ def _value(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
 
 
 def _suggestion(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
     return f"; did you mean {close[0]}?" if close else ""
 
 
