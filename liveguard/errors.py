@@ -6,8 +6,8 @@
     │   │   ├── AuthenticationRequired, TokenExpired, InvalidToken, UserNotFound, AccountInactive
     │   ├── SessionAlreadyActive, NoActiveSession, StartFailed
     │   ├── InvalidMessage, UnknownEvent, InvalidPayload
-    │   ├── NotAllowed, NotInRoom, RateLimited, TooManyConnections
-    │   ├── NotFound, Conflict
+    │   ├── NotAllowed, NotInRoom, RateLimited (TooManyConnections, TooManySignIns)
+    │   ├── NotFound, Conflict, WrongCredentials
     │   └── Unavailable, InternalError
     ├── StorageUnavailable          the database cannot be read or written just now
     └── ConfigurationError          a setting or a file that stops the start, in one line
@@ -113,6 +113,21 @@ class RateLimited(Refusal):
 
 class TooManyConnections(RateLimited):
     sentence = "Too many connections"
+
+
+class TooManySignIns(RateLimited):
+    """Too many wrong passwords; the next try counts after ``retry_after`` seconds."""
+
+    sentence = "Too many wrong passwords, try again in a moment"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class WrongCredentials(Refusal):
+    code = "wrong_credentials"
+    sentence = "Wrong email or password"
 
 
 class NotFound(Refusal):
