@@ -139,15 +139,21 @@ CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
 _IGNORE_DATA = (StopLiveSession, Ping)
 
 
-class Frame(Struct, frozen=True):
+class Identified(Struct, frozen=True):
+    """Something that may carry an id."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class Frame(Identified, frozen=True, kw_only=True):
     """The envelope of a native frame; ``data`` is still encoded."""
 
     event: Annotated[str, Meta(min_length=1)]
     data: Raw = Raw(b"")
-    id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 _frame_decoder = msgspec.json.Decoder(Frame)
+_id_decoder = msgspec.json.Decoder(Identified)
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
 _data_decoders = {event: msgspec.json.Decoder(event) for event in CLIENT_EVENTS.values()}
 _encoder = msgspec.json.Encoder()
@@ -165,6 +171,14 @@ def decode_frame(text: bytes) -> Frame:
         raise InvalidMessage from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise InvalidMessage from None
+
+
+def frame_id(text: bytes) -> str | None:
+    """The id of a frame that was refused, if it has one: the refusal refers to it."""
+    try:
+        return _id_decoder.decode(text).id
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def client_event(name: str) -> type[ClientEvent]:

@@ -1,0 +1,264 @@
+"""A connection: one open line to a person, whatever carries its bytes.
+
+:class:`Connection` is what all transports share: who is there and how long for, what they ask for, what they may not,
+and that the use cases learn of its arrival and its end once. How bytes are sent and received is left to those who
+derive from it.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from math import inf
+from time import monotonic
+from typing import Any, Final
+
+from liveguard.errors import (
+    InternalError,
+    InvalidPayload,
+    InvalidToken,
+    NotAllowed,
+    RateLimited,
+    Refusal,
+    StorageUnavailable,
+    TokenExpired,
+    TooManyConnections,
+    Unavailable,
+)
+from liveguard.events import (
+    ClientEvent,
+    Notice,
+    Ping,
+    Pong,
+    RefreshToken,
+    Request,
+    SendMessage,
+    StartLiveSession,
+    StopLiveSession,
+    TokenRefreshed,
+    UpdateLocation,
+    refusal_event,
+    timestamp,
+)
+from liveguard.web.connections import Connections, Visitor
+from liveguard.web.faults import log_fault
+from liveguard.web.keepalive import Pulse
+from liveguard.web.rate import Bucket
+
+# PROTOCOL 6: why a connection was closed from this side.
+TOO_SLOW: Final = 1013
+NOT_AUTHENTICATED: Final = 4401
+KEEPALIVE_MISSED: Final = 4408
+TOO_MANY: Final = 4429
+
+
+class Connection(ABC):
+    """One open connection of a person, as a ward, as a guardian, or as both."""
+
+    def __init__(self, connections: Connections, visitor: Visitor, *, as_ward: bool, as_guardian: bool) -> None:
+        self.person = visitor.person
+        self.visitor = visitor
+        self.opened_at = self.last_heard = monotonic()
+        self.turn = 0
+        self._as_ward = as_ward
+        self._as_guardian = as_guardian
+        self._connections = connections
+        self._live = connections.live
+        self._bucket = Bucket(connections.limits)
+        self._pulse = Pulse(connections.limits.ward_rhythm if as_ward else connections.limits.guardian_rhythm)
+        self._expires = _deadline(visitor)
+        self._came_as_ward = False
+        self._came_as_guardian = False
+        self._gone = False
+        self._unconfirmed = 0  # the newest event of the journal that was sent and not answered by a sign of life
+
+    # -- left to the transports ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def send(self, notice: Notice, request: Request | None = None) -> None:
+        """Queue a notice. Never waits, never raises. With a request of this connection, it is the answer to it."""
+
+    @abstractmethod
+    def catch_up(self, notices: list[Notice]) -> None:
+        """Send what a newcomer must hear first, at the pace at which it is read; whatever is sent later comes after."""
+
+    @abstractmethod
+    def close(self, code: int, refusal: Refusal | None = None) -> None:
+        """Close from this side, which is a loss; the refusal, if any, is the last that the client hears."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+
+    @abstractmethod
+    def all_sent(self) -> bool:
+        """Whether everything that was to be sent has left this process."""
+
+    # -- arrival and end -------------------------------------------------------------------------------------------
+
+    def arrive(self, since: int | None = None) -> None:
+        """The line stands: tell the use cases, once. ``since`` is the last ``seq`` that a guardian has seen."""
+        if not self._connections.welcome(self):
+            self.close(TOO_MANY, TooManyConnections())
+            return
+        self._connections.sweep.watch(self, self.opened_at)
+        if self._as_ward:
+            self._came_as_ward = True
+            self._guarded(self._live.ward_came, self)
+        if self._as_guardian:
+            self._connections.spawn(self._arrive_as_guardian(since))
+
+    async def _arrive_as_guardian(self, since: int | None) -> None:
+        if not self._gone:
+            self._came_as_guardian = True
+            await self._live.guardian_came(self, since)
+
+    def gone(self, own_word: bool) -> None:
+        """The connection has ended, by the client's own word or not. Told to the use cases at the first call only."""
+        if self._gone:
+            return
+        self._gone = True
+        self._connections.farewell(self)
+        if self._came_as_ward:
+            self._guarded(self._live.ward_gone, self, own_word)
+        if self._came_as_guardian:
+            self._guarded(self._live.guardian_gone, self)
+
+    def _guarded(self, use_case: Callable[..., None], *arguments: Any) -> None:
+        try:
+            use_case(*arguments)
+        except Exception as fault:
+            log_fault(use_case.__name__, fault)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """A sign of life: whatever was sent before it, was received."""
+        self.last_heard = monotonic()
+        if self._unconfirmed and self.all_sent():
+            self._guarded(self._live.delivered, self.person.id, self._unconfirmed)
+            self._unconfirmed = 0
+
+    def sent(self, seq: int) -> None:
+        """Remember what a sign of life will confirm. What a ward's connection hears, the guardian may not know yet."""
+        if seq > self._unconfirmed and self._as_guardian:
+            self._unconfirmed = seq
+
+    def due(self, now: float) -> float | None:
+        """The sweep comes by: close what has expired or is dead. Returns the moment of its next visit."""
+        if now >= self._expires:
+            self.close(NOT_AUTHENTICATED, TokenExpired())
+            return None
+        look_again = self._pulse.feel(self, now)
+        if look_again is None:
+            self.close(KEEPALIVE_MISSED)
+            return None
+        return min(look_again, self._expires)
+
+    # -- what the client asks for ----------------------------------------------------------------------------------
+
+    def handle(self, request: Request, decode: Callable[[str, Any], ClientEvent], data: Any) -> None:
+        """Do what the client asks for. What is refused, or fails by a fault of ours, is answered; nothing is raised."""
+        too_many = not self._bucket.take(self.last_heard)
+        try:
+            # Somebody who wants to end their session is never kept from it.
+            if too_many and request.event != StopLiveSession.name:
+                raise RateLimited
+            event = decode(request.event, data)
+            _DEEDS[type(event)](self, request, event)
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+        except Exception as fault:
+            log_fault(f"{type(self).__name__}.handle", fault)
+            self.refuse(request, InternalError())
+        if too_many and self._bucket.overflows(self.last_heard):
+            self.close(TOO_MANY)
+
+    def reject(self, request: Request, refusal: Refusal) -> None:
+        """Refuse a message that says nothing; it counts for the rate like any other."""
+
+        def decode(event: str, data: object) -> ClientEvent:
+            raise refusal
+
+        self.handle(request, decode, None)
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer with a refusal; the connection stays."""
+        request.answer(refusal_event(refusal, request.event, _wall_clock()))
+
+    def _start(self, request: Request, event: StartLiveSession) -> None:
+        self._must_be_ward()
+        self._live.start(request, event.metadata)
+
+    def _stop(self, request: Request, event: StopLiveSession) -> None:
+        self._must_be_ward()
+        self._live.stop(request)
+
+    def _locate(self, request: Request, event: UpdateLocation) -> None:
+        self._must_be_ward()
+        self._live.locate(request, event)
+
+    def _say(self, request: Request, event: SendMessage) -> None:
+        if self._as_ward and event.ward_id in (None, self.person.id):
+            self._live.say_as_ward(request, event.text)
+        elif not self._as_guardian:
+            raise NotAllowed
+        elif event.ward_id is None:
+            raise InvalidPayload("wardId must be the id of a ward")
+        else:
+            self._live.say_as_guardian(request, event.ward_id, event.text)
+
+    def _pong(self, request: Request, event: Ping) -> None:
+        request.answer(Pong(timestamp=timestamp(_wall_clock())))
+
+    def _refresh(self, request: Request, event: RefreshToken) -> None:
+        self._connections.spawn(self._prolong(request, event.token))
+
+    def _must_be_ward(self) -> None:
+        if not self._as_ward:
+            raise NotAllowed
+
+    async def _prolong(self, request: Request, token: str) -> None:
+        try:
+            visitor = await self._connections.doorkeeper.sign_in(token)
+            if visitor.person.id != self.person.id:
+                raise InvalidToken
+        except StorageUnavailable:
+            self.refuse(request, Unavailable())
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+        else:
+            self._admit_anew(request, visitor)
+
+    def _admit_anew(self, request: Request, visitor: Visitor) -> None:
+        if self._gone or visitor.expires_at is None:
+            return
+        self.visitor = visitor
+        self._expires = _deadline(visitor)
+        self._connections.sweep.watch(self, monotonic())
+        request.answer(TokenRefreshed(expires_at=timestamp(visitor.expires_at)))
+
+
+_DEEDS: dict[type[ClientEvent], Callable[[Any, Request, Any], None]] = {
+    StartLiveSession: Connection._start,
+    StopLiveSession: Connection._stop,
+    UpdateLocation: Connection._locate,
+    SendMessage: Connection._say,
+    RefreshToken: Connection._refresh,
+    Ping: Connection._pong,
+}
+
+
+def last_word(refusal: Refusal) -> Notice:
+    """What a client hears before its connection is closed."""
+    return Notice(refusal_event(refusal, None, _wall_clock()))
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _deadline(visitor: Visitor) -> float:
+    """When the visitor's sign-in expires, on the monotonic clock: a jump of the wall clock prolongs nothing."""
+    if visitor.expires_at is None:
+        return inf
+    return monotonic() + (visitor.expires_at - _wall_clock()) / 1000

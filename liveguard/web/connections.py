@@ -1,0 +1,87 @@
+"""Everybody's connections, and what they share."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from liveguard.events import Person
+from liveguard.live import Live
+from liveguard.web.faults import log_fault
+from liveguard.web.keepalive import Sweep
+from liveguard.web.limits import Limits
+
+if TYPE_CHECKING:
+    from liveguard.web.connection import Connection
+
+
+class Visitor(Protocol):
+    """Somebody who is signed in, and until when."""
+
+    @property
+    def person(self) -> Person: ...
+    @property
+    def expires_at(self) -> int | None:
+        """Milliseconds since the epoch; None where the sign-in does not expire by itself."""
+
+
+class Doorkeeper(Protocol):
+    """Lets people in."""
+
+    async def sign_in(self, token: str | None) -> Visitor:
+        """Whose token this is. Raises an AuthenticationError, or StorageUnavailable."""
+
+
+class Connections:
+    """All open connections of the process, over whatever transport."""
+
+    def __init__(
+        self, live: Live, doorkeeper: Doorkeeper, limits: Limits, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.live = live
+        self.doorkeeper = doorkeeper
+        self.limits = limits
+        self.sweep = Sweep(loop)
+        self._loop = loop  # asking for the running loop costs a system call on Python 3.11
+        self._by_person: dict[str, list[Connection]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_person.values()))
+
+    def of(self, person_id: str) -> "list[Connection]":
+        """The open connections of one person."""
+        return list(self._by_person.get(person_id, ()))
+
+    def welcome(self, connection: "Connection") -> bool:
+        """Note a connection that has opened. False, and nothing is noted, where its person has too many."""
+        others = self._by_person.setdefault(connection.person.id, [])
+        if len(others) >= self.limits.connections:
+            return False
+        others.append(connection)
+        return True
+
+    def farewell(self, connection: "Connection") -> None:
+        """Forget a connection that has ended; idempotent."""
+        others = self._by_person.get(connection.person.id, [])
+        if connection in others:
+            others.remove(connection)
+            if not others:
+                del self._by_person[connection.person.id]
+
+    def close(self, code: int) -> None:
+        """Close all connections from this side."""
+        for connections in list(self._by_person.values()):
+            for connection in list(connections):
+                connection.close(code)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that must wait, beside the connection that asked for it."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            log_fault("a connection's task", fault)
