@@ -209,10 +209,6 @@ class Passwords:
         """Is this the password? Where none is kept the answer is no, after the same time."""
         return await self._run(self._matches_now, kept, password)
 
-    def outdated(self, kept: str) -> bool:
-        """Was this hash made with other parameters than today's?"""
-        return self._hasher.check_needs_rehash(kept)
-
     def hash_now(self, password: str) -> str:
         """As ``hash``, in the caller's thread."""
         return self._hasher.hash(_normal(password))

@@ -1,0 +1,50 @@
+"""The use cases of people: their accounts, how they sign in, who guards whom, and what they may look up."""
+
+from collections.abc import Awaitable, Callable
+
+from liveguard.auth import Passwords, Tokens
+from liveguard.clock import Clock, SystemClock
+from liveguard.people.accounts import Accounts
+from liveguard.people.doorkeeper import Doorkeeper, Visitor
+from liveguard.people.guardianships import Guardianships
+from liveguard.people.history import History, PastSession
+from liveguard.people.links import Links
+from liveguard.people.logins import Logins
+from liveguard.storage import Guardianship, Link, Login, Storage, User
+
+AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
+
+__all__ = [
+    "AccessChanged", "Accounts", "Doorkeeper", "Guardianship", "Guardianships", "History", "Link", "Links", "Login",
+    "Logins", "PastSession", "People", "User", "Visitor",
+]  # fmt: skip
+
+
+async def _nobody_is_told(ward_ids: set[str], user_ids: set[str]) -> None:
+    """A running server finds out by itself what another process has changed."""
+
+
+class People:
+    """All of them over one storage.
+
+    ``access_changed`` is awaited after each change of who may see what, with the wards and the users it concerns.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        passwords: Passwords,
+        *,
+        clock: Clock | None = None,
+        access_changed: AccessChanged = _nobody_is_told,
+    ) -> None:
+        clock = clock or SystemClock()
+        self.accounts = Accounts(storage, passwords, clock, access_changed)
+        self.logins = Logins(storage, clock, access_changed)
+        self.guardianships = Guardianships(storage, clock, access_changed)
+        self.links = Links(storage, self.accounts, self.guardianships, clock)
+        self.history = History(storage)
+
+    def doorkeeper(self, tokens: Tokens) -> Doorkeeper:
+        """Who lets people in by these tokens, and by their logins."""
+        return Doorkeeper(tokens, self.accounts, self.logins)

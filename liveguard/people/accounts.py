@@ -1,0 +1,158 @@
+"""Accounts: who they are, their passwords, and whether they may come in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from liveguard.auth import MAX_PASSWORD, Passwords
+from liveguard.clock import Clock
+from liveguard.errors import (
+    AccountInactive,
+    InvalidPayload,
+    NotAllowed,
+    NotFound,
+    StorageUnavailable,
+    UserNotFound,
+    WrongCredentials,
+)
+from liveguard.people.brake import Brake
+from liveguard.storage import Storage, User
+from liveguard.storage.users import email_key
+
+LEAST_PASSWORD = 8  # characters of one that somebody chooses for themselves
+NOWHERE = ""
+
+
+class Accounts:
+    """The accounts and their passwords."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        passwords: Passwords,
+        clock: Clock,
+        access_changed: Callable[[set[str], set[str]], Awaitable[None]],
+    ) -> None:
+        self._storage = storage
+        self._passwords = passwords
+        self._clock = clock
+        self._access_changed = access_changed
+        self._brake = Brake()
+
+    async def identify(self, user_id: str) -> User:
+        """Whose id this is. Raises UserNotFound or AccountInactive."""
+        user = await self._storage.users.identify(user_id)
+        if user is None:
+            raise UserNotFound
+        return admitted(user)
+
+    async def sign_in(self, email: str, password: str, address: str = NOWHERE) -> User:
+        """Who has this email and this password. A wrong one and an unknown email differ neither in words nor in time.
+
+        Raises WrongCredentials, AccountInactive to whoever knows the password, and TooManySignIns.
+        """
+        account = email_key(email)
+        self._brake.begin(account, address, self._clock.now().steady)
+        try:
+            user, kept = await self._storage.users.password_hash(email) or (None, None)
+        except StorageUnavailable:
+            self._brake.take_back(account, address)
+            raise
+        if not await self._passwords.matches(kept, password) or user is None:
+            raise WrongCredentials
+        self._brake.succeeded(account, address)
+        return admitted(user)
+
+    async def find(self, email_or_id: str) -> User:
+        """Somebody by their email, or else by their id. Raises NotFound."""
+        by_email, by_id = await asyncio.gather(
+            self._storage.users.by_email(email_or_id), self._storage.users.get(email_or_id)
+        )
+        user = by_email or by_id
+        if user is None:
+            raise NotFound(f"There is no user {email_or_id}")
+        return user
+
+    async def everybody(self) -> list[User]:
+        """All accounts, by their email."""
+        return await self._storage.users.list()
+
+    async def add(
+        self,
+        email: str,
+        *,
+        first_name: str = "",
+        last_name: str = "",
+        is_admin: bool = False,
+        user_id: str | None = None,
+        password: str | None = None,
+    ) -> User:
+        """A new account; without a password it is entered through a one-time link or by tokens."""
+        return await self._storage.users.add(
+            email=email,
+            first_name=first_name,
+            last_name=last_name,
+            is_admin=is_admin,
+            user_id=user_id,
+            now=self._clock.now().wall,
+            password_hash=None if password is None else await self._hash(password),
+        )
+
+    async def rename(self, user: User, *, first_name: str, last_name: str) -> User:
+        """Other names for somebody."""
+        return await self._storage.users.update(user.id, first_name=first_name, last_name=last_name)
+
+    async def disable(self, user_id: str, *, by: User | None = None) -> User:
+        """Shut somebody out; ``by`` is the admin who does it, None the operator of the machine."""
+        if by is not None and by.id == user_id:
+            raise NotAllowed("Nobody disables their own account")
+        return await self._set_active(user_id, False, by)
+
+    async def enable(self, user_id: str, *, by: User | None = None) -> User:
+        """Let somebody in again."""
+        return await self._set_active(user_id, True, by)
+
+    async def set_password(self, user_id: str, password: str, *, keep_login: str | None = None) -> User:
+        """Another password for somebody, whoever decides it. Their logins end, but for the one to be kept."""
+        user = await self._storage.users.set_password(user_id, await self._hash(password), keep_login=keep_login)
+        await self._access_changed(set(), {user_id})
+        return user
+
+    async def change_password(
+        self, user: User, old: str, new: str, *, address: str = NOWHERE, keep_login: str | None = None
+    ) -> None:
+        """Somebody chooses another password for themselves. Raises WrongCredentials for the old one."""
+        check_chosen(new)
+        await self.sign_in(user.email, old, address)
+        await self.set_password(user.id, new, keep_login=keep_login)
+
+    async def _set_active(self, user_id: str, is_active: bool, by: User | None) -> User:
+        if by is not None and not by.is_admin:
+            raise NotAllowed
+        user = await self._storage.users.set_active(user_id, is_active)
+        wards = await self._storage.guardians.wards_of(user_id)
+        await self._access_changed({ward.id for ward in wards}, {user_id})
+        return user
+
+    async def _hash(self, password: str) -> str:
+        check_possible(password)
+        return await self._passwords.hash(password)
+
+
+def admitted(user: User) -> User:
+    """The user, if the account is not disabled. Raises AccountInactive."""
+    if not user.is_active:
+        raise AccountInactive
+    return user
+
+
+def check_possible(password: str) -> None:
+    """Raises InvalidPayload for what cannot be a password at all."""
+    if not password or len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
+        raise InvalidPayload(f"password must have 1 to {MAX_PASSWORD:,} bytes")
+
+
+def check_chosen(password: str) -> None:
+    """Raises InvalidPayload for what nobody should choose as a password."""
+    check_possible(password)
+    if len(password) < LEAST_PASSWORD:
+        raise InvalidPayload(f"password must have at least {LEAST_PASSWORD} characters")

@@ -1,0 +1,44 @@
+"""The doorkeeper: turns what somebody shows at a door into who they are."""
+
+from msgspec import Struct
+
+from liveguard.auth import Tokens
+from liveguard.errors import AuthenticationRequired
+from liveguard.events import Person
+from liveguard.people.accounts import Accounts
+from liveguard.people.logins import Logins
+from liveguard.storage import User
+
+
+class Visitor(Struct, frozen=True):
+    """Somebody who is signed in: by a token until it expires, or by a login until it ends."""
+
+    user: User
+    expires_at: int | None = None  # milliseconds since the epoch
+    login_id: str | None = None
+
+    @property
+    def person(self) -> Person:
+        """The person as others may see them."""
+        return self.user.person
+
+
+class Doorkeeper:
+    """Lets people in, whatever the door."""
+
+    def __init__(self, tokens: Tokens, accounts: Accounts, logins: Logins) -> None:
+        self._tokens = tokens
+        self._accounts = accounts
+        self._logins = logins
+
+    async def sign_in(self, token: object) -> Visitor:
+        """Whose token this is. Raises the first of the five refusals that applies, or StorageUnavailable."""
+        claims = await self._tokens.authenticate(token)
+        return Visitor(await self._accounts.identify(claims.user_id), expires_at=claims.expires_at)
+
+    async def recognise(self, cookie: str | None) -> Visitor:
+        """Whose login this is. Raises AuthenticationRequired."""
+        login = await self._logins.find(cookie)
+        if login is None:
+            raise AuthenticationRequired
+        return Visitor(login.user, login_id=login.id)

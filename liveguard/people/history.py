@@ -1,0 +1,134 @@
+"""What was: the sessions that ended, for those who may see them."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+from msgspec import Struct
+
+from liveguard.errors import NotFound
+from liveguard.events import timestamp
+from liveguard.storage import EndedSession, JournaledSession, Storage, User, Viewer
+
+PAGE = 200
+
+
+class RunningSession(Struct, frozen=True, rename="camel"):
+    """A session that the journal knows to have begun and not to have ended."""
+
+    session_id: str
+    ward_id: str
+    ward_email: str
+    ward_first_name: str
+    ward_last_name: str
+    start_time: str
+    metadata: dict[str, Any] | None
+    last_location: dict[str, Any] | None
+    seq: int
+
+    @classmethod
+    def of(cls, session: JournaledSession) -> Self:
+        """What the journal has, as it stands on the wire."""
+        return cls(
+            session.id,
+            session.ward.id,
+            session.ward.email,
+            session.ward.first_name,
+            session.ward.last_name,
+            timestamp(session.start_time),
+            session.metadata,
+            session.last_location,
+            session.seq,
+        )
+
+
+class PastSession(Struct, frozen=True, rename="camel"):
+    """A session that ended; the fields are those of ``session-ended`` and what was said at the start."""
+
+    session_id: str
+    ward_id: str
+    ward_email: str
+    ward_first_name: str
+    ward_last_name: str
+    start_time: str
+    end_time: str
+    duration: int
+    reason: str
+    ended_by: str | None
+    metadata: dict[str, Any] | None
+    seq: int
+
+    @classmethod
+    def of(cls, session: EndedSession) -> Self:
+        """What the journal has, as it stands on the wire."""
+        return cls(
+            session.id,
+            session.ward.id,
+            session.ward.email,
+            session.ward.first_name,
+            session.ward.last_name,
+            timestamp(session.start_time),
+            timestamp(session.end_time),
+            session.duration,
+            session.reason,
+            session.ended_by,
+            session.metadata,
+            session.seq,
+        )
+
+
+class PastPage(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A page of the history, the newest first, and where the next one begins."""
+
+    sessions: list[PastSession]
+    next_cursor: str | None = None
+
+
+class History:
+    """Reads that take their time, beside all that is live."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def page(
+        self,
+        user: User,
+        *,
+        ward_id: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> PastPage:
+        """The sessions that this person may see and that began in ``since`` ≤ time < ``until``."""
+        page = await self._storage.history.page(
+            _viewer(user), ward_id=ward_id, since=since, until=until, limit=limit, cursor=cursor
+        )
+        return PastPage([PastSession.of(session) for session in page.sessions], page.next_cursor)
+
+    async def pages(self, user: User | None = None, **which: Any) -> AsyncIterator[list[PastSession]]:
+        """All pages one after the other, for an export; without a user the operator asks, who may see all.
+
+        What this person may see is asked anew for each page.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self._storage.history.page(_viewer(user), limit=PAGE, cursor=cursor, **which)
+            yield [PastSession.of(session) for session in page.sessions]
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def get(self, user: User, session_id: str) -> PastSession:
+        """One session that ended. Raises NotFound to those who may not see it."""
+        session = await self._storage.history.get(_viewer(user), session_id)
+        if session is None:
+            raise NotFound
+        return PastSession.of(session)
+
+    async def running(self) -> list[RunningSession]:
+        """What runs, as the journal has it, for the operator."""
+        return [RunningSession.of(session) for session in await self._storage.journal.active()]
+
+
+def _viewer(user: User | None) -> Viewer:
+    return Viewer("", is_admin=True) if user is None else Viewer(user.id, user.is_admin)

@@ -1,0 +1,129 @@
+"""One-time links: the set-up of a new server, a sign-in without a password, a forgotten password, an invitation.
+
+A link carries a random token, of which only a hash is kept. Looking at it leaves it good; using it uses it up, and of
+several who try at once one succeeds.
+"""
+
+from typing import Any
+
+from liveguard.auth import digest, random_token
+from liveguard.clock import Clock
+from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
+from liveguard.people.accounts import Accounts, admitted, check_chosen
+from liveguard.people.guardianships import Guardianships
+from liveguard.storage import Guardianship, Link, Purpose, Storage, User
+from liveguard.storage.users import valid_email, valid_name
+
+DAY = 24 * 3600 * 1000
+LASTS: dict[Purpose, int] = {"setup": DAY, "sign-in": DAY, "reset": DAY, "invite": 7 * DAY}
+
+
+class Links:
+    """Makes one-time links and honours them."""
+
+    def __init__(self, storage: Storage, accounts: Accounts, guardianships: Guardianships, clock: Clock) -> None:
+        self._storage = storage
+        self._accounts = accounts
+        self._guardianships = guardianships
+        self._clock = clock
+
+    # -- making them -----------------------------------------------------------------------------------------------
+
+    async def for_set_up(self) -> str | None:
+        """The token of a link through which the first admin is made; None once anybody is known."""
+        return None if await self._storage.users.count() else await self._make("setup")
+
+    async def for_sign_in(self, user: User) -> str:
+        """The token of a link that signs this person in."""
+        return await self._make("sign-in", user_id=user.id)
+
+    async def for_reset(self, user: User, *, by: User) -> str:
+        """The token of a link through which this person chooses a new password; admins make it."""
+        if not by.is_admin:
+            raise NotAllowed
+        return await self._make("reset", user_id=user.id)
+
+    async def for_invitation(self, ward: User) -> str:
+        """The token of a link through which somebody, new here or not, becomes this ward's guardian."""
+        return await self._make("invite", user_id=ward.id)
+
+    async def _make(self, purpose: Purpose, user_id: str | None = None, data: dict[str, Any] | None = None) -> str:
+        token, now = random_token(), self._clock.now().wall
+        await self._storage.logins.add_link(
+            digest(token), purpose, now=now, expires_at=now + LASTS[purpose], user_id=user_id, data=data
+        )
+        return token
+
+    # -- using them ------------------------------------------------------------------------------------------------
+
+    async def look(self, token: str) -> tuple[Link, User | None]:
+        """A link that is still good and whom it concerns. Raises NotFound for every other."""
+        link = _good(await self._storage.logins.peek_link(digest(token), self._clock.now().wall))
+        return link, None if link.user_id is None else await self._storage.users.get(link.user_id)
+
+    async def set_up(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
+        """The first admin introduces themselves."""
+        await self._look_for("setup", token)
+        if await self._storage.users.count():
+            raise Conflict("This server is set up already")
+        await self._check_newcomer(email, first_name, last_name, password)
+        await self._take(token)
+        return await self._accounts.add(
+            email, first_name=first_name, last_name=last_name, password=password, is_admin=True
+        )
+
+    async def sign_in(self, token: str) -> User:
+        """Who signs in by this link."""
+        link = await self._look_for("sign-in", token)
+        await self._take(token)
+        return await self._accounts.identify(link.user_id or "")
+
+    async def reset(self, token: str, password: str) -> User:
+        """Somebody chooses a new password."""
+        check_chosen(password)
+        link = await self._look_for("reset", token)
+        user = await self._accounts.identify(link.user_id or "")
+        await self._take(token)
+        return await self._accounts.set_password(user.id, password)
+
+    async def join(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
+        """Somebody new makes an account through an invitation, and is the ward's guardian from then on."""
+        link = await self._look_for("invite", token)
+        await self._check_newcomer(email, first_name, last_name, password)
+        await self._take(token)
+        user = await self._accounts.add(email, first_name=first_name, last_name=last_name, password=password)
+        await self._guardianships.put(link.user_id or "", user.id, "accepted")
+        return user
+
+    async def accept(self, token: str, user: User) -> Guardianship:
+        """Somebody who has an account already follows an invitation."""
+        link = await self._look_for("invite", token)
+        if link.user_id == user.id:
+            raise InvalidPayload("Nobody is their own guardian")
+        await self._take(token)
+        return await self._guardianships.put(link.user_id or "", user.id, "accepted")
+
+    async def _look_for(self, purpose: Purpose, token: str) -> Link:
+        link, user = await self.look(token)
+        if link.purpose != purpose:
+            raise NotFound
+        if user is not None:
+            admitted(user)
+        return link
+
+    async def _take(self, token: str) -> None:
+        _good(await self._storage.logins.take_link(digest(token), self._clock.now().wall))
+
+    async def _check_newcomer(self, email: str, first_name: str, last_name: str, password: str) -> None:
+        # All that could fail is tried before the link is used up.
+        valid_name(first_name, "firstName")
+        valid_name(last_name, "lastName")
+        check_chosen(password)
+        if await self._storage.users.by_email(valid_email(email)):
+            raise Conflict("Somebody here has this email already")
+
+
+def _good(link: Link | None) -> Link:
+    if link is None:
+        raise NotFound("This link was used already or has expired")
+    return link

@@ -1,0 +1,78 @@
+"""Logins: the browsers in which somebody is signed in. A browser holds a random token, the database only its hash."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from liveguard.auth import digest, random_token
+from liveguard.clock import Clock
+from liveguard.errors import NotFound
+from liveguard.storage import Login, Storage, User
+
+LASTS = 30 * 24 * 3600 * 1000  # milliseconds after the last use
+NOTED = 5 * 60 * 1000  # uses that are closer together than this are not written down
+
+
+class Logins:
+    """Begins, finds and ends logins."""
+
+    def __init__(
+        self, storage: Storage, clock: Clock, access_changed: Callable[[set[str], set[str]], Awaitable[None]]
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._access_changed = access_changed
+
+    async def begin(self, user: User, user_agent: str = "") -> str:
+        """Somebody has signed in: the token for their browser, never one that was there before."""
+        token, now = random_token(), self._clock.now().wall
+        await self._storage.logins.create(
+            digest(token), user.id, now=now, expires_at=now + LASTS, user_agent=user_agent
+        )
+        return token
+
+    async def find(self, token: str | None) -> Login | None:
+        """The login of this token, while it lasts and its user is active."""
+        if not token:
+            return None
+        now = self._clock.now().wall
+        login = await self._storage.logins.get(digest(token), now)
+        if login is not None and now - login.last_used_at >= NOTED:
+            # Nobody waits for this note, and nobody is turned away if it cannot be made.
+            self._storage.logins.touch(login.id, now, now + LASTS).add_done_callback(_let_be)
+        return login
+
+    async def of(self, user: User) -> list[Login]:
+        """Where somebody is signed in, the place used last first."""
+        return await self._storage.logins.list(user.id, self._clock.now().wall)
+
+    async def end(self, login: Login) -> None:
+        """Somebody signs out."""
+        await self._storage.logins.delete(login.id)
+        await self._access_changed(set(), {login.user.id})
+
+    async def end_one(self, user: User, login_id: str) -> None:
+        """Somebody signs out in another place of theirs. Raises NotFound if it is not theirs."""
+        for login in await self.of(user):
+            if login.id == login_id:
+                return await self.end(login)
+        raise NotFound
+
+    async def end_all(self, user: User, *, keep: str | None = None) -> None:
+        """Somebody signs out everywhere, but for one login perhaps."""
+        await self._storage.logins.delete_all(user.id, except_=keep)
+        await self._access_changed(set(), {user.id})
+
+    async def ended(self, login_ids: Iterable[str]) -> set[str]:
+        """Which of these logins are over."""
+        asked, now = list(set(login_ids)), self._clock.now().wall
+        found = await asyncio.gather(*(self._storage.logins.get(login_id, now) for login_id in asked))
+        return {login_id for login_id, login in zip(asked, found, strict=True) if login is None}
+
+    async def purge(self) -> None:
+        """Forget logins and links that have expired."""
+        await self._storage.logins.purge(self._clock.now().wall)
+
+
+def _let_be(done: "asyncio.Future[None]") -> None:
+    if not done.cancelled():
+        done.exception()
