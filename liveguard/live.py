@@ -27,6 +27,7 @@ from liveguard.events import (
     Reason,
     Request,
     Sender,
+    ServerEvent,
     UpdateLocation,
     located,
     refusal_event,
@@ -42,6 +43,8 @@ RETRY = 0.25  # seconds
 LONGEST = 24 * 3600.0  # seconds
 GRACE_AFTER_RESTART = 30.0  # seconds, at least
 ACCOUNT_INACTIVE = 4401
+
+Watcher = Callable[[LiveSession, ServerEvent], None]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ class Live:
         self._turns = Turns(self._report)
         self._timers: dict[str, list[Timer]] = {}
         self._moved: dict[str, Location] = {}
-        self._watchers: list[Callable[[str], None]] = []
+        self._watchers: list[Watcher] = []
         self._beside: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -146,7 +149,7 @@ class Live:
         notice = Notice(session.interrupt(now, grace))
         session.room.tell_guardians(notice)
         self._set_timers(session, now, grace)
-        self._look(session)
+        self._look(session, notice.event)
 
     # -- what a ward asks for --------------------------------------------------------------------------------------
 
@@ -169,10 +172,11 @@ class Live:
         session.activate(seq)
         self.audience.gather(session, guardians)
         now = self._clock.now()
-        session.room.tell_guardians(Notice(session.started_for_guardians(now)))
+        notice = Notice(session.started_for_guardians(now))
+        session.room.tell_guardians(notice)
         self._tell_ward(session, Notice(session.started(now)), request)
         self._set_timers(session, now)
-        self._look(session)
+        self._look(session, notice.event)
 
     def stop(self, request: Request) -> None:
         """End the session. Answered by ``session-ended``, or by a refusal."""
@@ -194,21 +198,21 @@ class Live:
         session.last_location = located(update, now.wall)
         self._moved[session.id] = session.last_location
         guardians = session.room.guardians
+        event = LocationUpdated(
+            ward_id=session.ward.id,
+            ward_email=session.ward.email,
+            session_id=session.id,
+            location=session.last_location,
+            timestamp=now.text,
+        )
         if guardians:
-            event = LocationUpdated(
-                ward_id=session.ward.id,
-                ward_email=session.ward.email,
-                session_id=session.id,
-                location=session.last_location,
-                timestamp=now.text,
-            )
             session.room.tell_guardians(Notice(event))
         request.answer(
             LocationAcknowledged(
                 session_id=session.id, timestamp=now.text, status="broadcasted", guardian_count=len(guardians)
             )
         )
-        self._look(session)
+        self._look(session, event)
 
     def say_as_ward(self, request: Request, text: str) -> None:
         """Send a message to the ward's own room."""
@@ -319,8 +323,8 @@ class Live:
         """The guardians who are in a session's room."""
         return [presence.person for presence in session.room.guardians.values()]
 
-    def watch(self, watcher: Callable[[str], None]) -> None:
-        """Call ``watcher`` with the ward's id whenever something changed that a page shows. It must not take time."""
+    def watch(self, watcher: Watcher) -> None:
+        """Call ``watcher`` with each event of a running session, once for all who hear it. It must not take time."""
         self._watchers.append(watcher)
 
     # -- the process -----------------------------------------------------------------------------------------------
@@ -414,7 +418,7 @@ class Live:
     def _tell_room(self, session: LiveSession, notice: Notice, request: Request | None = None) -> None:
         session.room.tell_guardians(notice, request)
         self._tell_ward(session, notice, request)
-        self._look(session)
+        self._look(session, notice.event)
 
     def _tell_ward(self, session: LiveSession, notice: Notice, request: Request | None = None) -> None:
         presence = self.wards.get(session.ward.id)
@@ -430,11 +434,11 @@ class Live:
             ids = list(session.room.guardians)
             event = GuardiansChanged(session_id=session.id, connected_guardians=len(ids), guardian_ids=ids)
             self._tell_ward(session, Notice(event))
-            self._look(session)
+            self._look(session, event)
 
-    def _look(self, session: LiveSession) -> None:
+    def _look(self, session: LiveSession, event: ServerEvent) -> None:
         for watcher in self._watchers:
-            watcher(session.ward.id)
+            watcher(session, event)
 
     # -- the ward's queue ------------------------------------------------------------------------------------------
 
