@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import Self
 
+from liveguard.storage.chronicle import Chronicle, Entry
 from liveguard.storage.database import Database
 from liveguard.storage.guardians import Access, Guardians, Guardianship, Status
 from liveguard.storage.history import History, Page, Viewer
 from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
 from liveguard.storage.logins import Link, Login, Logins, Purpose
+from liveguard.storage.preferences import Preferences, PreferencesOfPeople
 from liveguard.storage.users import User, Users
 
 __all__ = [
-    "Access", "Database", "EndedSession", "GuardianView", "Guardians", "Guardianship", "History", "Journal",
-    "JournaledSession", "Link", "Login", "Logins", "Page", "Purpose", "Status", "Storage", "User", "Users", "Viewer",
+    "Access", "Chronicle", "Database", "EndedSession", "Entry", "GuardianView", "Guardians", "Guardianship", "History",
+    "Journal", "JournaledSession", "Link", "Login", "Logins", "Page", "Preferences", "Purpose", "Status", "Storage",
+    "User", "Users", "Viewer",
 ]  # fmt: skip
 
 
@@ -26,6 +29,8 @@ class Storage:
         self.journal = Journal(database)
         self.history = History(database)
         self.logins = Logins(database)
+        self.chronicle = Chronicle(database)
+        self.preferences = PreferencesOfPeople(database)
 
     @classmethod
     async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:

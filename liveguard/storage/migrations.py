@@ -94,6 +94,43 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE trail_points (
+            session_id TEXT NOT NULL,
+            moment INTEGER NOT NULL,
+            latitude REAL NOT NULL,
+            longitude REAL NOT NULL,
+            accuracy REAL,
+            altitude REAL,
+            heading REAL,
+            speed REAL,
+            battery REAL,
+            PRIMARY KEY (session_id, moment)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX located_sessions ON sessions (end_time) WHERE last_location IS NOT NULL",
+        """
+        CREATE TABLE session_entries (
+            id INTEGER PRIMARY KEY,
+            session_id TEXT NOT NULL,
+            moment INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            person_id TEXT,
+            name TEXT,
+            data TEXT
+        )
+        """,
+        "CREATE INDEX entries_by_session ON session_entries (session_id, id)",
+        """
+        CREATE TABLE preferences (
+            user_id TEXT PRIMARY KEY REFERENCES users (id),
+            language TEXT NOT NULL,
+            time_zone TEXT NOT NULL,
+            hours TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 

@@ -1,0 +1,195 @@
+"""What is remembered of the sessions: for the pages while they run, and for the history after that.
+
+Everything that happens in a running session comes by :meth:`Chronicle.happened`, which only keeps it in memory; what is
+new is written a few seconds later, many things at once and away from the way of a frame. ``version`` grows with each
+change, so whoever shows a session knows whether there is anything new to show.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from liveguard.clock import Clock
+from liveguard.errors import StorageUnavailable
+from liveguard.events import (
+    GuardiansChanged,
+    GuardianSessionStarted,
+    Location,
+    LocationUpdated,
+    Message,
+    Person,
+    ServerEvent,
+    SessionEnded,
+    SessionInterrupted,
+    SessionResumed,
+)
+from liveguard.sessions import LiveSession
+from liveguard.storage import Entry, Storage
+from liveguard.trail import Point, Trail
+
+MOST_SHOWN = 200  # messages of a running session
+PURGE_EVERY = 60.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class Memory:
+    """What is remembered of one running session."""
+
+    __slots__ = ("messages", "session", "trail", "version", "watching")
+
+    def __init__(self, session: LiveSession) -> None:
+        self.session = session
+        self.version = 0
+        self.trail = Trail()
+        self.messages: list[Entry] = []
+        self.watching: dict[str, Person] = {}
+
+    def say(self, entry: Entry) -> None:
+        """Somebody wrote."""
+        self.messages.append(entry)
+        del self.messages[:-MOST_SHOWN]
+
+
+class Chronicle:
+    """The memory of all sessions that run. ``keep_for`` milliseconds after the end of one, its trail is forgotten."""
+
+    def __init__(self, storage: Storage, clock: Clock, *, keep_for: int) -> None:
+        self.version = 1
+        self._storage = storage
+        self._clock = clock
+        self._keep_for = keep_for
+        self._memories: dict[str, Memory] = {}
+        self._entries: list[Entry] = []
+        self._ending: dict[str, Trail] = {}
+        self._purged_at = float("-inf")
+
+    def of(self, session: LiveSession) -> Memory:
+        """What is remembered of a running session."""
+        memory = self._memories.get(session.id)
+        if memory is None:
+            memory = self._memories[session.id] = Memory(session)
+            self._touch(memory)
+        return memory
+
+    # -- what happens ----------------------------------------------------------------------------------------------
+
+    def happened(self, session: LiveSession, event: ServerEvent) -> None:
+        """Something happened in a running session."""
+        memory = self.of(session)
+        self._touch(memory)
+        if isinstance(event, LocationUpdated):
+            memory.trail.add(_point(event.location))
+        elif isinstance(event, Message):
+            entry = self._note(
+                session, "message", event.timestamp, _named(event.sender), role=event.sender.role, text=event.text
+            )
+            memory.say(entry)
+        else:
+            self._change(memory, event)
+
+    def _change(self, memory: Memory, event: ServerEvent) -> None:
+        session = memory.session
+        match event:
+            case GuardianSessionStarted():
+                told = [_name(guardian) for guardian in session.guardians.values()]
+                self._note(session, "started", event.start_time, told=told)
+                self._compare(memory, event.timestamp)
+            case GuardiansChanged():
+                self._compare(memory, self._clock.now().text)
+            case SessionInterrupted():
+                self._note(session, "interrupted", event.timestamp)
+            case SessionResumed():
+                self._note(session, "resumed", event.timestamp, seconds=event.interrupted_for)
+            case SessionEnded():
+                self._note(session, "ended", event.end_time, reason=event.reason)
+                self._ending[session.id] = memory.trail
+                del self._memories[session.id]
+
+    def _compare(self, memory: Memory, when: str) -> None:
+        """Who came into the room, and who left it."""
+        present = {person_id: room.person for person_id, room in memory.session.room.guardians.items()}
+        for person_id in memory.watching.keys() - present.keys():
+            self._note(memory.session, "left", when, _named(memory.watching[person_id]))
+        for person_id in present.keys() - memory.watching.keys():
+            self._note(memory.session, "came", when, _named(present[person_id]))
+        memory.watching = present
+
+    def _note(
+        self, session: LiveSession, kind: Any, when: str, who: tuple[str, str] | None = None, **data: Any
+    ) -> Entry:
+        person_id, name = who or (None, None)
+        entry = Entry(session.id, _moment(when), kind, person_id, name, data or None)
+        self._entries.append(entry)
+        return entry
+
+    def _touch(self, memory: Memory) -> None:
+        self.version += 1
+        memory.version = self.version
+
+    # -- what is kept ----------------------------------------------------------------------------------------------
+
+    async def restore(self, sessions: Iterable[LiveSession]) -> None:
+        """Take up the trails and messages of sessions that go on after a restart."""
+        running = {session.id: session for session in sessions}
+        if not running:
+            return
+        trails, entries = await self._storage.chronicle.of_running(list(running))
+        for session_id, points in trails.items():
+            memory = self.of(running[session_id])
+            memory.trail = Trail(points)
+            self._touch(memory)
+        for entry in entries:
+            if entry.kind == "message":
+                self._memories[entry.session_id].say(entry)
+
+    async def write(self) -> None:
+        """Write what is new, and forget the places that need not be kept any longer."""
+        trails = {session_id: memory.trail for session_id, memory in self._memories.items()}
+        trails |= self._ending
+        changes = {session_id: found for session_id, trail in trails.items() if (found := trail.changes())}
+        entries, self._entries = self._entries, []
+        ending, self._ending = self._ending, {}
+        try:
+            if changes or entries:
+                await self._storage.chronicle.write(entries, changes)
+            await self._forget(at_once=bool(ending) and self._keep_for == 0)
+        except StorageUnavailable:
+            self._entries = entries + self._entries
+            self._ending = ending | self._ending
+            for session_id in changes:
+                trails[session_id].write_again()
+
+    async def _forget(self, at_once: bool) -> None:
+        now = self._clock.now()
+        if not at_once and now.steady - self._purged_at < PURGE_EVERY:
+            return
+        self._purged_at = now.steady
+        while await self._storage.chronicle.purge(now.wall - self._keep_for):
+            pass
+
+
+def _point(location: Location) -> Point:
+    return Point(
+        _moment(location.timestamp),
+        location.latitude,
+        location.longitude,
+        location.accuracy,
+        location.altitude,
+        location.heading,
+        location.speed,
+        location.battery,
+    )
+
+
+def _moment(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def _named(person: Any) -> tuple[str, str]:
+    return person.id, _name(person)
+
+
+def _name(person: Any) -> str:
+    return f"{person.first_name} {person.last_name}".strip() or getattr(person, "email", "") or person.id

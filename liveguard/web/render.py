@@ -1,0 +1,185 @@
+"""How a page is written: the Jinja2 environment of each language, and how somebody reads times and durations.
+
+A template's sentences are English and looked up in the catalogues of ``liveguard/locale``; what depends on the reader
+(language, time zone, 12 or 24 hours) is one :class:`Reader`, which comes with every rendering.
+"""
+
+import gettext
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import jinja2
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_skeleton
+from babel.lists import format_list
+from babel.numbers import format_decimal, format_percent
+from jinja2.runtime import Context
+
+LOCALES = Path(__file__).resolve().parent.parent / "locale"
+LANGUAGES = {"en": "English", "de": "Deutsch"}
+HUES = 12
+
+Hours = Literal["", "12", "24"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How somebody reads: language and country, time zone, and 12 or 24 hours (empty: as is usual there)."""
+
+    locale: str = "en"
+    zone: str = "UTC"
+    hours: Hours = ""
+
+    @property
+    def language(self) -> str:
+        """The language alone, one of those that there are catalogues for."""
+        return self.locale[:2]
+
+    @property
+    def tzinfo(self) -> tzinfo:
+        """The time zone; an unknown one is UTC."""
+        return zone(self.zone) or UTC
+
+
+def zone(name: str) -> ZoneInfo | None:
+    """A time zone by its name, such as ``Europe/Vienna``."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (OSError, ValueError):
+        return None
+
+
+def negotiate(chosen: str, accepted: str) -> str:
+    """The locale for somebody who chose a language (or none: ``""``) and whose browser says ``Accept-Language``."""
+    for tag in _ranked(accepted):
+        language = tag.partition("-")[0].lower()
+        if language in LANGUAGES and chosen in ("", language):
+            return _known(tag) or language
+    return chosen if chosen in LANGUAGES else "en"
+
+
+def _ranked(accepted: str) -> list[str]:
+    ranks = []
+    for place, part in enumerate(accepted[:500].split(",")):
+        tag, _, quality = part.strip().partition(";q=")
+        try:
+            ranks.append((-float(quality or 1), place, tag.strip()))
+        except ValueError:
+            continue
+    return [tag for _, _, tag in sorted(ranks)]
+
+
+def _known(tag: str) -> str | None:
+    try:
+        locale = Locale.parse(tag, sep="-")
+    except (UnknownLocaleError, ValueError, TypeError):
+        return None
+    return f"{locale.language}_{locale.territory}" if locale.territory else None
+
+
+class Renderer:
+    """All templates, in all languages."""
+
+    def __init__(self, templates: Path, helpers: Mapping[str, Any]) -> None:
+        self._environments = {language: _environment(templates, language, helpers) for language in LANGUAGES}
+
+    def render(self, template: str, reader: Reader, **context: Any) -> str:
+        """The text of a template for a reader."""
+        return self._environments[reader.language].get_template(template).render(reader=reader, **context)
+
+
+def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    catalogue = gettext.translation("messages", LOCALES, [language], fallback=language == "en")
+    environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
+    environment.globals.update(helpers, languages=LANGUAGES)
+    environment.filters.update(
+        clock=clock, initials=initials, hue=hue, time=_time, day=_day, moment=_moment, listed=_listed,
+        number=_number, percent=_percent, iso=_iso,
+    )  # fmt: skip
+    return environment
+
+
+# -- filters -------------------------------------------------------------------------------------------------------
+
+
+def clock(seconds: float) -> str:
+    """A duration that ticks: ``4:05`` or ``1:04:05``."""
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def initials(name: str) -> str:
+    """One or two letters for a name."""
+    words = name.split()
+    return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words[:1])).upper() or "?"
+
+
+def hue(person_id: str) -> str:
+    """The class of a person's own colour, always the same one."""
+    return f"hue-{sum(person_id.encode()) % HUES}"
+
+
+def _reader(context: Context) -> Reader:
+    reader: Reader = context["reader"]
+    return reader
+
+
+def _local(context: Context, moment: int) -> datetime:
+    return datetime.fromtimestamp(moment / 1000, _reader(context).tzinfo)
+
+
+def _iso(moment: int) -> str:
+    return datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@jinja2.pass_context
+def _time(context: Context, moment: int) -> str:
+    reader = _reader(context)
+    local = _local(context, moment)
+    if reader.hours == "24":
+        return format(local, "%H:%M")
+    skeleton = "hm" if reader.hours == "12" else "jm"
+    if skeleton == "jm":
+        pattern = Locale.parse(reader.locale).time_formats["short"].pattern
+        skeleton = "hm" if "h" in pattern else "Hm"
+    return format_skeleton(skeleton, local, reader.tzinfo, locale=reader.locale)
+
+
+@jinja2.pass_context
+def _day(context: Context, moment: int | date, style: Literal["short", "medium", "long", "full"] = "medium") -> str:
+    day = _local(context, moment).date() if isinstance(moment, int) else moment
+    return format_date(day, style, _reader(context).locale)
+
+
+@jinja2.pass_context
+def _moment(context: Context, moment: int) -> str:
+    return f"{_day(context, moment)}, {_time(context, moment)}"
+
+
+@jinja2.pass_context
+def _listed(context: Context, names: list[str]) -> str:
+    return format_list(names, locale=_reader(context).locale)
+
+
+@jinja2.pass_context
+def _number(context: Context, value: float, pattern: str | None = None) -> str:
+    return format_decimal(value, pattern, _reader(context).locale)
+
+
+@jinja2.pass_context
+def _percent(context: Context, value: float) -> str:
+    return format_percent(value / 100, locale=_reader(context).locale)

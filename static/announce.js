@@ -1,0 +1,95 @@
+// How a change makes itself known: a calm line, a sound that was allowed, the tab, a notification of the system.
+
+const TONES = {
+  started: [[523, 0], [659, 0.16]],
+  resumed: [[523, 0], [659, 0.16]],
+  ended: [[659, 0], [523, 0.16]],
+  message: [[784, 0]],
+  lost: [[440, 0], [330, 0.22], [440, 0.5], [330, 0.72]],
+};
+
+let audio = null;
+let soundWanted = remembered("sound");
+let notificationsWanted = remembered("notifications");
+
+/** Say what happened, in all the ways that are open. */
+export function announce(kind, sentence) {
+  const line = document.getElementById("said");
+  if (line) line.textContent = sentence;
+  play(TONES[kind]);
+  if (notificationsWanted && document.hidden && "Notification" in window && Notification.permission === "granted") {
+    new Notification(sentence, { tag: `liveguard-${kind}`, icon: document.getElementById("favicon").href });
+  }
+}
+
+/** What the tab shows: how many sessions run, and whether one is lost. */
+export function showInTab(title, icons, running, lost) {
+  document.title = `${lost ? "⚠ " : ""}${running ? `(${running}) ` : ""}${title} · liveguard`;
+  const icon = lost ? icons.lost : running ? icons.live : icons.quiet;
+  const link = document.getElementById("favicon");
+  if (!link.href.endsWith(icon)) link.href = icon;
+}
+
+/** The two switches of the page. */
+export function prepare(soundButton, notificationButton) {
+  show(soundButton, soundWanted);
+  soundButton?.addEventListener("click", () => {
+    soundWanted = remember("sound", !soundWanted);
+    show(soundButton, soundWanted);
+    wake();
+    play(TONES.started);
+  });
+  // A browser plays nothing before the visitor has done something on the page.
+  for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, wake, { passive: true });
+  if (!notificationButton || !("Notification" in window) || Notification.permission === "denied") return;
+  notificationButton.hidden = false;
+  show(notificationButton, notificationsWanted && Notification.permission === "granted");
+  notificationButton.addEventListener("click", async () => {
+    const wanted = notificationButton.getAttribute("aria-pressed") !== "true";
+    const allowed = wanted && (await Notification.requestPermission()) === "granted";
+    notificationsWanted = remember("notifications", allowed);
+    show(notificationButton, allowed);
+  });
+}
+
+function wake() {
+  if (!soundWanted) return;
+  audio ??= new AudioContext();
+  if (audio.state === "suspended") audio.resume();
+}
+
+function play(tones) {
+  if (!soundWanted || !tones || audio?.state !== "running") return;
+  for (const [pitch, delay] of tones) {
+    const start = audio.currentTime + delay;
+    const [tone, volume] = [audio.createOscillator(), audio.createGain()];
+    tone.frequency.value = pitch;
+    volume.gain.setValueAtTime(0.0001, start);
+    volume.gain.exponentialRampToValueAtTime(0.12, start + 0.02);
+    volume.gain.exponentialRampToValueAtTime(0.0001, start + 0.3);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(start);
+    tone.stop(start + 0.32);
+  }
+}
+
+function show(button, pressed) {
+  button?.setAttribute("aria-pressed", String(Boolean(pressed)));
+}
+
+function remembered(name) {
+  try {
+    return localStorage.getItem(name) === "on";
+  } catch {
+    return false;
+  }
+}
+
+function remember(name, wanted) {
+  try {
+    localStorage.setItem(name, wanted ? "on" : "off");
+  } catch {
+    // Not kept, then: it holds for this page.
+  }
+  return wanted;
+}

@@ -1,0 +1,54 @@
+// The server's time, and what ticks by it. The visitor's own clock may be wrong; how fast it runs is not.
+
+let ahead = null;
+
+/** The server's clock showed this moment (milliseconds since the epoch) just now. */
+export function learn(moment) {
+  ahead = moment - performance.now();
+}
+
+/** The server's time now, in milliseconds since the epoch. */
+export function now() {
+  return ahead === null ? Date.now() : performance.now() + ahead;
+}
+
+/** A duration such as 4:05 or 1:04:05. */
+export function clock(milliseconds) {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}
+
+/** How long ago, in the words of the page. */
+export function ago(milliseconds, words) {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  const [unit, number] =
+    seconds < 60 ? ["s", seconds]
+    : seconds < 3600 ? ["min", Math.floor(seconds / 60)]
+    : seconds < 172800 ? ["h", Math.floor(seconds / 3600)]
+    : ["d", Math.floor(seconds / 86400)];
+  return words.ago.replace("{age}", words[unit].replace("{n}", number));
+}
+
+/** Bring everything below an element to the present moment. */
+export function refresh(root, words) {
+  const moment = now();
+  for (const element of root.querySelectorAll("[data-clock]")) {
+    write(element, clock(moment - element.dataset.clock));
+  }
+  for (const element of root.querySelectorAll("[data-ago]")) {
+    write(element, ago(moment - element.dataset.ago, words));
+  }
+}
+
+/** Keep refreshing each second. */
+export function run(root, words) {
+  refresh(root, words);
+  return setInterval(() => refresh(root, words), 1000);
+}
+
+function write(element, text) {
+  // Only what changes costs a layout.
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -1,0 +1,215 @@
+// The dashboard: the socket says when something changed, the server renders what.
+
+import { announce, prepare, showInTab } from "./announce.js";
+import { learn, now, refresh, run } from "./clock.js";
+import { morph, morphChildren, parse } from "./morph.js";
+import { settle } from "./settle.js";
+import { Socket } from "./socket.js";
+
+const SPACING = 1000; // at most one rendering a second
+const SLICE = 8; // milliseconds of work, then the browser's turn
+
+const live = document.getElementById("live");
+const cards = document.getElementById("cards");
+const words = JSON.parse(live.dataset.words);
+const icons = JSON.parse(live.dataset.icons);
+
+const timeOfDay = new Intl.DateTimeFormat(document.documentElement.lang, {
+  timeStyle: "medium", timeZone: live.dataset.zone, ...(live.dataset.hours && { hour12: live.dataset.hours === "12" }),
+});
+
+let version = live.dataset.version;
+let asked = -SPACING;
+let timer = null;
+let asking = false;
+let again = false;
+let current = true; // what is shown was true a moment ago
+let known = 0;
+
+learn(Number(live.dataset.now));
+known = now();
+run(live, words);
+prepare(document.getElementById("sound"), document.getElementById("notify"));
+showState();
+
+// -- what the socket says ---------------------------------------------------------------------------------------------
+
+const sessions = new Map([...cards.children].map((card) => [card.id.slice(2), card.dataset.name]));
+
+const said = {
+  "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail }) => {
+    const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
+    if (!sessions.has(sessionId)) announce("started", words.started.replace("{name}", name));
+    sessions.set(sessionId, name);
+  },
+  "session-interrupted": ({ sessionId }) => tell("lost", sessionId),
+  "session-resumed": ({ sessionId }) => tell("resumed", sessionId),
+  "session-ended": ({ sessionId }) => {
+    tell("ended", sessionId);
+    sessions.delete(sessionId);
+  },
+  "guardian:access-revoked": ({ sessionId }) => {
+    tell("revoked", sessionId);
+    sessions.delete(sessionId);
+  },
+  message: ({ from, text }) => {
+    if (from.role === "ward") {
+      const name = `${from.firstName} ${from.lastName}`.trim();
+      announce("message", words.message.replace("{name}", name).replace("{text}", () => text));
+    }
+  },
+};
+
+function tell(kind, sessionId) {
+  if (sessions.has(sessionId)) announce(kind, words[kind].replace("{name}", () => sessions.get(sessionId)));
+}
+
+const socket = new Socket("/ws/guardian", {
+  opened: () => ask(),
+  received: (event, data) => {
+    said[event]?.(data);
+    if (event !== "guardian:snapshot") ask();
+  },
+  closed: () => {
+    current = false;
+    showState();
+  },
+});
+
+// What the guardian's socket does not say (to an admin, of one's own session) is asked for.
+setInterval(() => ask(), Number(live.dataset.poll));
+
+// -- what the server renders ------------------------------------------------------------------------------------------
+
+function ask() {
+  again = true;
+  if (asking || timer !== null) return;
+  timer = setTimeout(fetchChanges, Math.max(0, asked + SPACING - performance.now()));
+}
+
+async function fetchChanges() {
+  timer = null;
+  asking = true;
+  again = false;
+  asked = performance.now();
+  try {
+    const answer = await fetch(`/live?since=${encodeURIComponent(version)}`, {
+      headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
+    });
+    if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
+    if (answer.ok && answer.status !== 204) await show(await answer.json());
+    current = answer.ok && socket.open;
+    if (answer.ok) known = now();
+  } catch {
+    current = false;
+  }
+  asking = false;
+  showState();
+  if (again) ask();
+}
+
+async function show(page) {
+  learn(page.now);
+  const missing = page.order.some((id) => !document.getElementById(id) && !(id in page.cards));
+  if (missing) {
+    version = "0";
+    again = true;
+    return;
+  }
+  settle(parts, () => arrange(page));
+  let begun = performance.now();
+  for (const [id, html] of Object.entries(page.cards)) {
+    const card = document.getElementById(id);
+    if (card && html) {
+      settle(parts, () => redraw(card, parse(html)));
+      if (performance.now() - begun > SLICE) {
+        await new Promise((resume) => setTimeout(resume));
+        begun = performance.now();
+      }
+    }
+  }
+  version = page.version;
+  refresh(live, words);
+}
+
+/** Let cards come, go and change places; the others are filled in later. */
+function arrange(page) {
+  const wanted = new Set(page.order);
+  for (const card of [...cards.children]) {
+    if (!wanted.has(card.id)) card.remove();
+  }
+  page.order.forEach((id, place) => {
+    const here = cards.children[place];
+    if (here?.id === id) return;
+    const known = document.getElementById(id);
+    if (known) move(known, here);
+    else cards.insertBefore(take(page.cards, id), here ?? null);
+  });
+  morphChildren(document.getElementById("summary"), parse(`<h1>${page.summary}</h1>`));
+  if (page.ended) morphChildren(document.getElementById("ended"), parse(`<section>${page.ended}</section>`));
+  const calm = document.getElementById("calm");
+  if (page.calm) morphChildren(calm, parse(`<div>${page.calm}</div>`));
+  calm.hidden = page.order.length > 0;
+}
+
+function take(rendered, id) {
+  const card = parse(rendered[id]);
+  delete rendered[id];
+  scrollToEnd(card);
+  return card;
+}
+
+function move(card, before) {
+  // Moving an element takes the focus from what is in it, and with it the keyboard of a phone.
+  const focused = card.contains(document.activeElement) ? document.activeElement : null;
+  const selection = focused && "selectionStart" in focused ? [focused.selectionStart, focused.selectionEnd] : null;
+  cards.insertBefore(card, before);
+  focused?.focus({ preventScroll: true });
+  if (selection) focused.setSelectionRange(...selection);
+}
+
+function redraw(card, wanted) {
+  const messages = card.querySelector(".messages");
+  const atEnd = !messages || messages.scrollHeight - messages.scrollTop - messages.clientHeight < 30;
+  const count = messages?.childElementCount;
+  morph(card, wanted);
+  const after = card.querySelector(".messages");
+  if (after && atEnd && after.childElementCount !== count) scrollToEnd(card);
+}
+
+function scrollToEnd(card) {
+  const messages = card.querySelector(".messages");
+  if (messages) requestAnimationFrame(() => (messages.scrollTop = messages.scrollHeight));
+}
+
+function parts() {
+  return [...cards.children, document.getElementById("calm"), document.getElementById("ended")];
+}
+
+// -- what the page knows ----------------------------------------------------------------------------------------------
+
+function showState() {
+  const away = document.getElementById("away");
+  live.classList.toggle("stale", !current);
+  if (current !== away.hidden) {
+    away.hidden = current;
+    away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", timeOfDay.format(known));
+    if (current) announce("resumed", words.back);
+  }
+  const all = [...cards.children];
+  showInTab(words.title, icons, all.length, !current || all.some((card) => card.dataset.state === "lost"));
+}
+
+for (const list of cards.querySelectorAll(".messages")) list.scrollTop = list.scrollHeight;
+
+// -- what a guardian writes -------------------------------------------------------------------------------------------
+
+cards.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const form = event.target;
+  const input = form.elements.text;
+  const text = input.value.trim();
+  if (!text) return;
+  if (socket.send("send-message", { wardId: form.dataset.write, text })) input.value = "";
+  else document.getElementById("said").textContent = words.not_sent;
+});

@@ -1,0 +1,58 @@
+// A button that is held: with a finger, a mouse, Enter or the space bar. A screen reader's click is asked back.
+
+const HELD = 1000;
+
+/** Call `done` when the button was held; `asked` for a click that nobody can hold; `hint` when it was let go early. */
+export function hold(button, { done, asked, hint }) {
+  let timer = null;
+  let released = 0;
+
+  function begin() {
+    if (timer !== null || button.disabled) return;
+    button.classList.add("holding");
+    timer = setTimeout(() => {
+      end();
+      done();
+    }, HELD);
+  }
+
+  function end() {
+    clearTimeout(timer);
+    timer = null;
+    button.classList.remove("holding");
+  }
+
+  function release() {
+    if (timer === null) return;
+    end();
+    hint();
+  }
+
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    button.setPointerCapture(event.pointerId);
+    begin();
+  });
+  for (const kind of ["pointerup", "pointercancel"]) {
+    button.addEventListener(kind, () => {
+      released = performance.now();
+      release();
+    });
+  }
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    if (!event.repeat) begin();
+  });
+  button.addEventListener("keyup", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    release();
+  });
+  button.addEventListener("blur", release);
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  button.addEventListener("click", (event) => {
+    // A finger's click follows its release; a click from nowhere comes from an assistive technology.
+    if (event.detail === 0 && performance.now() - released > 500) asked();
+  });
+}

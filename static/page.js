@@ -1,0 +1,36 @@
+// What every page does: carry a running session on, copy, ask before what cannot be undone, tell the time zone.
+
+import { Socket } from "./socket.js";
+
+// A ward who looks at another page is still on their way.
+if (document.querySelector(".own-session")) new Socket("/ws/ward", {});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copy).textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.classList.add("copied");
+    setTimeout(() => button.classList.remove("copied"), 1500);
+  } catch {
+    getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+  }
+});
+
+document.addEventListener("submit", (event) => {
+  const question = document.getElementById(event.target.dataset.confirm);
+  if (!question || event.target.dataset.sure) return;
+  event.preventDefault();
+  question.addEventListener("close", () => {
+    if (question.returnValue !== "yes") return;
+    event.target.dataset.sure = "yes";
+    event.target.requestSubmit(event.submitter);
+  }, { once: true });
+  question.returnValue = "";
+  question.showModal();
+});
+
+for (const input of document.querySelectorAll("input[data-zone]")) {
+  input.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+}

@@ -1,0 +1,88 @@
+// A connection to the server that comes back by itself and knows when it is gone.
+
+const PAUSES = [300, 1000, 2000, 4000, 8000];
+const QUIET = 6000; // without a word for so long, ask
+const DEAD = 10000; // and for so long, it is gone
+
+export class Socket {
+  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(). */
+  constructor(path, on) {
+    this.path = path;
+    this.on = on;
+    this.tries = 0;
+    this.open = false;
+    this.finished = false;
+    this.connect();
+    setInterval(() => this.listen(), 1000);
+    addEventListener("online", () => this.hurry());
+    addEventListener("offline", () => this.lose());
+    addEventListener("pageshow", (event) => event.persisted && this.hurry());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.hurry());
+  }
+
+  /** Send an event; false when there is no connection that could take it. */
+  send(event, data) {
+    if (!this.open || this.socket.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(data === undefined ? { event } : { event, data }));
+    return true;
+  }
+
+  connect() {
+    clearTimeout(this.waiting);
+    const url = new URL(this.path, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(url);
+    this.socket = socket;
+    this.heard = performance.now();
+    socket.onopen = () => {
+      this.heard = performance.now();
+      this.open = true;
+      this.on.opened?.();
+    };
+    socket.onmessage = ({ data }) => {
+      this.heard = performance.now();
+      this.tries = 0;
+      const { event, data: content } = JSON.parse(data);
+      if (event !== "pong") this.on.received?.(event, content);
+    };
+    socket.onclose = ({ code }) => {
+      if (socket === this.socket) this.lost(code);
+    };
+  }
+
+  lost(code) {
+    this.open = false;
+    this.on.closed?.(code);
+    if (code === 4401) {
+      // Signed out, or disabled: the server says so on the page itself.
+      this.finished = true;
+      location.reload();
+      return;
+    }
+    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)];
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
+  }
+
+  /** Nothing can come any more: do not wait for the network to find out. */
+  lose() {
+    if (this.finished) return;
+    const socket = this.socket;
+    socket.onclose = socket.onmessage = socket.onopen = null;
+    socket.close();
+    this.lost();
+  }
+
+  hurry() {
+    if (this.finished) return;
+    if (this.open) this.send("ping");
+    else if (this.socket.readyState !== WebSocket.CONNECTING) this.connect();
+  }
+
+  listen() {
+    if (this.finished || this.socket.readyState > WebSocket.OPEN) return;
+    const quiet = performance.now() - this.heard;
+    if (quiet > DEAD) this.lose();
+    else if (quiet > QUIET && this.open) this.send("ping");
+  }
+}

@@ -1,0 +1,27 @@
+// Keeps the shell of the ward's page, so that it opens without network and says so. Nothing personal is kept.
+
+const version = new URL(location.href).searchParams.get("v");
+const files = ["app.css", "page.js", "offline.js", "socket.js", "icon.svg"].map((name) => `/static/${version}/${name}`);
+const shell = "/ward/offline";
+
+addEventListener("install", (event) => {
+  event.waitUntil(caches.open(version).then((cache) => cache.addAll([shell, ...files])).then(() => self.skipWaiting()));
+});
+
+addEventListener("activate", (event) => {
+  event.waitUntil(
+    caches.keys()
+      .then((names) => Promise.all(names.filter((name) => name !== version).map((name) => caches.delete(name))))
+      .then(() => self.clients.claim()),
+  );
+});
+
+addEventListener("fetch", (event) => {
+  const { mode, url, method } = event.request;
+  const path = new URL(url).pathname;
+  if (mode === "navigate" && method === "GET" && path === "/ward") {
+    event.respondWith(fetch(event.request).catch(() => caches.match(shell)));
+  } else if (path.startsWith(`/static/${version}/`)) {
+    event.respondWith(caches.match(event.request).then((kept) => kept ?? fetch(event.request)));
+  }
+});

@@ -1,0 +1,270 @@
+// The ward's page: one session, carried on whatever happens to this page or its network.
+
+import { ago, clock, learn, now } from "./clock.js";
+import { hold } from "./hold.js";
+import { morph } from "./morph.js";
+import { Place } from "./place.js";
+import { Socket } from "./socket.js";
+
+const $ = (id) => document.getElementById(id);
+const ward = $("ward");
+const words = JSON.parse(ward.dataset.words);
+
+let state = ward.dataset.state; // idle, starting, running, stopping
+let started = Number(ward.dataset.start);
+let guardians = new Map();
+let told = null; // when the last location was sent
+let wakeLock = null;
+
+learn(Number(ward.dataset.now));
+
+// -- what the server says ---------------------------------------------------------------------------------------------
+
+const received = {
+  "session-started": (data) => {
+    learn(Date.parse(data.timestamp));
+    const isNew = state === "starting";
+    started = Date.parse(data.startTime);
+    guardians = new Map(data.guardians.map((person) => [person.id, name(person)]));
+    become("running");
+    if (isNew) $("note").value = "";
+    say(data.durable === false ? words.not_durable : isNew ? words.started : "");
+    if (!data.connectedGuardians) showWatching([]);
+    shareAgain();
+    showMessages();
+  },
+  "guardians-changed": async ({ guardianIds }) => {
+    if (guardianIds.some((id) => !guardians.has(id))) await learnGuardians();
+    showWatching(guardianIds);
+  },
+  "session-ended": ({ reason }) => {
+    become("idle");
+    say({ ward_disconnected: words.ended_lost, ended_by_admin: words.ended_admin, expired: words.ended_expired }[reason] ?? words.ended);
+  },
+  "session-error": ({ code, event }) => {
+    if (code === "no_active_session" && event === "stop-live-session") become("idle");
+    else if (event === "start-live-session") become("idle");
+    else if (state === "stopping") become("running");
+    say(words[code] ?? words.problem, "problem");
+  },
+  "location-acknowledged": () => {
+    told = now();
+    showPlace();
+  },
+  message: () => showMessages(),
+};
+
+const socket = new Socket("/ws/ward", {
+  opened: () => {
+    // Whoever has a session hears of it at once; a moment of silence means that there is none.
+    say(words.back);
+    $("start").disabled = false;
+    $("stop").disabled = false;
+    setTimeout(() => socket.open && state !== "idle" && check(), 3000);
+  },
+  received: (event, data) => received[event]?.(data),
+  closed: () => {
+    if (state === "starting") become("idle");
+    if (state === "stopping") become("running");
+    $("start").disabled = true;
+    say(state === "idle" ? words.away_idle : words.away, "away");
+  },
+});
+
+/** Ask the page itself whether the session still runs: its end may have come while nobody listened. */
+async function check() {
+  const page = await fetched();
+  if (page && page.getElementById("ward").dataset.state === "idle" && state === "running") {
+    become("idle");
+    say(words.ended_lost);
+  }
+}
+
+async function fetched() {
+  try {
+    const answer = await fetch("/ward", { redirect: "manual", signal: AbortSignal.timeout(8000) });
+    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+  } catch {
+    return null;
+  }
+}
+
+async function learnGuardians() {
+  try {
+    const answer = await fetch("/api/guardians", { headers: { Accept: "application/json" } });
+    for (const { guardian } of (await answer.json()).guardians) guardians.set(guardian.id, name(guardian));
+  } catch {
+    // Then they are counted rather than named.
+  }
+}
+
+// -- what is shown ----------------------------------------------------------------------------------------------------
+
+function become(next) {
+  state = next;
+  ward.dataset.state = next;
+  const running = next === "running" || next === "stopping";
+  if ($("running").hidden === running) {
+    $("running").hidden = !running;
+    $("idle").hidden = running;
+    window.scrollTo(0, 0);
+    // Where the focus was is gone; it goes on to what can be done now.
+    if (document.activeElement === document.body) (running ? $("share") : $("start")).focus({ preventScroll: true });
+  }
+  $("start").textContent = next === "starting" ? words.starting : $("start").dataset.label;
+  $("stop").querySelector(".label").textContent = next === "stopping" ? words.stopping : $("stop").dataset.label;
+  document.body.classList.toggle("under-way", running);
+  if (running) keepAwake();
+  else {
+    place.stop();
+    told = null;
+    showPlace();
+    wakeLock?.release().catch(() => {});
+    wakeLock = null;
+  }
+  tick();
+}
+
+function say(sentence, kind = "") {
+  const line = $("line");
+  line.className = `line ${kind}`;
+  line.lastElementChild.textContent = sentence;
+}
+
+function showWatching(ids) {
+  const known = ids.filter((id) => guardians.has(id)).map((id) => guardians.get(id));
+  const unknown = ids.length - known.length;
+  if (unknown) known.push(words.more.replace("{n}", unknown));
+  const line = known.length === 0 ? words.watching_nobody : known.length === 1 ? words.watching_one : words.watching_many;
+  $("watching-line").textContent = line.replace("{names}", () => listed(known));
+  $("watching").classList.toggle("somebody", known.length > 0);
+  $("told-line").hidden = known.length > 0;
+  $("told-line").textContent = guardians.size
+    ? words.told.replace("{names}", () => listed([...guardians.values()])) : words.no_guardians;
+}
+
+function listed(names) {
+  return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(names);
+}
+
+function name({ firstName, lastName, email }) {
+  return `${firstName} ${lastName}`.trim() || email;
+}
+
+async function showMessages() {
+  const page = await fetched();
+  const wanted = page?.getElementById("messages");
+  if (!wanted) return;
+  morph($("messages"), document.adoptNode(wanted));
+  $("messages").scrollTop = $("messages").scrollHeight;
+}
+
+function tick() {
+  if (state === "running" || state === "stopping") $("duration").textContent = clock(now() - started);
+  if (place.active) showPlace();
+}
+
+// -- the location -----------------------------------------------------------------------------------------------------
+
+const place = new Place({
+  send: (data) => state === "running" && socket.send("update-location", data),
+  failed: (why) => {
+    showPlace();
+    $("share-line").textContent = words[`location_${why}`];
+  },
+});
+
+function showPlace() {
+  $("share").setAttribute("aria-pressed", String(place.active));
+  $("share").lastElementChild.textContent = place.active ? words.sharing : $("share").dataset.label;
+  if (place.active && told) {
+    $("share-line").textContent = words.sharing_sent.replace("{ago}", ago(now() - told, words));
+  } else if (place.active) {
+    if (!$("share-line").textContent) $("share-line").textContent = words.sharing_waiting;
+  } else $("share-line").textContent = "";
+}
+
+$("share").addEventListener("click", () => {
+  if (place.active) place.stop();
+  else place.start();
+  remember(place.active);
+  told = null;
+  if (place.active || !$("share-line").textContent) showPlace();
+});
+
+/** After a reload, go on with what was allowed and asked for before it. */
+async function shareAgain() {
+  if (place.active || !remembered()) return;
+  const permission = await navigator.permissions?.query({ name: "geolocation" });
+  if (permission?.state === "granted" && state === "running") {
+    place.start();
+    showPlace();
+  }
+}
+
+function remember(wanted) {
+  try {
+    sessionStorage.setItem("share", wanted ? "on" : "off");
+  } catch {
+    // Then it is asked for again.
+  }
+}
+
+function remembered() {
+  try {
+    return sessionStorage.getItem("share") === "on";
+  } catch {
+    return false;
+  }
+}
+
+// -- what is pressed --------------------------------------------------------------------------------------------------
+
+$("start").dataset.label = $("start").textContent;
+$("stop").dataset.label = $("stop").querySelector(".label").textContent;
+$("share").dataset.label = $("share").lastElementChild.textContent;
+
+$("idle").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (state !== "idle") return;
+  const note = $("note").value.trim();
+  if (socket.send("start-live-session", note ? { note } : {})) become("starting");
+});
+
+function stop() {
+  if (socket.send("stop-live-session")) become("stopping");
+  else say(words.away, "away");
+}
+
+hold($("stop"), {
+  done: stop,
+  asked: () => $("sure").showModal(),
+  hint: () => say(words.hold),
+});
+$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && stop());
+
+$("write").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  if (!text) return;
+  if (socket.send("send-message", { text })) $("text").value = "";
+  else say(words.not_sent, "away");
+});
+
+// -- the screen and the shell -----------------------------------------------------------------------------------------
+
+async function keepAwake() {
+  if (wakeLock || document.hidden || !("wakeLock" in navigator)) return;
+  try {
+    wakeLock = await navigator.wakeLock.request("screen");
+    wakeLock.addEventListener("release", () => (wakeLock = null));
+  } catch {
+    // A low battery, say. The session runs without it.
+  }
+}
+
+document.addEventListener("visibilitychange", () => state === "running" && keepAwake());
+navigator.serviceWorker?.register(ward.dataset.worker).catch(() => {});
+setInterval(tick, 1000);
+tick();
+if (state === "running") become("running");
