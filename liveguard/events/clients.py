@@ -1,0 +1,87 @@
+"""What clients say: one class for each event."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta, Struct
+
+MAX_TEXT = 2000
+
+
+class ClientEvent(Struct, frozen=True, rename="camel"):
+    """An event that a client sends."""
+
+    name: ClassVar[str]
+
+
+def _number(low: float | None, high: float | None, description: str) -> Meta:
+    return Meta(ge=low, le=high, description=description)
+
+
+Latitude = Annotated[float, _number(-90, 90, "a number from -90 to 90")]
+Longitude = Annotated[float, _number(-180, 180, "a number from -180 to 180")]
+NotNegative = Annotated[float, _number(0, None, "a number not below 0")]
+Heading = Annotated[float, _number(0, 360, "a number from 0 to 360")]
+Percent = Annotated[float, _number(0, 100, "a number from 0 to 100")]
+Aware = Annotated[datetime, Meta(tz=True)]
+
+
+class StartLiveSession(ClientEvent, frozen=True):
+    """``start-live-session``: a ward begins a session. The data, a JSON object of at most 4 KiB, is its metadata."""
+
+    name = "start-live-session"
+
+    metadata: dict[str, Any] | None = None
+
+
+class StopLiveSession(ClientEvent, frozen=True):
+    """``stop-live-session``: the ward is safe. A stop is never refused for what else its data says."""
+
+    name = "stop-live-session"
+
+
+class UpdateLocation(ClientEvent, frozen=True):
+    """``update-location``: where the ward is. Degrees (WGS 84), metres, metres a second, per cent."""
+
+    name = "update-location"
+
+    latitude: Latitude
+    longitude: Longitude
+    accuracy: NotNegative | None = None
+    altitude: float | None = None
+    heading: Heading | None = None
+    speed: NotNegative | None = None
+    battery: Percent | None = None
+    recorded_at: Aware | None = None
+
+    def __post_init__(self) -> None:
+        if self.recorded_at and not 1970 <= self.recorded_at.year < 9999:
+            raise ValueError("out of range - at `$.recordedAt`")
+
+
+class SendMessage(ClientEvent, frozen=True):
+    """``send-message``: a text for everybody in the room. A guardian names the room by its ward."""
+
+    name = "send-message"
+
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+    ward_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class RefreshToken(ClientEvent, frozen=True):
+    """``refresh-token``: a newer token of the same user, so that a long connection may go on."""
+
+    name = "refresh-token"
+
+    token: Annotated[str, Meta(min_length=1)]
+
+
+class Ping(ClientEvent, frozen=True):
+    """``ping``: is anybody there? Answered by ``pong``."""
+
+    name = "ping"
+
+
+CLIENT_EVENTS: dict[str, type[ClientEvent]] = {
+    event.name: event for event in (StartLiveSession, StopLiveSession, UpdateLocation, SendMessage, RefreshToken, Ping)
+}

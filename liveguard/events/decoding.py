@@ -1,0 +1,144 @@
+"""The door of the wire contract: what a client's frame says, or one error that names what is wrong with it."""
+
+import json
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from liveguard.errors import InvalidMessage, InvalidPayload, Refusal, UnknownEvent
+from liveguard.events.clients import CLIENT_EVENTS, MAX_TEXT, ClientEvent, Ping, StartLiveSession, StopLiveSession
+from liveguard.events.vocabulary import encoder
+
+MAX_NESTING = 16
+MAX_METADATA = 4096
+
+_FIELD_RULES = {
+    "latitude": "a number from -90 to 90",
+    "longitude": "a number from -180 to 180",
+    "accuracy": "a number of metres, not below 0",
+    "altitude": "a number of metres",
+    "heading": "a number from 0 to 360",
+    "speed": "a number of metres a second, not below 0",
+    "battery": "a number from 0 to 100",
+    "recordedAt": "an ISO 8601 time with its zone",
+    "text": f"a text of 1 to {MAX_TEXT:,} characters",
+    "wardId": "the id of a ward",
+    "token": "a token",
+}
+
+_IGNORE_DATA = (StopLiveSession, Ping)
+
+
+class Identified(Struct, frozen=True):
+    """Something that may carry an id."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class Frame(Identified, frozen=True, kw_only=True):
+    """The envelope of a native frame; ``data`` is still encoded."""
+
+    event: Annotated[str, Meta(min_length=1)]
+    data: Raw = Raw(b"")
+
+
+_frame_decoder = msgspec.json.Decoder(Frame)
+_id_decoder = msgspec.json.Decoder(Identified)
+_object_decoder = msgspec.json.Decoder(dict[str, Any])
+_data_decoders = {event: msgspec.json.Decoder(event) for event in CLIENT_EVENTS.values()}
+
+
+def decode_frame(text: bytes) -> Frame:
+    """Read the envelope of one native frame. Raises :class:`InvalidMessage`."""
+    if _may_nest_too_deep(text) and _nesting(text) > MAX_NESTING:
+        raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
+    try:
+        return _frame_decoder.decode(text)
+    except msgspec.ValidationError as problem:
+        if _field(problem) == "id":
+            raise InvalidMessage("id must be a text of 1 to 64 characters") from None
+        raise InvalidMessage from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidMessage from None
+
+
+def frame_id(text: bytes) -> str | None:
+    """The id of a frame that was refused, if it has one: the refusal refers to it."""
+    try:
+        return _id_decoder.decode(text).id
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def client_event(name: str) -> type[ClientEvent]:
+    """The class of a client's event. Raises :class:`UnknownEvent`."""
+    try:
+        return CLIENT_EVENTS[name]
+    except KeyError:
+        raise UnknownEvent from None
+
+
+def decode_event(name: str, data: bytes | Raw) -> ClientEvent:
+    """Read the data of one event from JSON; none is ``b""``. Raises :class:`UnknownEvent`, :class:`InvalidPayload`."""
+    kind = client_event(name)
+    if kind in _IGNORE_DATA:
+        return kind()
+    try:
+        if kind is StartLiveSession:
+            return _start(_object_decoder.decode(data) if bytes(data) not in (b"", b"null") else None)
+        return _data_decoders[kind].decode(data or b"{}")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+        raise _payload_error(kind, problem) from None
+
+
+def convert_event(name: str, data: object) -> ClientEvent:
+    """The same as :func:`decode_event` for data that a transport has decoded already; none is ``None``."""
+    try:
+        # Not msgspec: it would make a text of bytes, and null of what is not a number.
+        encoded = b"" if data is None else json.dumps(data, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidPayload("The data must be one JSON object") from None
+    if _may_nest_too_deep(encoded) and _nesting(encoded) > MAX_NESTING:
+        raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
+    return decode_event(name, encoded)
+
+
+def _start(metadata: dict[str, Any] | None) -> StartLiveSession:
+    if metadata is not None and len(encoder.encode(metadata)) > MAX_METADATA:
+        raise InvalidPayload(f"metadata must be a JSON object of at most {MAX_METADATA:,} bytes")
+    return StartLiveSession(metadata)
+
+
+def _payload_error(kind: type[ClientEvent], problem: Exception) -> Refusal:
+    if kind is StartLiveSession:
+        return InvalidPayload(f"metadata must be a JSON object of at most {MAX_METADATA:,} bytes")
+    field = _field(problem)
+    rule = _FIELD_RULES.get(field)
+    return InvalidPayload(f"{field} must be {rule}" if rule else "The data must be one JSON object")
+
+
+def _field(problem: Exception) -> str:
+    """The field that msgspec complains of, or nothing."""
+    found = re.search(r"`\$\.(\w+)|missing required field `(\w+)`", str(problem))
+    return (found[1] or found[2]) if found else ""
+
+
+def _may_nest_too_deep(text: bytes) -> bool:
+    return text.count(b"{") + text.count(b"[") > MAX_NESTING
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+def _nesting(text: bytes) -> int:
+    """How deep the arrays and objects of a JSON text go, brackets inside of strings left out."""
+    depth = deepest = 0
+    for byte in _STRINGS.sub(b"", text):
+        if byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest

@@ -1,0 +1,71 @@
+"""A notice is what the server says to many, encoded once; a request is what one connection asked for."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from msgspec import UNSET
+
+from liveguard.events.server import GuardianSnapshot, ServerEvent
+from liveguard.events.vocabulary import Person, encoder
+
+T = TypeVar("T")
+
+
+class Notice:
+    """A server event, encoded once for all who receive it, and framed once for each transport.
+
+    ``seq`` is the event's place in the journal, or 0 where it has none.
+    """
+
+    __slots__ = ("_frames", "data", "event", "seq")
+
+    def __init__(self, event: ServerEvent) -> None:
+        self.event = event
+        self.data: bytes = encoder.encode(event)
+        seq = getattr(event, "seq", 0)
+        self.seq: int = 0 if seq is UNSET or isinstance(event, GuardianSnapshot) else seq
+        self._frames: dict[Callable[[Notice], Any], Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The event's name."""
+        return self.event.name
+
+    def text(self, reply_to: str | None = None) -> bytes:
+        """The JSON text of a native frame; ``reply_to`` is the id of the frame that this answers."""
+        head = b'{"event":"' + self.event.name.encode() + b'"'
+        if reply_to is not None:
+            head += b',"replyTo":' + encoder.encode(reply_to)
+        return head + b',"data":' + self.data + b"}"
+
+    def framed(self, framer: "Callable[[Notice], T]") -> T:
+        """What ``framer`` makes of this notice; made at the first call, kept for the others."""
+        try:
+            frame: T = self._frames[framer]
+        except KeyError:
+            frame = self._frames[framer] = framer(self)
+        return frame
+
+
+class Connection(Protocol):
+    """One open connection of a person, as the core sees it."""
+
+    person: Person
+
+    def send(self, notice: Notice, request: "Request | None" = None) -> None:
+        """Queue a notice. Never waits, never raises. With a request, it is the direct answer to it."""
+
+
+class Request:
+    """One thing that a connection asked for: what a direct answer, perhaps a later one, refers to."""
+
+    __slots__ = ("connection", "event", "id")
+
+    def __init__(self, connection: Connection, event: str, id: Any = None) -> None:
+        self.connection = connection
+        self.event = event
+        self.id = id
+
+    def answer(self, event: ServerEvent) -> None:
+        """Answer on the connection that asked."""
+        self.connection.send(Notice(event), self)

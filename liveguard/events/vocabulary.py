@@ -1,0 +1,26 @@
+"""The words that clients and server have in common: people, moments, reasons."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+Reason = Literal["manual_stop", "ward_disconnected", "account_disabled", "ended_by_admin", "expired"]
+
+encoder = msgspec.json.Encoder()
+
+
+def timestamp(moment: int) -> str:
+    """The ISO 8601 text of a moment in milliseconds, such as ``2026-01-31T09:30:00.000Z``."""
+    whole, milliseconds = divmod(moment, 1000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+class Person(Struct, frozen=True, rename="camel"):
+    """Somebody whom liveguard knows, as others may see them."""
+
+    id: str
+    first_name: str
+    last_name: str
+    email: str
