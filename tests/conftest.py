@@ -50,10 +50,16 @@ NEEDED: dict[str, tuple[Callable[[], bool], str]] = {
 
 
 @pytest.fixture
-def io_loop() -> Iterator[IOLoop]:
+def make_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The kind of event loop on which a test runs; a module may have its tests run on several."""
+    return asyncio.new_event_loop
+
+
+@pytest.fixture
+def io_loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[IOLoop]:
     """The test's event loop. What fails in it where nobody awaits, fails the test."""
     unseen: list[dict[str, Any]] = []
-    io_loop = IOLoop(make_current=False)
+    io_loop = IOLoop(make_current=False, asyncio_loop=make_loop())
     loop = io_loop.asyncio_loop
     loop.set_exception_handler(lambda _, context: unseen.append(context))
     asyncio.set_event_loop(loop)

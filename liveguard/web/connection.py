@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from liveguard.errors import (
     InternalError,
@@ -39,16 +39,11 @@ from liveguard.events import (
     refusal_event,
     timestamp,
 )
-from liveguard.web.connections import Connections, Visitor
+from liveguard.people import Visitor
+from liveguard.web.connections import KEEPALIVE_MISSED, NOT_AUTHENTICATED, TOO_MANY, Connections
 from liveguard.web.faults import log_fault
 from liveguard.web.keepalive import Pulse
 from liveguard.web.rate import Bucket
-
-# PROTOCOL 6: why a connection was closed from this side.
-TOO_SLOW: Final = 1013
-NOT_AUTHENTICATED: Final = 4401
-KEEPALIVE_MISSED: Final = 4408
-TOO_MANY: Final = 4429
 
 
 class Connection(ABC):

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from liveguard.events import Person
+from liveguard.errors import AuthenticationRequired
 from liveguard.live import Live
+from liveguard.people import Doorkeeper
 from liveguard.web.faults import log_fault
 from liveguard.web.keepalive import Sweep
 from liveguard.web.limits import Limits
@@ -14,21 +15,12 @@ if TYPE_CHECKING:
     from liveguard.web.connection import Connection
 
 
-class Visitor(Protocol):
-    """Somebody who is signed in, and until when."""
-
-    @property
-    def person(self) -> Person: ...
-    @property
-    def expires_at(self) -> int | None:
-        """Milliseconds since the epoch; None where the sign-in does not expire by itself."""
-
-
-class Doorkeeper(Protocol):
-    """Lets people in."""
-
-    async def sign_in(self, token: str | None) -> Visitor:
-        """Whose token this is. Raises an AuthenticationError, or StorageUnavailable."""
+# PROTOCOL 6: why a connection was closed from this side.
+TOO_SLOW: Final = 1013
+TRY_AGAIN: Final = 1013
+NOT_AUTHENTICATED: Final = 4401
+KEEPALIVE_MISSED: Final = 4408
+TOO_MANY: Final = 4429
 
 
 class Connections:
@@ -70,9 +62,21 @@ class Connections:
 
     def close(self, code: int) -> None:
         """Close all connections from this side."""
-        for connections in list(self._by_person.values()):
-            for connection in list(connections):
-                connection.close(code)
+        for connection in self._all():
+            connection.close(code)
+
+    def login_ids(self) -> set[str]:
+        """The dashboard logins by which some of these connections were opened."""
+        return {connection.visitor.login_id for connection in self._all() if connection.visitor.login_id}
+
+    def close_logins(self, ended: set[str]) -> None:
+        """These logins are over, and with them the connections that they opened."""
+        for connection in self._all():
+            if connection.visitor.login_id in ended:
+                connection.close(NOT_AUTHENTICATED, AuthenticationRequired())
+
+    def _all(self) -> "list[Connection]":
+        return [connection for connections in self._by_person.values() for connection in connections]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that must wait, beside the connection that asked for it."""

@@ -6,8 +6,9 @@ from typing import Final
 
 from liveguard.errors import InvalidMessage, Refusal
 from liveguard.events import Notice, Request, decode_event, decode_frame, frame_id
+from liveguard.people import Visitor
 from liveguard.web.connection import Connection, last_word
-from liveguard.web.connections import Connections, Visitor
+from liveguard.web.connections import Connections
 from liveguard.web.websocket import ping_frame, text_frame
 from liveguard.web.wire import TOO_SLOW, Wire, Wires
 
@@ -27,9 +28,8 @@ class NativeConnection(Wire, Connection):
         *,
         as_ward: bool,
         since: int | None = None,
-        early: bytes = b"",
     ) -> None:
-        Wire.__init__(self, wires, early)
+        Wire.__init__(self, wires)
         Connection.__init__(self, connections, visitor, as_ward=as_ward, as_guardian=not as_ward)
         self._since = since
         self._backlog: Backlog | None = None
@@ -75,7 +75,7 @@ class NativeConnection(Wire, Connection):
             return
         self.handle(Request(self, frame.event, frame.id), decode_event, frame.data)
 
-    def binary_came(self) -> None:
+    def binary_came(self, payload: bytes) -> None:
         self.reject(Request(self, ""), InvalidMessage("A message is text, not binary"))
 
     def heard(self) -> None:

@@ -78,15 +78,15 @@ class Wires:
 class Wire(asyncio.Protocol):
     """One WebSocket, the server's end. Those who derive from it say what is to be done with what arrives.
 
-    ``early`` is what has been read already behind the request for the upgrade.
+    ``prologue`` is what goes out first, and what has been read before there was a wire.
     """
 
-    def __init__(self, wires: Wires, early: bytes) -> None:
+    def __init__(self, wires: Wires) -> None:
         self.turn = 0
+        self.prologue = b"", b""
         self.closing = False  # a close frame was sent; what still arrives is not looked at
         self.choked = False  # a good deal waits to be sent
         self._wires = wires
-        self._early = early
         self._transport = cast(asyncio.Transport, None)
         self._reader: MessageReader | None = MessageReader(wires.max_message)
         self._outbox: list[bytes] = []
@@ -101,7 +101,7 @@ class Wire(asyncio.Protocol):
     def text_came(self, payload: bytes) -> None:
         """A text has arrived, in UTF-8. Must not raise."""
 
-    def binary_came(self) -> None:
+    def binary_came(self, payload: bytes) -> None:
         """Something other than a text has arrived. Must not raise."""
 
     def heard(self) -> None:
@@ -187,8 +187,9 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._wires.opened(self)
+        (first_words, early), self.prologue = self.prologue, (b"", b"")
+        self._transport.write(first_words)
         self.opened()
-        early, self._early = self._early, b""
         if early:
             self.data_received(early)
 
@@ -209,7 +210,7 @@ class Wire(asyncio.Protocol):
                 elif opcode == PING:
                     self.write(pong_frame(payload))
                 elif opcode == BINARY:
-                    self.binary_came()
+                    self.binary_came(payload)
         except ProtocolError as fault:
             self._reader = None
             self.shut(fault.code)
@@ -235,7 +236,7 @@ class Farewell(Wire):
     """A WebSocket that was opened only to say why it is closed again."""
 
     def __init__(self, wires: Wires, code: int, last_word: bytes) -> None:
-        super().__init__(wires, b"")
+        super().__init__(wires)
         self._code = code
         self._last_word = last_word
 
