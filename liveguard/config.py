@@ -172,32 +172,55 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ, **options: Any) -> "Settings":
         """The settings of this environment; ``options`` (already checked values) go before it."""
-        known = {PREFIX + each.name.upper(): each for each in fields(cls)}
-        values: dict[str, Any] = {}
-        for name, text in environ.items():
-            if not name.startswith(PREFIX):
-                continue
-            if name not in known:
-                raise ConfigurationError(f"{name} is not a setting{_suggestion(name, known)}")
-            values[known[name].name] = _value(name, text, known[name].metadata)
-        values.update((name, value) for name, value in options.items() if value is not None)
-        settings = cls(**values)
-        settings._check_together()
+        values, problems = cls.parse(environ)
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = cls(**values | given)
+        problems += settings.contradictions()
+        if problems:
+            raise ConfigurationError(problems[0])
         return settings
 
-    def _check_together(self) -> None:
-        keys = [name for name in ("jwt_public_key", "jwt_jwks_url") if getattr(self, name) is not None]
+    @classmethod
+    def parse(cls, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+        """The values that make sense, by their fields, and what is wrong with the others, one line each."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, text in environ.items():
+            if name.startswith(PREFIX):
+                try:
+                    values[name.removeprefix(PREFIX).lower()] = cls.value(name, text)
+                except ConfigurationError as problem:
+                    problems.append(str(problem))
+        return values, problems
+
+    @classmethod
+    def value(cls, name: str, text: str) -> Any:
+        """The value of one setting. Raises ConfigurationError in one line that names it."""
+        known = {PREFIX + each.name.upper(): each.metadata for each in fields(cls)}
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+            raise ConfigurationError(f"{name} is not a setting{f'; did you mean {close[0]}?' if close else ''}")
+        try:
+            if not text.strip():
+                raise ValueError("is empty; leave it out for its default")
+            return known[name]["read"](text)
+        except ValueError as error:
+            reason = str(error)
+            shown = reason.startswith("must") and not known[name]["secret"] and len(text) <= 100
+            raise ConfigurationError(f"{name} {reason}{f', not {text!r}' if shown else ''}") from None
+
+    def contradictions(self) -> list[str]:
+        """What is wrong with these settings taken together, one line each."""
+        found = []
+        keys = [name for name in ("JWT_PUBLIC_KEY", "JWT_JWKS_URL") if getattr(self, name.lower()) is not None]
         if self.jwt_algorithm == "HS256" and keys:
-            raise ConfigurationError(
-                f"{PREFIX}{keys[0].upper()} needs {PREFIX}JWT_ALGORITHM to be RS256, ES256 or EdDSA"
-            )
+            found.append(f"{PREFIX}{keys[0]} needs {PREFIX}JWT_ALGORITHM to be RS256, ES256 or EdDSA")
         if self.jwt_algorithm != "HS256" and len(keys) != 1:
-            raise ConfigurationError(
-                f"{PREFIX}JWT_ALGORITHM {self.jwt_algorithm} needs either"
-                f" {PREFIX}JWT_PUBLIC_KEY or {PREFIX}JWT_JWKS_URL"
-            )
+            either = f"{PREFIX}JWT_PUBLIC_KEY or {PREFIX}JWT_JWKS_URL"
+            found.append(f"{PREFIX}JWT_ALGORITHM {self.jwt_algorithm} needs either {either}")
         if self.database.is_dir():
-            raise ConfigurationError(f"{PREFIX}DATABASE is a folder, not a file: {self.database}")
+            found.append(f"{PREFIX}DATABASE is a folder, not a file: {self.database}")
+        return found
 
     def site(self, port: int) -> Site:
         """The addresses under which this server is reached once it listens on ``port``."""
@@ -223,22 +246,6 @@ class Settings:
             return replace(self, jwt_secret=_kept_secret(self.secret_file))
         except OSError as error:
             raise ConfigurationError(f"{self.secret_file} cannot be used: {error.strerror}") from None
-
-
-def _value(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
-    try:
-        if not text.strip():
-            raise ValueError("is empty; leave it out for its default")
-        return metadata["read"](text)
-    except ValueError as error:
-        shown = "" if metadata["secret"] or len(text) > 100 else f", not {text!r}"
-        reason = str(error)
-        raise ConfigurationError(f"{name} {reason}{shown if reason.startswith('must') else ''}") from None
-
-
-def _suggestion(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _kept_secret(path: Path) -> bytes:

@@ -17,12 +17,12 @@ MOST_PROBLEMS = 20
 
 
 def back_up(path: Path, target: Path) -> None:
-    """Copy the database as it is at one moment. The copy appears whole or not at all, and is there to stay.
+    """Copy the database as it is at one moment. The copy appears whole or not at all, in place of an older one.
 
-    Raises ConfigurationError if the target is there already or the source is not, OSError or sqlite3.Error otherwise.
+    Raises ConfigurationError where source or target are no such files, OSError or sqlite3.Error for other reasons.
     """
-    if target.exists():
-        raise ConfigurationError(f"{target} is already there")
+    if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
+        raise ConfigurationError(f"{target} is no place for a copy")
     draft = target.with_name(f"{target.name}.{token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -32,7 +32,7 @@ def back_up(path: Path, target: Path) -> None:
             source.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = TRUNCATE")
         _sync(draft)
-        os.rename(draft, target)
+        os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
     _sync(target.parent)

@@ -1,0 +1,315 @@
+"""What the command line does, one function for each command. All of it works beside a running server."""
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import Struct
+
+from liveguard.auth import Passwords, tokens_for
+from liveguard.clock import SystemClock
+from liveguard.config import Settings
+from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, StorageUnavailable
+from liveguard.jwks import fetch
+from liveguard.people import Guardianship, PastSession, People, User
+from liveguard.people.accounts import admitted
+from liveguard.people.transfer import export_people, import_people
+from liveguard.storage import Storage
+from liveguard.storage.upkeep import back_up, problems
+from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
+
+
+@dataclass
+class Desk:
+    """What most commands need."""
+
+    settings: Settings
+    storage: Storage
+    passwords: Passwords
+    people: People
+
+
+@contextlib.asynccontextmanager
+async def _desk(*, create: bool = False) -> AsyncIterator[Desk]:
+    settings = Settings.read()
+    with _one_line_of_sqlite(settings.database):
+        storage = await Storage.open(settings.database, create=create)
+    passwords = Passwords(os.cpu_count() or 1)
+    try:
+        yield Desk(settings, storage, passwords, People(storage, passwords))
+    finally:
+        passwords.close()
+        await storage.close()
+
+
+@contextlib.contextmanager
+def _one_line_of_sqlite(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"The database {path} cannot be used: {error}") from None
+
+
+def _say(lines: Iterable[str]) -> None:
+    # What the terminal or the file cannot spell is escaped rather than refused.
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+# -- the server ------------------------------------------------------------------------------------------------------
+
+
+async def serve(arguments: Namespace) -> None:
+    """``liveguard serve``"""
+    from liveguard import app
+
+    settings = Settings.read(host=arguments.host, port=arguments.port, database=arguments.database)
+    await app.serve(settings)
+
+
+async def demo(arguments: Namespace) -> None:
+    """``liveguard demo``"""
+    from liveguard import demo
+
+    await demo.main(Settings.read())
+
+
+# -- people ----------------------------------------------------------------------------------------------------------
+
+
+class UserLine(Struct, rename="camel"):
+    """A user in ``user list --json``."""
+
+    id: str
+    email: str
+    first_name: str
+    last_name: str
+    is_admin: bool
+    is_active: bool
+
+
+class GuardianLine(Struct, rename="camel"):
+    """A pair in ``guardian list --json``."""
+
+    id: str
+    ward_id: str
+    ward_email: str
+    guardian_id: str
+    guardian_email: str
+    status: str
+
+
+async def user_add(arguments: Namespace) -> None:
+    """``liveguard user add``"""
+    password = _password() if arguments.password_stdin else None
+    async with _desk(create=True) as desk:
+        user = await desk.people.accounts.add(
+            arguments.email,
+            first_name=arguments.first_name,
+            last_name=arguments.last_name,
+            is_admin=arguments.admin,
+            user_id=arguments.id,
+            password=password,
+        )
+    _say([f"Added {user.email} with the id {user.id}"])
+
+
+async def user_list(arguments: Namespace) -> None:
+    """``liveguard user list``"""
+    async with _desk() as desk:
+        users = await desk.people.accounts.everybody()
+    if arguments.json:
+        _say(
+            json_lines(
+                UserLine(user.id, user.email, user.first_name, user.last_name, user.is_admin, user.is_active)
+                for user in users
+            )
+        )
+    else:
+        _say(text_lines(("EMAIL", "NAME", "ID", ""), map(_user_cells, users)))
+
+
+def _user_cells(user: User) -> tuple[str, ...]:
+    notes = [note for note, holds in (("admin", user.is_admin), ("disabled", not user.is_active)) if holds]
+    return user.email, f"{user.first_name} {user.last_name}".strip(), user.id, ", ".join(notes)
+
+
+async def user_disable(arguments: Namespace) -> None:
+    """``liveguard user disable``"""
+    async with _desk() as desk:
+        user = await desk.people.accounts.find(arguments.email)
+        await desk.people.accounts.disable(user.id)
+    _say([f"Disabled {user.email}"])
+
+
+async def user_enable(arguments: Namespace) -> None:
+    """``liveguard user enable``"""
+    async with _desk() as desk:
+        user = await desk.people.accounts.find(arguments.email)
+        await desk.people.accounts.enable(user.id)
+    _say([f"Enabled {user.email}"])
+
+
+async def user_password(arguments: Namespace) -> None:
+    """``liveguard user password``"""
+    password = _password()
+    async with _desk() as desk:
+        user = await desk.people.accounts.find(arguments.email)
+        await desk.people.accounts.set_password(user.id, password)
+    _say([f"Changed the password of {user.email}, and ended all logins"])
+
+
+def _password() -> str:
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidPayload("The password on the standard input is not UTF-8") from None
+
+
+async def token(arguments: Namespace) -> None:
+    """``liveguard token``"""
+    async with _desk() as desk:
+        user = admitted(await desk.people.accounts.find(arguments.email))
+        tokens = tokens_for(desk.settings, fetch)
+    _say([tokens.issue(user.id, arguments.ttl)[0]])
+
+
+# -- who guards whom -------------------------------------------------------------------------------------------------
+
+
+async def guardian_add(arguments: Namespace) -> None:
+    """``liveguard guardian add``"""
+    async with _desk() as desk:
+        ward = await desk.people.accounts.find(arguments.ward)
+        guardian = await desk.people.accounts.find(arguments.guardian)
+        pair = await desk.people.guardianships.put(ward.id, guardian.id, arguments.status)
+    _say([f"{guardian.email} guards {ward.email}: {pair.status}"])
+
+
+async def guardian_list(arguments: Namespace) -> None:
+    """``liveguard guardian list``"""
+    async with _desk() as desk:
+        pairs = await desk.people.guardianships.everything()
+    if arguments.json:
+        _say(json_lines(map(_guardian_line, pairs)))
+    else:
+        rows = ((pair.ward.email, pair.guardian.email, pair.status) for pair in pairs)
+        _say(text_lines(("WARD", "GUARDIAN", "STATUS"), rows))
+
+
+def _guardian_line(pair: Guardianship) -> GuardianLine:
+    ward, guardian = pair.ward, pair.guardian
+    return GuardianLine(pair.id, ward.id, ward.email, guardian.id, guardian.email, pair.status)
+
+
+async def guardian_revoke(arguments: Namespace) -> None:
+    """``liveguard guardian revoke``"""
+    async with _desk() as desk:
+        ward = await desk.people.accounts.find(arguments.ward)
+        guardian = await desk.people.accounts.find(arguments.guardian)
+        known = await desk.people.guardianships.of_ward(ward)
+        if not any(pair.guardian.id == guardian.id for pair in known):
+            raise NotFound(f"{guardian.email} does not guard {ward.email}")
+        await desk.people.guardianships.put(ward.id, guardian.id, "revoked")
+    _say([f"{guardian.email} does not guard {ward.email} any more"])
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+
+async def sessions(arguments: Namespace) -> None:
+    """``liveguard sessions``"""
+    async with _desk() as desk:
+        running = await desk.people.history.running()
+    if arguments.json:
+        _say(json_lines(running))
+    else:
+        rows = ((session.ward_email, session.start_time, session.session_id) for session in running)
+        _say(text_lines(("WARD", "SINCE", "SESSION"), rows))
+
+
+async def history(arguments: Namespace) -> None:
+    """``liveguard history``"""
+    async with _desk() as desk:
+        pages = desk.people.history.pages()
+        if arguments.json:
+            array = JsonArray()
+            async for page in pages:
+                _say(array.lines(page))
+            _say([array.end()])
+        elif arguments.csv:
+            _say([csv_line(PastSession.__struct_encode_fields__)])
+            async for page in pages:
+                _say(csv_line(getattr(session, field) for field in session.__struct_fields__) for session in page)
+        else:
+            rows = [_history_cells(session) async for page in pages for session in page]
+            _say(text_lines(("WARD", "STARTED", "SECONDS", "REASON"), rows))
+
+
+def _history_cells(session: PastSession) -> tuple[str, ...]:
+    return session.ward_email, session.start_time, str(session.duration), session.reason
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+async def import_(arguments: Namespace) -> None:
+    """``liveguard import``"""
+    document = Path(arguments.file).read_bytes()
+    async with _desk(create=True) as desk:
+        imported = await import_people(desk.storage, desk.passwords, SystemClock(), document)
+    _say([f"Imported {len(imported.users)} people, and who guards whom {len(imported.guardians)} times"])
+
+
+async def export_(arguments: Namespace) -> None:
+    """``liveguard export``"""
+    async with _desk() as desk:
+        document = await export_people(desk.storage)
+    _write(Path(arguments.file), document + b"\n")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all; what is no plain file is written to as it is."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def backup_(arguments: Namespace) -> None:
+    """``liveguard backup``"""
+    settings = Settings.read()
+    with _one_line_of_sqlite(settings.database):
+        back_up(settings.database, Path(arguments.file))
+
+
+def check(arguments: Namespace) -> int:
+    """``liveguard check``"""
+    values, found = Settings.parse(os.environ)
+    settings = Settings(**values)
+    found += settings.contradictions()
+    if not found and (settings.jwt_algorithm != "HS256" or settings.secret_file.exists()):
+        try:
+            tokens_for(settings, fetch)
+        except ConfigurationError as problem:
+            found.append(str(problem))
+    found += problems(settings.database)
+    for line in found:
+        sys.stderr.write(f"liveguard: {line}\n")
+    if not found:
+        _say([f"The settings and the database {settings.database} are in order"])
+    return 1 if found else 0
