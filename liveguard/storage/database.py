@@ -8,7 +8,7 @@ is under way becomes the next batch and shares its commit. A second connection s
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import aiosqlite
 
 from liveguard.errors import StorageUnavailable
 from liveguard.storage import files
-from liveguard.storage.transactions import Job, Result, Transactions
+from liveguard.storage.transactions import Job, Outcome, Result, Transactions
 
 T = TypeVar("T")
 
@@ -40,20 +40,25 @@ class Connection(aiosqlite.Connection):
         """The connection itself, for use in the thread."""
         return self._conn
 
-
-async def _connect(connector: Callable[[], sqlite3.Connection]) -> Connection:
-    connection = Connection(connector, 64)
-    try:
-        await connection
-    except BaseException:
-        # The thread reports its end to the loop, which may be gone by then.
-        connection._thread.join()
-        raise
-    return connection
+    @classmethod
+    async def to(cls, connector: Callable[[], sqlite3.Connection]) -> Self:
+        """Start the thread and connect in it."""
+        connection = cls(connector, 64)
+        try:
+            await connection
+        except BaseException:
+            # The thread reports its end to the loop, which may be gone a moment later.
+            connection._thread.join()
+            raise
+        return connection
 
 
 class Database:
-    """An open database. Made by :meth:`open`."""
+    """An open database. Made by :meth:`open`.
+
+    ``healthy`` says whether the last write was kept, ``last_error`` what was wrong with the file when it was last
+    used, as SQLite names it.
+    """
 
     def __init__(self, path: Path, connection: Connection, aside: Connection, held: ExitStack) -> None:
         self.path = path
@@ -64,10 +69,9 @@ class Database:
         self._connection = connection
         self._aside = aside
         self._transactions = Transactions(connection.raw)
-        self._asides = Transactions(aside.raw)
+        self._transactions_aside = Transactions(aside.raw)
         self._waiting: deque[tuple[Job, asyncio.Future[Any]]] = deque()
-        self._under_way: asyncio.Future[Result] | None = None
-        self._woken = False
+        self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -80,10 +84,14 @@ class Database:
         with ExitStack() as held:
             if exclusive:
                 held.enter_context(files.served_alone(path))
-            connection = await _connect(partial(files.open_database, path, exclusive))
-            aside = await _connect(partial(files.open_aside, path))
+            connection = await Connection.to(partial(files.open_database, path, exclusive))
+            try:
+                aside = await Connection.to(partial(files.open_aside, path))
+            except BaseException:
+                await connection.close()
+                raise
             database = cls(path, connection, aside, held.pop_all())
-        await database.changed_elsewhere()
+        database._data_version = await database.submit(_data_version, write=False)
         return database
 
     async def close(self) -> None:
@@ -95,25 +103,28 @@ class Database:
         self._held.close()
 
     def submit(self, job: Callable[[sqlite3.Connection], T], *, write: bool) -> "asyncio.Future[T]":
-        """Queue a job. Futures are resolved in the order of the jobs; what was submitted is done, awaited or not."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        if self._closed:
-            future.set_exception(StorageUnavailable("The database is closed"))
-            return future
-        self._waiting.append((Job(job, write), future))
-        if not self._woken and self._under_way is None:
-            # Not before the turn is over, so that all that is submitted in it shares a batch.
-            self._woken = True
-            self._idle.clear()
-            self._loop.call_soon(self._run_batch)
-        return future
+        """Queue a job. Futures are resolved in the order of their jobs, in one turn of the loop for each batch.
+
+        What was submitted is done, whether or not somebody still awaits it. Where the file cannot be used just now,
+        the future fails with :class:`~liveguard.errors.StorageUnavailable`; reads go on for as long as they can.
+        """
+        return self._queue(Job(job, write))
+
+    def submit_item(
+        self, work: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]], item: object, *, write: bool
+    ) -> "asyncio.Future[Any]":
+        """The same for one item of work that is done for many at once: what waits together shares its statements."""
+        return self._queue(Job(work, write, item))
 
     async def read_aside(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a long read on the second connection, beside all that is live."""
+        """Run a long read on the second connection, beside all that is live.
+
+        Without WAL a commit waits for it, so it is long in all but time: a page, not the whole history.
+        """
         if self._closed:
             raise StorageUnavailable("The database is closed")
-        result = await self._aside.run(partial(self._asides.run, [Job(job, False)]))
-        (outcome,) = result.outcomes
+        result = await self._aside.run(partial(self._transactions_aside.run, [Job(job, False)]))
+        outcome: Outcome = result.outcomes[0]
         if outcome.error:
             raise outcome.error
         value: T = outcome.value
@@ -126,38 +137,55 @@ class Database:
         self._data_version = version
         return changed
 
-    def _run_batch(self) -> None:
-        self._woken = False
-        batch = [self._waiting.popleft() for _ in range(min(MOST_JOBS, len(self._waiting)))]
-        jobs = [job for job, _ in batch]
-        self._under_way = self._connection.run(partial(self._transactions.run, jobs))
-        self._under_way.add_done_callback(partial(self._finish_batch, batch))
+    def _queue(self, job: Job) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(StorageUnavailable("The database is closed"))
+            return future
+        self._waiting.append((job, future))
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            # Not before the turn is over, so that all that is submitted in it shares a batch.
+            self._loop.call_soon(self._run_batch)
+        return future
 
-    def _finish_batch(self, batch: list[tuple[Job, asyncio.Future[Any]]], done: "asyncio.Future[Result]") -> None:
-        self._under_way = None
-        result = done.result()
-        self._take_health(result)
-        for (_, future), outcome in zip(batch, result.outcomes, strict=True):
-            if future.done():
-                continue
-            if outcome.error:
-                future.set_exception(outcome.error)
-            else:
-                future.set_result(outcome.value)
+    def _run_batch(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(MOST_JOBS, len(self._waiting)))]
+        done = self._connection.run(partial(self._transactions.run, [job for job, _ in batch]))
+        done.add_done_callback(partial(self._finish_batch, [future for _, future in batch]))
+
+    def _finish_batch(self, futures: list["asyncio.Future[Any]"], done: "asyncio.Future[Result]") -> None:
+        result = _result(done, len(futures))
+        self.healthy = result.healthy
+        if result.fault or result.healthy:
+            self.last_error = result.fault
+        for future, outcome in zip(futures, result.outcomes, strict=True):
+            _resolve(future, outcome)
         if self._waiting:
             self._run_batch()
         else:
+            self._busy = False
             self._idle.set()
 
-    def _take_health(self, result: Result) -> None:
-        self.healthy = result.written
-        if result.fault:
-            self.last_error = result.fault.sqlite_errorname
-        elif result.written:
-            self.last_error = None
+
+def _result(done: "asyncio.Future[Result]", jobs: int) -> Result:
+    """The result of a batch, also of one that the connection was not fit to begin."""
+    error = done.exception()
+    if error is None:
+        return done.result()
+    fault = StorageUnavailable("The database cannot be used just now")
+    return Result([Outcome(None, fault)] * jobs, False, type(error).__name__)
+
+
+def _resolve(future: "asyncio.Future[Any]", outcome: Outcome) -> None:
+    if future.done():  # cancelled by whoever awaited it
+        return
+    if outcome.error:
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome.value)
 
 
 def _data_version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA data_version").fetchone()[0])
-
-

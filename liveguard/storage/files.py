@@ -11,7 +11,7 @@ from liveguard.errors import ConfigurationError
 from liveguard.storage.migrations import migrate
 
 APPLICATION_ID = 0x4C475244
-OLDEST_SQLITE = (3, 35, 0)
+OLDEST_SQLITE = (3, 38, 0)
 DAMAGED = "damaged"
 
 

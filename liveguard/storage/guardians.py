@@ -1,10 +1,9 @@
 """Who guards whom."""
 
 import asyncio
-import json
 import sqlite3
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal
 from uuid import uuid4
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
+from liveguard.storage.rows import select, table
 
 Status = Literal["pending", "accepted", "declined", "revoked"]
 
@@ -34,30 +34,40 @@ class Access(Struct, frozen=True):
     gone: set[str]
 
 
-_SELECT = """
-    SELECT g.id, g.status, g.created_at, g.updated_at,
-           w.id, w.first_name, w.last_name, w.email, p.id, p.first_name, p.last_name, p.email
-    FROM guardians g JOIN users w ON w.id = g.ward_id JOIN users p ON p.id = g.guardian_id
+_COLUMNS = """
+    g.id, g.status, g.created_at, g.updated_at,
+    w.id, w.first_name, w.last_name, w.email, p.id, p.first_name, p.last_name, p.email
 """
-
-_ACCEPTED = """
-    SELECT p.id, p.first_name, p.last_name, p.email FROM guardians g JOIN users p ON p.id = g.guardian_id
-    WHERE g.ward_id = ? AND g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id
-"""
+_PAIRS = "FROM guardians g JOIN users w ON w.id = g.ward_id JOIN users p ON p.id = g.guardian_id"
 
 
-def accepted_guardians(db: sqlite3.Connection, ward_id: str) -> list[Person]:
-    """The guardians whom a session of this ward reaches: accepted, and active themselves."""
-    return [Person(*row) for row in db.execute(_ACCEPTED, (ward_id,))]
+def _guardianships(db: sqlite3.Connection, where: str, *values: str) -> list[Guardianship]:
+    return [
+        Guardianship(guardianship_id, Person(*people[:4]), Person(*people[4:]), status, created_at, updated_at)
+        for guardianship_id, status, created_at, updated_at, *people in select(
+            db, _COLUMNS, f"{_PAIRS} {where}", values
+        )
+    ]
 
 
-def _guardianship(row: tuple[Any, ...]) -> Guardianship:
-    guardianship_id, status, created_at, updated_at, *people = row
-    return Guardianship(guardianship_id, Person(*people[:4]), Person(*people[4:]), status, created_at, updated_at)
+def accepted_guardians(db: sqlite3.Connection, ward_ids: Sequence[str]) -> dict[str, list[Person]]:
+    """Whom a session of each of these wards reaches: the guardians who are accepted, and active themselves."""
+    guardians: dict[str, list[Person]] = {ward_id: [] for ward_id in ward_ids}
+    rows = select(
+        db,
+        "g.ward_id, p.id, p.first_name, p.last_name, p.email",
+        "FROM json_each(?) AS asked JOIN guardians g ON g.ward_id = asked.value JOIN users p ON p.id = g.guardian_id"
+        " WHERE g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id",
+        (table(list(guardians)),),
+    )
+    for ward_id, *person in rows:
+        guardians[ward_id].append(Person(*person))
+    return guardians
 
 
-def _select(db: sqlite3.Connection, where: str, *values: str) -> list[Guardianship]:
-    return [_guardianship(row) for row in db.execute(f"{_SELECT} {where}", values)]
+def _accepted_of(db: sqlite3.Connection, ward_ids: Sequence[str]) -> list[list[Person]]:
+    guardians = accepted_guardians(db, ward_ids)
+    return [guardians[ward_id] for ward_id in ward_ids]
 
 
 class Guardians:
@@ -68,14 +78,16 @@ class Guardians:
 
     def accepted_of(self, ward_id: str) -> asyncio.Future[list[Person]]:
         """The guardians whom a session of this ward reaches: accepted, and active themselves."""
-        return self._database.submit(lambda db: accepted_guardians(db, ward_id), write=False)
+        return self._database.submit_item(_accepted_of, ward_id, write=False)
 
     def wards_of(self, guardian_id: str) -> asyncio.Future[list[Person]]:
         """The wards who are guarded by this person now."""
 
         def job(db: sqlite3.Connection) -> list[Person]:
-            rows = db.execute(
-                "SELECT w.id, w.first_name, w.last_name, w.email FROM guardians g JOIN users w ON w.id = g.ward_id"
+            rows = select(
+                db,
+                "w.id, w.first_name, w.last_name, w.email",
+                "FROM guardians g JOIN users w ON w.id = g.ward_id"
                 " WHERE g.guardian_id = ? AND g.status = 'accepted' ORDER BY g.created_at, g.id",
                 (guardian_id,),
             )
@@ -99,7 +111,7 @@ class Guardians:
         """One of them."""
 
         def job(db: sqlite3.Connection) -> Guardianship | None:
-            found = _select(db, "WHERE g.id = ?", guardianship_id)
+            found = _guardianships(db, "WHERE g.id = ?", guardianship_id)
             return found[0] if found else None
 
         return self._database.submit(job, write=False)
@@ -125,7 +137,7 @@ class Guardians:
         """Change one. Raises :class:`NotFound`, and :class:`Conflict` where its status has become another one."""
 
         def job(db: sqlite3.Connection) -> Guardianship:
-            found = _select(db, "WHERE g.id = ?", guardianship_id)
+            found = _guardianships(db, "WHERE g.id = ?", guardianship_id)
             if not found:
                 raise NotFound
             known = found[0]
@@ -142,30 +154,22 @@ class Guardians:
         wards, users = list(ward_ids), list(user_ids)
 
         def job(db: sqlite3.Connection) -> Access:
-            guardians: dict[str, list[Person]] = {ward_id: [] for ward_id in wards}
-            rows = db.execute(
-                "SELECT g.ward_id, p.id, p.first_name, p.last_name, p.email"
-                " FROM json_each(?) AS asked JOIN guardians g ON g.ward_id = asked.value"
-                " JOIN users p ON p.id = g.guardian_id"
-                " WHERE g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id",
-                (json.dumps(wards),),
+            active = select(
+                db,
+                "u.id",
+                "FROM json_each(?) AS asked JOIN users u ON u.id = asked.value WHERE u.is_active",
+                (table(users),),
             )
-            for ward_id, *person in rows:
-                guardians[ward_id].append(Person(*person))
-            active = db.execute(
-                "SELECT u.id FROM json_each(?) AS asked JOIN users u ON u.id = asked.value WHERE u.is_active",
-                (json.dumps(users),),
-            )
-            return Access(guardians, set(users) - {user_id for (user_id,) in active})
+            return Access(accepted_guardians(db, wards), set(users) - {user_id for (user_id,) in active})
 
         return self._database.submit(job, write=False)
 
     def _list(self, where: str, *values: str) -> asyncio.Future[list[Guardianship]]:
-        return self._database.submit(lambda db: _select(db, where, *values), write=False)
+        return self._database.submit(lambda db: _guardianships(db, where, *values), write=False)
 
 
 def _pair(db: sqlite3.Connection, ward_id: str, guardian_id: str) -> Guardianship | None:
-    found = _select(db, "WHERE g.ward_id = ? AND g.guardian_id = ?", ward_id, guardian_id)
+    found = _guardianships(db, "WHERE g.ward_id = ? AND g.guardian_id = ?", ward_id, guardian_id)
     return found[0] if found else None
 
 

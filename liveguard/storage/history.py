@@ -4,7 +4,6 @@ Read on the second connection. A page costs the same however long the history is
 than fits on it.
 """
 
-import json
 import sqlite3
 from typing import Any
 
@@ -12,7 +11,8 @@ from msgspec import Struct
 
 from liveguard.errors import InvalidPayload
 from liveguard.storage.database import Database
-from liveguard.storage.journal import ENDED_COLUMNS, EndedSession, ended_session
+from liveguard.storage.rows import select, table
+from liveguard.storage.views import ENDED_COLUMNS, EndedSession, ended_session
 
 MOST = 200
 
@@ -89,32 +89,33 @@ _SPAN = """
 """
 
 _OF_ALL = f"""
-    SELECT s.start_seq, {ENDED_COLUMNS} FROM sessions s JOIN users w ON w.id = s.ward_id
+    FROM sessions s JOIN users w ON w.id = s.ward_id
     WHERE s.start_seq IN (SELECT start_seq FROM sessions WHERE {_SPAN})
     ORDER BY s.start_time DESC, s.start_seq DESC
 """  # noqa: S608
 
 _OF_WARDS = f"""
-    SELECT s.start_seq, {ENDED_COLUMNS} FROM json_each(:wards) AS asked
+    FROM json_each(:wards) AS asked
     JOIN users w ON w.id = asked.value
     JOIN sessions s ON s.start_seq IN (SELECT start_seq FROM sessions WHERE ward_id = asked.value AND {_SPAN})
     ORDER BY s.start_time DESC, s.start_seq DESC LIMIT :limit
 """  # noqa: S608
 
 
-def _rows(db: sqlite3.Connection, viewer: Viewer, ward_id: str | None, span: dict[str, int]) -> list[tuple[Any, ...]]:
+def _rows(db: sqlite3.Connection, viewer: Viewer, ward_id: str | None, span: dict[str, int]) -> list[list[Any]]:
+    columns = f"s.start_seq, {ENDED_COLUMNS}"
     if viewer.is_admin and ward_id is None:
-        return db.execute(_OF_ALL, span).fetchall()
+        return select(db, columns, _OF_ALL, span)
     if ward_id is None:
         wards = _visible_wards(db, viewer)
     else:
         wards = {ward_id} if viewer.is_admin else _visible_wards(db, viewer) & {ward_id}
-    return db.execute(_OF_WARDS, {**span, "wards": json.dumps(sorted(wards))}).fetchall()
+    return select(db, columns, _OF_WARDS, {**span, "wards": table(sorted(wards))})
 
 
 def _visible_wards(db: sqlite3.Connection, viewer: Viewer) -> set[str]:
-    rows = db.execute(
-        "SELECT ward_id FROM guardians WHERE guardian_id = ? AND status = 'accepted'", (viewer.user_id,)
+    rows = select(
+        db, "ward_id", "FROM guardians WHERE guardian_id = ? AND status = 'accepted'", (viewer.user_id,)
     )
     return {viewer.user_id, *(ward_id for (ward_id,) in rows)}
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from liveguard.errors import NotFound
 from liveguard.storage.database import Database
-from liveguard.storage.journal import decoded, encoded
+from liveguard.storage.rows import decoded, encoded, select
 from liveguard.storage.users import COLUMNS, User, user_of
 
 Purpose = Literal["setup", "sign-in", "invite", "reset"]
@@ -38,14 +38,18 @@ class Link(Struct, frozen=True):
     expires_at: int
 
 
-_USER = ", ".join(f"u.{column}" for column in COLUMNS.split(", "))
-_SELECT = f"""
-    SELECT l.id, l.created_at, l.last_used_at, l.expires_at, l.user_agent, {_USER}
-    FROM logins l JOIN users u ON u.id = l.user_id
-"""  # noqa: S608
+_COLUMNS = f"""
+    l.id, l.created_at, l.last_used_at, l.expires_at, l.user_agent,
+    {", ".join(f"u.{column}" for column in COLUMNS.split(", "))}
+"""
 
 
-def _login(row: tuple[Any, ...]) -> Login:
+def _logins(db: sqlite3.Connection, where: str, *values: object) -> list[Login]:
+    rows = select(db, _COLUMNS, f"FROM logins l JOIN users u ON u.id = l.user_id WHERE {where}", values)
+    return [_login(row) for row in rows]
+
+
+def _login(row: list[Any]) -> Login:
     login_id, created_at, last_used_at, expires_at, user_agent, *user = row
     return Login(login_id, user_of(user), created_at, last_used_at, expires_at, user_agent)
 
@@ -76,9 +80,8 @@ class Logins:
         """A login that is still good, with its user, who is active."""
 
         def job(db: sqlite3.Connection) -> Login | None:
-            row = db.execute(f"{_SELECT} WHERE l.id = ? AND l.expires_at > ? AND u.is_active", (login_id, now))
-            found = row.fetchone()
-            return _login(found) if found else None
+            found = _logins(db, "l.id = ? AND l.expires_at > ? AND u.is_active", login_id, now)
+            return found[0] if found else None
 
         return self._database.submit(job, write=False)
 
@@ -113,8 +116,9 @@ class Logins:
         """Where somebody is signed in, the place used last first."""
 
         def job(db: sqlite3.Connection) -> list[Login]:
-            where = "WHERE l.user_id = ? AND l.expires_at > ? ORDER BY l.last_used_at DESC, l.id"
-            return [_login(row) for row in db.execute(f"{_SELECT} {where}", (user_id, now))]
+            return _logins(
+                db, "l.user_id = ? AND l.expires_at > ? ORDER BY l.last_used_at DESC, l.id", user_id, now
+            )
 
         return self._database.submit(job, write=False)
 

@@ -64,14 +64,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE sequence (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL)",
         "INSERT INTO sequence (id, value) VALUES (1, 0)",
         """
-        CREATE TRIGGER session_started AFTER INSERT ON sessions
-        BEGIN UPDATE sequence SET value = new.start_seq; END
-        """,
-        """
-        CREATE TRIGGER session_ended AFTER UPDATE OF end_seq ON sessions
-        BEGIN UPDATE sequence SET value = new.end_seq; END
-        """,
-        """
         CREATE TABLE logins (
             id TEXT PRIMARY KEY,
             user_id TEXT NOT NULL REFERENCES users (id),

@@ -2,7 +2,8 @@
 
 A *job* is a plain function of the raw connection. It may be run more than once before its outcome counts, so it keeps
 nothing but what it returns. Many jobs share one commit, because the commit is what costs: three waits for the disk,
-however little is in it.
+however little is in it. Jobs of one kind may share their statements as well: then each is an *item*, and the work is
+given all of them.
 """
 
 import sqlite3
@@ -14,23 +15,23 @@ from liveguard.errors import StorageUnavailable
 PATIENT = 2_000
 HURRIED = 50
 
-Work = Callable[[sqlite3.Connection], Any]
-
 _BROKEN_OFF = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM,
-})
+})  # fmt: skip
 """Faults that befall a whole transaction, whichever job was under way."""
 
-_FAULTS = _BROKEN_OFF | {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-"""Faults of the file or its disk, as opposed to faults of a job."""
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+_NO_ITEM = object()
 
 
 class Job(NamedTuple):
-    """Work to be done, and whether it changes anything."""
+    """Work to be done, whether it changes anything, and what this job adds to the work if it is one of several."""
 
-    work: Work
+    work: Callable[..., Any]
     write: bool
+    item: Any = _NO_ITEM
 
 
 class Outcome(NamedTuple):
@@ -41,11 +42,12 @@ class Outcome(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The outcomes of a batch in the order of its jobs; whether its writes were kept; what was wrong with the file."""
+    """The outcomes of a batch in the order of its jobs; whether the last writes, in it or before it, were kept; what
+    was wrong with the file, if anything was, as SQLite names it."""
 
     outcomes: list[Outcome]
-    written: bool
-    fault: sqlite3.Error | None
+    healthy: bool
+    fault: str | None
 
 
 def primary_code(error: BaseException) -> int:
@@ -53,14 +55,27 @@ def primary_code(error: BaseException) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def is_fault(error: BaseException) -> bool:
-    """Whether the file or its disk is to blame, rather than what was asked of it."""
-    return primary_code(error) in _FAULTS
-
-
 def unavailable(fault: sqlite3.Error) -> StorageUnavailable:
     """The error that callers see of a fault; SQLite's own name of it says which."""
     return StorageUnavailable(f"The database cannot be used just now ({fault.sqlite_errorname})")
+
+
+def groups(jobs: Sequence[Job]) -> list[list[int]]:
+    """The places of the jobs that are done as one, in an order in which each job finds what it would find alone: reads
+    may change places with each other, but never with a write."""
+    found: list[list[int]] = []
+    together: dict[object, list[int]] = {}
+    writing = False
+    for place, job in enumerate(jobs):
+        kind: object = place if job.item is _NO_ITEM else job.work
+        if job.write is not writing or (job.write and kind not in together):
+            together = {}
+        writing = job.write
+        group = together.setdefault(kind, [])
+        if not group:
+            found.append(group)
+        group.append(place)
+    return found
 
 
 class Transactions:
@@ -71,17 +86,13 @@ class Transactions:
         self._healthy = True
         self._patience = 0
         self._fault: sqlite3.Error | None = None
-        self._wait_up_to(PATIENT)
 
     def run(self, jobs: Sequence[Job]) -> Result:
         """Run the jobs in order. One that fails takes none of the others with it."""
         self._fault = None
-        if any(job.write for job in jobs):
-            outcomes = self._run_writes(jobs)
-        else:
-            outcomes = self._run_reads(jobs)
-            self._wait_up_to(PATIENT if self._healthy and not self._fault else HURRIED)
-        return Result(outcomes, self._healthy, self._fault)
+        outcomes = (self._run_writes if any(job.write for job in jobs) else self._run_reads)(jobs)
+        self._wait_up_to(PATIENT if self._healthy and not self._fault else HURRIED)
+        return Result(outcomes, self._healthy, self._fault.sqlite_errorname if self._fault else None)
 
     def _run_writes(self, jobs: Sequence[Job]) -> list[Outcome]:
         try:
@@ -96,34 +107,36 @@ class Transactions:
             self._note(fault)
             return self._without_writes(jobs, fault)
         self._healthy = True
-        self._wait_up_to(PATIENT)
         return outcomes
 
-    def _in_one_transaction(self, jobs: Sequence[Job], each: Callable[[Job], Outcome]) -> list[Outcome]:
+    def _in_one_transaction(
+        self, jobs: Sequence[Job], each: Callable[[list[Job]], list[Outcome]]
+    ) -> list[Outcome]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            outcomes = [each(job) for job in jobs]
+            outcomes = _in_groups(jobs, each)
             self._db.execute("COMMIT")
         except BaseException:
             self._roll_back()
             raise
         return outcomes
 
-    def _plainly(self, job: Job) -> Outcome:
-        """The usual case, without the cost of a savepoint: a write that fails asks for a second, guarded round."""
+    def _plainly(self, group: list[Job]) -> list[Outcome]:
+        """The usual case, without the cost of savepoints: a write that fails asks for a second, guarded round."""
         try:
-            return Outcome(job.work(self._db))
+            return self._done(group)
         except Exception as error:
-            if job.write or not self._db.in_transaction:
+            if group[0].write or not self._db.in_transaction:
                 raise
-            return self._failed(error)
+            return self._one_by_one(group, error)
 
-    def _guarded(self, job: Job) -> Outcome:
-        if not job.write:
-            return self._plainly(job)
+    def _guarded(self, group: list[Job]) -> list[Outcome]:
+        return [self._guard(job) for job in group] if group[0].write else self._plainly(group)
+
+    def _guard(self, job: Job) -> Outcome:
         self._db.execute("SAVEPOINT job")
         try:
-            outcome = Outcome(job.work(self._db))
+            (outcome,) = self._done([job])
         except Exception as error:
             if primary_code(error) in _BROKEN_OFF or not self._db.in_transaction:
                 raise
@@ -138,24 +151,48 @@ class Transactions:
         return [Outcome(None, unavailable(fault)) if job.write else next(reads) for job in jobs]
 
     def _run_reads(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Reads share one snapshot. Once one waited for a lock in vain, the others need not wait as well."""
-        outcomes: list[Outcome] = []
+        """Reads share one snapshot. Once one has waited for a lock in vain, the others need not wait as well."""
         locked: sqlite3.Error | None = None
+
+        def read(group: list[Job]) -> list[Outcome]:
+            nonlocal locked
+            if locked:
+                return [Outcome(None, unavailable(locked)) for _ in group]
+            try:
+                return self._done(group)
+            except Exception as error:
+                if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_BUSY:
+                    locked = error
+                    self._note(error)
+                    return read(group)
+                return self._one_by_one(group, error)
+
         try:
             self._db.execute("BEGIN")
-            for job in jobs:
-                try:
-                    outcomes.append(Outcome(None, unavailable(locked)) if locked else Outcome(job.work(self._db)))
-                except Exception as error:
-                    outcomes.append(self._failed(error))
-                    if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_BUSY:
-                        locked = error
+            return _in_groups(jobs, read)
         finally:
             self._roll_back()
+
+    def _done(self, group: list[Job]) -> list[Outcome]:
+        work = group[0].work
+        if group[0].item is _NO_ITEM:
+            return [Outcome(work(self._db))]
+        return [Outcome(value) for value in work(self._db, [job.item for job in group])]
+
+    def _one_by_one(self, reads: list[Job], error: Exception) -> list[Outcome]:
+        """What became of reads that failed together."""
+        if len(reads) == 1:
+            return [self._failed(error)]
+        outcomes = []
+        for job in reads:
+            try:
+                outcomes += self._done([job])
+            except Exception as its_own:
+                outcomes.append(self._failed(its_own))
         return outcomes
 
     def _failed(self, error: Exception) -> Outcome:
-        if isinstance(error, sqlite3.Error) and is_fault(error):
+        if isinstance(error, sqlite3.Error) and primary_code(error) in _BROKEN_OFF | DAMAGE:
             self._note(error)
             return Outcome(None, unavailable(error))
         return Outcome(None, error)
@@ -172,3 +209,11 @@ class Transactions:
         if milliseconds != self._patience:
             self._patience = milliseconds
             self._db.execute(f"PRAGMA busy_timeout = {milliseconds:d}")
+
+
+def _in_groups(jobs: Sequence[Job], each: Callable[[list[Job]], list[Outcome]]) -> list[Outcome]:
+    outcomes: list[Outcome] = [Outcome(None)] * len(jobs)
+    for places in groups(jobs):
+        for place, outcome in zip(places, each([jobs[place] for place in places]), strict=True):
+            outcomes[place] = outcome
+    return outcomes

@@ -12,6 +12,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, InvalidPayload, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
+from liveguard.storage.rows import one, select, table
 
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
 
@@ -81,7 +82,7 @@ class Users:
 
     def identify(self, user_id: str) -> asyncio.Future[User | None]:
         """The user of a token."""
-        return self._database.submit(lambda db: find(db, "id = ?", user_id), write=False)
+        return self._database.submit_item(_identify, user_id, write=False)
 
     get = identify
 
@@ -175,24 +176,28 @@ class Users:
 
         return self._database.submit(job, write=True)
 
-    def list(self) -> asyncio.Future[list[User]]:
+    async def list(self) -> list[User]:
         """All users, by their email."""
-        return self._database.submit(
-            lambda db: [
-                user_of(row)
-                for row in db.execute(f"SELECT {COLUMNS} FROM users ORDER BY email_key")  # noqa: S608
-            ],
-            write=False,
-        )
+        rows = await self._database.read_aside(lambda db: select(db, COLUMNS, "FROM users ORDER BY email_key"))
+        return [user_of(row) for row in rows]
 
     def count(self) -> asyncio.Future[int]:
         """How many users there are."""
-        return self._database.submit(
-            lambda db: int(db.execute("SELECT count(*) FROM users").fetchone()[0]), write=False
-        )
+        return self._database.submit(lambda db: int(one(db, "SELECT count(*) FROM users")), write=False)
 
     def _change(self, user_id: str, change: str, *values: object) -> asyncio.Future[User]:
         return self._database.submit(lambda db: _changed(db, user_id, change, *values), write=True)
+
+
+def _identify(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User | None]:
+    rows = select(
+        db,
+        ", ".join(f"u.{column}" for column in COLUMNS.split(", ")),
+        "FROM json_each(?) AS asked JOIN users u ON u.id = asked.value",
+        (table(user_ids),),
+    )
+    users = {user.id: user for user in map(user_of, rows)}
+    return [users.get(user_id) for user_id in user_ids]
 
 
 def _changed(db: sqlite3.Connection, user_id: str, change: str, *values: object) -> User:

@@ -1,0 +1,129 @@
+"""What guardians who arrive need to know, for all of them who wait at once."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from liveguard.events import Person, Reason
+from liveguard.storage.rows import decoded, one, select, table
+
+MOST_MISSED = 200
+MISSED_FOR = 7 * 24 * 3600 * 1000  # milliseconds
+
+
+class EndedSession(Struct, frozen=True):
+    """A session that has ended; ``seq`` is that of its end."""
+
+    id: str
+    ward: Person
+    start_time: int
+    end_time: int
+    duration: int
+    reason: Reason
+    seq: int
+    metadata: dict[str, Any] | None = None
+    ended_by: str | None = None
+
+
+class GuardianView(Struct, frozen=True):
+    """What a guardian who arrives needs to know: whether they may come in at all, whose sessions they may see, which
+    ends they missed, and up to where the journal goes. ``stands_at`` is the ``seq`` up to which they knew everything,
+    None on a first visit."""
+
+    is_active: bool
+    ward_ids: set[str]
+    missed: list[EndedSession]
+    seq: int
+    stands_at: int | None
+
+
+class Visit(NamedTuple):
+    """A guardian who arrives, where they say they stand (None where they do not say), and when it is."""
+
+    guardian_id: str
+    since: int | None
+    now: int
+
+
+ENDED_COLUMNS = """
+    s.id, w.id, w.first_name, w.last_name, w.email,
+    s.start_time, s.end_time, s.duration, s.reason, s.end_seq, s.metadata, s.ended_by
+"""
+
+
+def ended_session(row: Sequence[Any]) -> EndedSession:
+    """The session in a row of :data:`ENDED_COLUMNS`."""
+    session_id, ward_id, first_name, last_name, email, start_time, end_time, duration, reason, seq, metadata, by = row
+    ward = Person(ward_id, first_name, last_name, email)
+    return EndedSession(session_id, ward, start_time, end_time, duration, reason, seq, decoded(metadata), by)
+
+
+def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit]) -> list[GuardianView]:
+    """The view of each visit, in their order."""
+    seq = int(one(db, "SELECT value FROM sequence"))
+    asked = table(list({visit.guardian_id for visit in visits}))
+    users = {
+        user_id: (bool(is_active), delivered_seq)
+        for user_id, is_active, delivered_seq in select(
+            db,
+            "u.id, u.is_active, u.delivered_seq",
+            "FROM json_each(?) AS asked JOIN users u ON u.id = asked.value",
+            (asked,),
+        )
+    }
+    wards: dict[str, set[str]] = {visit.guardian_id: set() for visit in visits}
+    for guardian_id, ward_id in select(
+        db,
+        "g.guardian_id, g.ward_id",
+        "FROM json_each(?) AS asked JOIN guardians g ON g.guardian_id = asked.value WHERE g.status = 'accepted'",
+        (asked,),
+    ):
+        wards[guardian_id].add(ward_id)
+    views = []
+    for visit in visits:
+        is_active, delivered_seq = users.get(visit.guardian_id, (False, None))
+        stands_at = _stands_at(visit.since, delivered_seq, seq)
+        views.append(GuardianView(is_active, wards[visit.guardian_id], [], seq, stands_at))
+    _add_missed(db, visits, views)
+    return views
+
+
+def _stands_at(since: int | None, delivered_seq: int | None, seq: int) -> int | None:
+    if since is None:
+        return delivered_seq
+    # Whoever has seen more than there is knew another file, and nothing that is in this one.
+    return since if since <= seq else 0
+
+
+def _add_missed(db: sqlite3.Connection, visits: Sequence[Visit], views: Sequence[GuardianView]) -> None:
+    """Add the newest ends after each guardian's place, in their order. Of each ward only so many are looked at, so
+    that the cost does not grow with the file."""
+    asked = [
+        (place, visit.guardian_id, view.stands_at, visit.now - MISSED_FOR)
+        for place, (visit, view) in enumerate(zip(visits, views, strict=True))
+        if view.stands_at is not None and view.stands_at < view.seq
+    ]
+    if not asked:
+        return
+    for place, *row in select(db, f"asked.value ->> 0, {ENDED_COLUMNS}", _MISSED, (table(asked),)):
+        missed = views[place].missed
+        if len(missed) < MOST_MISSED:
+            missed.append(ended_session(row))
+    for view in views:
+        view.missed.reverse()
+
+
+_MISSED = f"""
+    FROM json_each(?) AS asked
+    JOIN guardians g ON g.guardian_id = asked.value ->> 1 AND g.status = 'accepted'
+    JOIN sessions s ON s.start_seq IN (
+        SELECT start_seq FROM sessions
+        WHERE ward_id = g.ward_id AND end_seq > max(asked.value ->> 2, g.accepted_seq)
+        ORDER BY end_seq DESC LIMIT {MOST_MISSED}
+    )
+    JOIN users w ON w.id = s.ward_id
+    WHERE s.end_time >= asked.value ->> 3
+    ORDER BY s.end_seq DESC
+"""  # noqa: S608
