@@ -1,0 +1,207 @@
+"""The server: builds everything once, and starts and stops it in order."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from liveguard import logs, resources
+from liveguard.auth import Passwords, tokens_for
+from liveguard.chronicle import Chronicle
+from liveguard.clock import Clock, SystemClock
+from liveguard.config import Settings
+from liveguard.health import Health
+from liveguard.jwks import fetch
+from liveguard.live import Live
+from liveguard.people import People
+from liveguard.rounds import Rounds
+from liveguard.storage import Storage
+from liveguard.web import api, monitoring
+from liveguard.web.application import Application, Route
+from liveguard.web.assets import Assets
+from liveguard.web.connections import Connections
+from liveguard.web.cookies import Cookies
+from liveguard.web.keepalive import Rhythm
+from liveguard.web.limits import Limits
+from liveguard.web.metrics import Metrics
+from liveguard.web.render import Renderer
+from liveguard.web.services import Services
+from liveguard.web.sockets import GuardianSocket, WardSocket
+from liveguard.web.wire import Wires
+
+BACKLOG = 4096
+DAY = 24 * 3600 * 1000  # milliseconds
+SLOW = 10.0  # seconds for the headers of a request, and again for its body
+LARGEST_HEADERS = 32 * 1024
+LARGEST_BODY = 64 * 1024
+RESTART = 1012
+LAST_WORDS = 2.5  # seconds for all connections to close
+PATIENCE = 4.5  # seconds for everything, from the signal to the end
+
+
+def routes(connections: Connections, wires: Wires) -> list[Route]:
+    """Every address of the server and who answers there."""
+    sockets = {"connections": connections, "wires": wires}
+    return [
+        ("/ws/ward", WardSocket, sockets),
+        ("/ws/guardian", GuardianSocket, sockets),
+        ("/api/login", api.Login),
+        ("/api/me", api.Me),
+        ("/api/sessions", api.Sessions),
+        ("/api/sessions/{session_id}", api.Session),
+        ("/api/history", api.History),
+        ("/api/guardians", api.Guardians),
+        ("/api/guardians/{pair_id}", api.Guardian),
+        ("/api/wards", api.Wards),
+        ("/api/invitations/{pair_id}/accept", api.Accept),
+        ("/api/invitations/{pair_id}/decline", api.Decline),
+        ("/healthz", monitoring.Healthz),
+        ("/readyz", monitoring.Readyz),
+        ("/metrics", monitoring.Figures),
+        ("/api/{rest*}", api.Unknown),
+    ]
+
+
+class Server:
+    """One running liveguard. After ``start`` it serves at ``url``, until ``stop``."""
+
+    url: str
+    set_up_link: str | None  # for the first admin, on an empty database
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+
+    async def start(self) -> None:
+        """Open the database, take up what was running, and listen. Raises what keeps it from it, nothing left open."""
+        # The port comes first: whoever finds it taken should not have touched the database.
+        self._sockets = bind_sockets(self.settings.port, self.settings.host, backlog=BACKLOG)
+        try:
+            self.storage = await Storage.open(self.settings.database, exclusive=True)
+        except BaseException:
+            self._close_sockets()
+            raise
+        try:
+            await self._serve()
+        except BaseException:
+            self._close_sockets()
+            await self.storage.close()
+            raise
+
+    async def _serve(self) -> None:
+        settings = self.settings
+        site = settings.site(self._sockets[0].getsockname()[1])
+        self.url = site.public_url
+        self.tokens = tokens_for(settings, fetch)
+        self.live = Live(self.storage, self.clock, grace=settings.reconnect_grace, longest=settings.session_limit)
+        self._passwords = Passwords()
+        self.people = People(self.storage, self._passwords, clock=self.clock, access_changed=self._access_changed)
+        doorkeeper = self.people.doorkeeper(self.tokens)
+        loop = asyncio.get_running_loop()
+        limits = limits_of(settings)
+        self.connections = Connections(self.live, doorkeeper, limits, loop)
+        self.wires = Wires(loop, self.connections.sweep, max_message=limits.message, max_unsent=limits.unsent)
+        chronicle = Chronicle(self.storage, self.clock, keep_for=int(settings.location_retention * DAY))
+        self._rounds = Rounds(
+            self.storage, self.people, self.connections, self.clock,
+            admit=self.live.access_changed, lazily=[self.live.write_lazily, chronicle.write],
+        )  # fmt: skip
+        self._health = Health(self.storage, self.clock)
+        assets = Assets(resources.static())
+        self.services = Services(
+            site=site, clock=self.clock, live=self.live, people=self.people, doorkeeper=doorkeeper, tokens=self.tokens,
+            cookies=Cookies(site.scheme), health=self._health, metrics=self._metrics(),
+            metrics_token=settings.metrics_token, chronicle=chronicle, assets=assets,
+            renderer=Renderer(resources.templates(), {"static_url": assets.url}),
+        )  # fmt: skip
+        self.live.watch(chronicle.happened)
+        await self.live.restore()
+        await chronicle.restore(self.live.sessions.get_active_sessions())
+        self.application = Application(routes(self.connections, self.wires), api.Unknown, self.services)
+        self._http = HTTPServer(
+            self.application,
+            idle_connection_timeout=SLOW,
+            body_timeout=SLOW,
+            max_header_size=LARGEST_HEADERS,
+            max_body_size=LARGEST_BODY,
+        )
+        self._http.add_sockets(self._sockets)
+        self._rounds.begin()
+        token = await self.people.links.for_set_up()
+        self.set_up_link = None if token is None else f"{self.url}/link/{token}"
+
+    async def stop(self) -> None:
+        """Take in nothing more, close all connections, and write what is to be written."""
+        self._http.stop()
+        await self.live.close()
+        self.connections.close(RESTART)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wires.all_closed(), LAST_WORDS)
+        await self._http.close_all_connections()
+        await self._rounds.end()
+        await self._health.close()
+        await self.storage.close()
+        self._passwords.close()
+
+    async def _access_changed(self, ward_ids: set[str], user_ids: set[str]) -> None:
+        await self._rounds.access_changed(ward_ids, user_ids)
+
+    def _close_sockets(self) -> None:
+        for one in self._sockets:
+            one.close()
+
+    def _metrics(self) -> Metrics:
+        metrics = Metrics()
+        metrics.gauge("sessions", "Sessions that run", self.live.sessions.get_active_session_count)
+        metrics.gauge("connections", "Open connections of people", lambda: len(self.connections))
+        metrics.gauge("wards", "Wards who are connected", lambda: len(self.live.wards))
+        metrics.gauge("guardians", "Guardians who are connected", lambda: len(self.live.audience.present))
+        metrics.gauge("journal_healthy", "1 if the last write worked", lambda: self.storage.database.healthy)
+        self.live.watch(lambda session, event: metrics.happened(event.name))
+        return metrics
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How much one client gets by these settings."""
+    return Limits(
+        rate=settings.rate_limit,
+        burst=settings.rate_burst,
+        connections=settings.max_connections,
+        message=settings.max_frame,
+        unsent=settings.max_unsent,
+        ward_rhythm=Rhythm(settings.ward_ping_interval, settings.ward_ping_timeout),
+        guardian_rhythm=Rhythm(settings.guardian_ping_interval, settings.guardian_ping_timeout),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop by SIGTERM or Ctrl-C."""
+    logs.configure(settings.log_format, settings.log_level)
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    server = Server(settings)
+    await server.start()
+    _announce(server)
+    # What is there now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    await told_to_stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)  # whoever insists need not wait
+    # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
+    loop.call_later(PATIENCE, os._exit, 0)
+    await server.stop()
+
+
+def _announce(server: Server) -> None:
+    sys.stdout.write(f"liveguard serves at {server.url}\n")
+    if server.set_up_link is not None:
+        sys.stdout.write(f"Nobody is known here yet. Introduce yourself once: {server.set_up_link}\n")
+    sys.stdout.flush()

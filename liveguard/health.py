@@ -1,0 +1,70 @@
+"""Whether this process can do what it is for: the database answers, and the journal can be written."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Literal
+
+from msgspec import Struct
+
+from liveguard.clock import Clock
+from liveguard.errors import StorageUnavailable
+from liveguard.storage import Storage, probes
+
+PATIENCE = 1.5  # seconds
+FRESH = 0.5  # seconds for which a finding is good, so that whoever asks often writes no more often
+
+Finding = Literal["ok", "failing"]
+
+
+class Readiness(Struct, frozen=True):
+    """What was found of each part."""
+
+    database: Finding
+    journal: Finding
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of it is well."""
+        return self.database == self.journal == "ok"
+
+
+class Health:
+    """Looks after the storage when asked, once for all who ask at the same time."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._found: Readiness | None = None
+        self._found_at = 0.0
+        self._probe: asyncio.Task[Readiness] | None = None
+
+    async def readiness(self) -> Readiness:
+        """What works just now, known after ``PATIENCE`` seconds at the latest."""
+        if self._found is not None and self._clock.now().steady - self._found_at < FRESH:
+            return self._found
+        if self._probe is None:
+            self._probe = asyncio.get_running_loop().create_task(self._look())
+        return await asyncio.shield(self._probe)
+
+    async def _look(self) -> Readiness:
+        try:
+            database, journal = await asyncio.gather(
+                self._works(probes.read(self._storage.database)), self._works(probes.write(self._storage.database))
+            )
+            self._found = Readiness(database, journal)
+            self._found_at = self._clock.now().steady
+            return self._found
+        finally:
+            self._probe = None
+
+    async def _works(self, work: Awaitable[None]) -> Finding:
+        try:
+            await asyncio.wait_for(work, PATIENCE)
+        except (StorageUnavailable, TimeoutError):
+            return "failing"
+        return "ok"
+
+    async def close(self) -> None:
+        """Let a probe finish."""
+        if self._probe is not None:
+            await asyncio.wait([self._probe])

@@ -1,0 +1,59 @@
+"""The sessions that run, as those see them who may."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, Self
+
+from msgspec import UNSET, Struct, UnsetType
+
+from liveguard.events import Location, timestamp
+from liveguard.sessions import LiveSession, Moment
+
+
+class RunningSession(Struct, frozen=True, rename="camel"):
+    """One of them at one moment; the fields are those of ``guardian:session-started`` and what can be counted.
+
+    ``since`` and ``ends_at`` are there while it is interrupted, ``seq`` once the journal has it.
+    """
+
+    session_id: str
+    ward_id: str
+    ward_email: str
+    ward_first_name: str
+    ward_last_name: str
+    start_time: str
+    state: Literal["active", "interrupted"]
+    duration: int
+    connected_guardians: int
+    guardian_ids: list[str]
+    metadata: dict[str, Any] | None
+    last_location: Location | None
+    since: str | UnsetType = UNSET
+    ends_at: str | UnsetType = UNSET
+    seq: int | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, session: LiveSession, now: Moment) -> Self:
+        """How the session stands now."""
+        ward, interruption = session.ward, session.interruption
+        return cls(
+            session_id=session.id,
+            ward_id=ward.id,
+            ward_email=ward.email,
+            ward_first_name=ward.first_name,
+            ward_last_name=ward.last_name,
+            start_time=session.start.text,
+            state="interrupted" if interruption else "active",
+            duration=session.duration(now),
+            connected_guardians=len(session.room.guardians),
+            guardian_ids=list(session.room.guardians),
+            metadata=session.metadata,
+            last_location=session.last_location,
+            since=interruption.since.text if interruption else UNSET,
+            ends_at=timestamp(interruption.ends_at) if interruption else UNSET,
+            seq=UNSET if session.seq is None else session.seq,
+        )
+
+
+def overview(sessions: Iterable[LiveSession], now: Moment) -> list[RunningSession]:
+    """All of these sessions at one moment."""
+    return [RunningSession.of(session, now) for session in sessions]

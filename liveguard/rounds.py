@@ -1,0 +1,102 @@
+"""What is looked after again and again while the server runs, and nobody waits for.
+
+Four times a second: has another process, the command line above all, changed the database? Then what it says now is
+applied to whoever is connected. Now and then: what is written lazily, and what has expired.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from liveguard.clock import Clock, pause
+from liveguard.errors import StorageUnavailable
+from liveguard.people import People
+from liveguard.storage import Storage
+from liveguard.web.faults import log_fault
+
+LOOK = 0.25  # seconds
+WRITE = 4.0
+PURGE = 3600.0
+
+Duty = Callable[[], Awaitable[None]]
+
+
+class Crowd(Protocol):
+    """All who are connected."""
+
+    def login_ids(self) -> set[str]:
+        """The logins of the dashboard by which some of them are."""
+
+    def close_logins(self, ended: set[str]) -> None:
+        """Close those that such a login had opened."""
+
+
+class Rounds:
+    """Goes round as long as the server runs. ``admit`` applies who may see what; ``lazily`` is what may be late."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        people: People,
+        crowd: Crowd,
+        clock: Clock,
+        *,
+        admit: Callable[[Iterable[str] | None, Iterable[str] | None], Awaitable[None]],
+        lazily: Iterable[Duty],
+    ) -> None:
+        self._storage = storage
+        self._people = people
+        self._crowd = crowd
+        self._clock = clock
+        self._admit = admit
+        self._lazily = list(lazily)
+        self._stale = False
+        self._walk: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Go."""
+        self._walk = asyncio.get_running_loop().create_task(self._go())
+
+    async def end(self) -> None:
+        """Go no more, and do once what may have become late."""
+        if self._walk is not None:
+            self._walk.cancel()
+            await asyncio.wait([self._walk])
+        for duty in self._lazily:
+            await self._do(duty)
+
+    async def access_changed(self, ward_ids: Iterable[str] | None, user_ids: Iterable[str] | None) -> None:
+        """Who may see what has changed, and is applied; where that cannot be read, as soon as it can."""
+        try:
+            await self._admit(ward_ids, user_ids)
+            self._crowd.close_logins(await self._people.logins.ended(self._crowd.login_ids()))
+        except StorageUnavailable:
+            self._stale = True
+
+    async def _go(self) -> None:
+        written = purged = self._clock.now().steady
+        while True:
+            await pause(self._clock, LOOK)
+            await self._do(self._look)
+            now = self._clock.now().steady
+            if now - written >= WRITE:
+                written = now
+                for duty in self._lazily:
+                    await self._do(duty)
+            if now - purged >= PURGE:
+                purged = now
+                await self._do(self._people.logins.purge)
+
+    async def _look(self) -> None:
+        if await self._storage.database.changed_elsewhere() or self._stale:
+            self._stale = False
+            await self.access_changed(None, None)
+
+    async def _do(self, duty: Duty) -> None:
+        """Whatever becomes of one duty, the others are done."""
+        try:
+            await duty()
+        except StorageUnavailable:
+            pass  # a later round will do
+        except Exception as fault:
+            log_fault(f"the round's {getattr(duty, '__qualname__', 'duty')}", fault)

@@ -1,0 +1,53 @@
+"""Tornado's application as this house uses it: routes as the documents write them, and one log line a request."""
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tornado.routing import URLSpec
+from tornado.web import Application as TornadoApplication
+from tornado.web import RequestHandler
+
+from liveguard.web.base import Door
+from liveguard.web.services import Services
+
+log = logging.getLogger("liveguard.access")
+
+Route = tuple[str, type[Door]] | tuple[str, type[Door], dict[str, Any]]
+
+
+class Application(TornadoApplication):
+    """All doors, behind one table of routes such as ``/api/sessions/{session_id}``; the first that fits is taken."""
+
+    def __init__(self, routes: Iterable[Route], unknown: type[Door], services: Services) -> None:
+        super().__init__(
+            [_spec(*route) for route in routes],
+            default_handler_class=unknown,
+            default_handler_args={"route": "unknown"},
+            services=services,
+            xsrf_cookie_name=services.cookies.form,
+            xsrf_cookie_kwargs=services.cookies.attributes,
+        )
+        self._services = services
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """The route rather than the path: a path may hold a one-time link, and a query anything at all."""
+        assert isinstance(handler, Door)
+        request, status = handler.request, handler.get_status()
+        method = request.method if request.method in handler.SUPPORTED_METHODS else "unknown"
+        seconds = request.request_time()
+        self._services.metrics.answered(handler.route, method, status, seconds)
+        log.info(
+            "%s %s %d %.1f ms from %s", method, handler.route, status, seconds * 1000, handler.address,
+            extra={"fields": {
+                "method": method, "route": handler.route, "status": status,
+                "ms": round(seconds * 1000, 1), "address": handler.address,
+            }},
+        )  # fmt: skip
+
+
+def _spec(path: str, handler: type[Door], own: dict[str, Any] | None = None) -> URLSpec:
+    """``{name}`` is one part of a path, ``{name*}`` all that is left of it."""
+    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", re.sub(r"\{(\w+)\*\}", r"(?P<\1>.*)", path.replace(".", r"\.")))
+    return URLSpec(pattern, handler, {"route": path, **(own or {})})

@@ -1,0 +1,160 @@
+"""The door of every request: from where it comes, who asks, and whether they may.
+
+A handler derives from :class:`Door` and says in ``admit`` whom it lets in; one that says nothing lets nobody in. Before
+that the Host is compared, and the Origin where the browser names one. What a browser could be made to send by a
+stranger's page, because a cookie signs it in, must carry the token of its form.
+"""
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any
+
+from tornado.web import HTTPError, RequestHandler
+
+from liveguard.errors import NotAllowed, Refusal, StorageUnavailable
+from liveguard.people import Visitor
+from liveguard.web.faults import log_fault
+from liveguard.web.headers import security_headers
+from liveguard.web.services import Services
+from liveguard.web.statuses import MethodNotAllowed, refusal_of, status_of
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Door(RequestHandler):
+    """What all handlers have in common. ``route`` is the handler's line in the routing table."""
+
+    services: Services
+    route: str
+    visitor: Visitor | None = None  # who asks, once they are signed in
+    by_cookie = False  # the visitor is signed in by a cookie, which the browser adds to whatever it sends
+
+    def initialize(self, route: str, **own: Any) -> None:
+        self.route = route
+
+    def set_default_headers(self) -> None:
+        self.services = self.settings["services"]
+        self.clear_header("Server")
+        for name, value in security_headers(self.services.site.scheme).items():
+            self.set_header(name, value)
+
+    # -- who may ---------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        self.check_address()
+        self._check_method()
+        await self.admit()
+        if self.request.method not in SAFE_METHODS and self.forgeable:
+            self._check_form()
+
+    def check_address(self) -> None:
+        """Is this asked of a host that is ours, and not by somebody else's page? Raises NotAllowed."""
+        host = self.request.headers.get("Host", "")
+        if not self.services.site.allows_host(host):
+            raise NotAllowed("This host is not served here")
+        origin = self.request.headers.get("Origin")
+        if origin is not None and not self.services.site.allows_origin(origin, host):
+            raise NotAllowed("Other sites may not ask here")
+
+    async def admit(self) -> None:
+        """Let the asker in, or raise. Says nobody, unless a handler says otherwise: one of the functions below."""
+        raise NotAllowed
+
+    @property
+    def forgeable(self) -> bool:
+        """Could a stranger's page make a browser send this, to some effect?"""
+        return True
+
+    async def sign_in(self) -> Visitor:
+        """Who asks, by their token or else by the dashboard's cookie. Raises an AuthenticationError."""
+        token = bearer_token(self.request.headers.get("Authorization", ""))
+        if token is not None:
+            visitor = await self.services.doorkeeper.sign_in(token)
+        else:
+            visitor = await self.services.doorkeeper.recognise(self.get_cookie(self.services.cookies.login))
+            self.by_cookie = True
+        self.visitor = visitor
+        return visitor
+
+    @property
+    def address(self) -> str:
+        """The client's own address, behind the proxies that are trusted."""
+        forwarded = self.request.headers.get("X-Forwarded-For")
+        return self.services.site.client_address(self.request.remote_ip or "", forwarded)
+
+    def _check_method(self) -> None:
+        if self.request.method not in self.methods():
+            raise MethodNotAllowed
+
+    @classmethod
+    def methods(cls) -> list[str]:
+        """The methods that this handler knows."""
+        known = [name for name in cls.SUPPORTED_METHODS if _defines(cls, name.lower())]
+        return known if "GET" in known else [name for name in known if name != "HEAD"]
+
+    async def head(self, *args: str, **kwargs: str) -> None:
+        answered = self.get(*args, **kwargs)
+        if answered is not None:
+            await answered
+
+    def _check_form(self) -> None:
+        try:
+            self.check_xsrf_cookie()
+        except HTTPError:
+            raise NotAllowed("This page is out of date: load it again") from None
+
+    # -- refusals --------------------------------------------------------------------------------------------------
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        problem = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        refusal = refusal_of(problem, status_code)
+        self.set_status(status_of(refusal))
+        if self.get_status() == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if isinstance(refusal, MethodNotAllowed):
+            self.set_header("Allow", ", ".join(self.methods()))
+        retry_after = getattr(refusal, "retry_after", None)
+        if retry_after is not None:
+            self.set_header("Retry-After", str(retry_after))
+        self.refuse(refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Write a refusal; its status is set already."""
+        self.finish({"error": {"code": refusal.code, "message": refusal.message}})
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if value is not None and not isinstance(value, (Refusal, StorageUnavailable, HTTPError)):
+            log_fault(f"{self.request.method} {self.route}", value)
+
+
+def _defines(handler: type[RequestHandler], method: str) -> bool:
+    return getattr(handler, method) is not getattr(RequestHandler, method)
+
+
+def bearer_token(authorization: str) -> str | None:
+    """The token in an ``Authorization`` header, or None if it holds something else."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+# -- whom handlers admit -------------------------------------------------------------------------------------------
+
+Admission = Callable[[Door], Awaitable[None]]
+
+
+async def everybody(door: Door) -> None:
+    """Admit without asking who it is."""
+
+
+async def signed_in(door: Door) -> None:
+    """Admit whoever is known."""
+    await door.sign_in()
+
+
+async def administrators(door: Door) -> None:
+    """Admit admins."""
+    visitor = await door.sign_in()
+    if not visitor.user.is_admin:
+        raise NotAllowed

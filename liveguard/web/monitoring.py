@@ -1,0 +1,59 @@
+"""What machines ask: does the process live, can it do its work, and how much of it is there?"""
+
+import hmac
+from ipaddress import ip_address
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from liveguard.errors import NotAllowed
+from liveguard.web.base import Door, bearer_token, everybody
+
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
+
+
+class Healthz(Door):
+    """``GET /healthz``: the process answers."""
+
+    admit = everybody
+
+    def get(self) -> None:
+        self.finish({"status": "ok"})
+
+
+class Readyz(Door):
+    """``GET /readyz``: the database answers and the journal can be written; 503 with what does not work."""
+
+    admit = everybody
+
+    async def get(self) -> None:
+        found = await self.services.health.readiness()
+        self.set_status(200 if found.ready else 503)
+        status = "ok" if found.ready else "failing"
+        self.finish({"status": status, "database": found.database, "journal": found.journal})
+
+
+class Figures(Door):
+    """``GET /metrics``: for whoever has the token, or where none is set, for this machine alone."""
+
+    async def admit(self) -> None:
+        token = self.services.metrics_token
+        if token is not None:
+            shown = bearer_token(self.request.headers.get("Authorization", "")) or ""
+            if not hmac.compare_digest(shown.encode(), token.encode()):
+                raise NotAllowed("The figures are for those who have the token")
+        elif not self._asked_here():
+            raise NotAllowed("The figures are for this machine alone")
+
+    def get(self) -> None:
+        self.set_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
+        self.finish(self.services.metrics.text())
+
+    def _asked_here(self) -> bool:
+        # What somebody forwards from here without being trusted may come from anywhere.
+        forwarded = any(name in self.request.headers for name in FORWARDED)
+        if forwarded and self.address == self.request.remote_ip:
+            return False
+        try:
+            return ip_address(self.address).is_loopback
+        except ValueError:
+            return False

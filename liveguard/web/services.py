@@ -1,0 +1,34 @@
+"""What the handlers of the web work with. Built once, in ``app.py``."""
+
+from dataclasses import dataclass
+
+from liveguard.addresses import Site
+from liveguard.auth import Tokens
+from liveguard.chronicle import Chronicle
+from liveguard.clock import Clock
+from liveguard.health import Health
+from liveguard.live import Live
+from liveguard.people import Doorkeeper, People
+from liveguard.web.assets import Assets
+from liveguard.web.cookies import Cookies
+from liveguard.web.metrics import Metrics
+from liveguard.web.render import Renderer
+
+
+@dataclass(frozen=True)
+class Services:
+    """The house behind the doors."""
+
+    site: Site
+    clock: Clock
+    live: Live
+    people: People
+    doorkeeper: Doorkeeper
+    tokens: Tokens
+    cookies: Cookies
+    health: Health
+    metrics: Metrics
+    metrics_token: str | None
+    chronicle: Chronicle
+    assets: Assets
+    renderer: Renderer

@@ -1,0 +1,68 @@
+"""How a refusal is said in HTTP: its status, and what HTTP itself refuses."""
+
+from liveguard.errors import (
+    AuthenticationError,
+    Conflict,
+    InternalError,
+    InvalidMessage,
+    InvalidPayload,
+    NoActiveSession,
+    NotAllowed,
+    NotFound,
+    NotInRoom,
+    RateLimited,
+    Refusal,
+    SessionAlreadyActive,
+    StorageUnavailable,
+    Unavailable,
+    WrongCredentials,
+)
+
+
+class MethodNotAllowed(Refusal):
+    code = "method_not_allowed"
+    sentence = "This address does not know that method"
+
+
+class MalformedRequest(InvalidMessage):
+    code = "invalid_request"
+    sentence = "The request makes no sense"
+
+
+STATUSES: dict[type[Refusal], int] = {
+    AuthenticationError: 401,
+    WrongCredentials: 401,
+    NotAllowed: 403,
+    NotInRoom: 403,
+    NotFound: 404,
+    NoActiveSession: 404,
+    MethodNotAllowed: 405,
+    Conflict: 409,
+    SessionAlreadyActive: 409,
+    InvalidMessage: 400,
+    InvalidPayload: 400,
+    RateLimited: 429,
+    Unavailable: 503,
+    InternalError: 500,
+}
+
+_BY_STATUS: dict[int, type[Refusal]] = {
+    400: MalformedRequest,
+    403: NotAllowed,
+    404: NotFound,
+    405: MethodNotAllowed,
+}
+
+
+def status_of(refusal: Refusal) -> int:
+    """The HTTP status that fits a refusal."""
+    return next((STATUSES[kind] for kind in type(refusal).__mro__ if kind in STATUSES), 500)
+
+
+def refusal_of(problem: BaseException | None, status: int) -> Refusal:
+    """What the client hears of a problem; of one that is our fault, no more than that it is."""
+    if isinstance(problem, Refusal):
+        return problem
+    if isinstance(problem, StorageUnavailable):
+        return Unavailable()
+    return _BY_STATUS.get(status, InternalError)()
