@@ -5,6 +5,7 @@ from typing import Self
 
 from liveguard.storage.chronicle import Chronicle, Entry
 from liveguard.storage.database import Database
+from liveguard.storage.files import lying_aside
 from liveguard.storage.guardians import Access, Guardians, Guardianship, Status
 from liveguard.storage.history import History, Page, Viewer
 from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
@@ -39,8 +40,8 @@ class Storage:
 
     @property
     def set_aside(self) -> Path | None:
-        """The damaged file that was moved out of the way, and lies there still."""
-        return None
+        """The damaged file that was moved out of the way last, for as long as it lies there."""
+        return lying_aside(self.database.path)
 
     async def close(self) -> None:
         """Finish what was submitted, then let go of the file."""

@@ -114,9 +114,7 @@ def _rows(db: sqlite3.Connection, viewer: Viewer, ward_id: str | None, span: dic
 
 
 def _visible_wards(db: sqlite3.Connection, viewer: Viewer) -> set[str]:
-    rows = select(
-        db, "ward_id", "FROM guardians WHERE guardian_id = ? AND status = 'accepted'", (viewer.user_id,)
-    )
+    rows = select(db, "ward_id", "FROM guardians WHERE guardian_id = ? AND status = 'accepted'", (viewer.user_id,))
     return {viewer.user_id, *(ward_id for (ward_id,) in rows)}
 
 

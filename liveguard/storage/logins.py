@@ -116,9 +116,7 @@ class Logins:
         """Where somebody is signed in, the place used last first."""
 
         def job(db: sqlite3.Connection) -> list[Login]:
-            return _logins(
-                db, "l.user_id = ? AND l.expires_at > ? ORDER BY l.last_used_at DESC, l.id", user_id, now
-            )
+            return _logins(db, "l.user_id = ? AND l.expires_at > ? ORDER BY l.last_used_at DESC, l.id", user_id, now)
 
         return self._database.submit(job, write=False)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from liveguard.errors import ConfigurationError
 
+APPLICATION_ID = 0x4C475244  # tells the file from those of other programs
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """
@@ -127,15 +129,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def migrate(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
-    """Bring the file to the newest shape. Raises :class:`ConfigurationError` for a file from a newer program."""
-    while (version := _version(db)) != len(migrations):
+    """Bring the file to the newest shape.
+
+    Raises :class:`ConfigurationError` for a file from a newer program, and for one from another program altogether.
+    """
+    _check_origin(db, path)
+    while (version := _pragma(db, "user_version")) != len(migrations):
         if version > len(migrations):
             raise ConfigurationError(f"The database {path} was written by a newer liveguard; update this one")
         db.execute("BEGIN IMMEDIATE")
         try:
-            if _version(db) == version:
+            # Another process may have been quicker.
+            if _pragma(db, "user_version") == version:
                 for statement in migrations[version]:
                     db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
                 db.execute(f"PRAGMA user_version = {version + 1:d}")
             db.execute("COMMIT")
         finally:
@@ -143,5 +151,11 @@ def migrate(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...
                 db.execute("ROLLBACK")
 
 
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
+def _check_origin(db: sqlite3.Connection, path: Path) -> None:
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and _pragma(db, "application_id") != APPLICATION_ID:
+        raise ConfigurationError(f"The file {path} is the database of another program")
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])

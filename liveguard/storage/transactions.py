@@ -109,9 +109,7 @@ class Transactions:
         self._healthy = True
         return outcomes
 
-    def _in_one_transaction(
-        self, jobs: Sequence[Job], each: Callable[[list[Job]], list[Outcome]]
-    ) -> list[Outcome]:
+    def _in_one_transaction(self, jobs: Sequence[Job], each: Callable[[list[Job]], list[Outcome]]) -> list[Outcome]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             outcomes = _in_groups(jobs, each)
