@@ -5,11 +5,10 @@ anything else runs. So what was read last is the newest that the program knows, 
 revoked or connecting while a session starts or ends is neither forgotten nor told twice.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from liveguard.clock import Clock
+from liveguard.clock import Clock, pause
 from liveguard.errors import AccountInactive, Refusal, StorageUnavailable
 from liveguard.events import (
     AccessRevoked,
@@ -20,12 +19,14 @@ from liveguard.events import (
     SessionEnded,
     timestamp,
 )
-from liveguard.rooms import Presences
+from liveguard.journaling import Journaling
+from liveguard.rooms import Presence, Presences
 from liveguard.sessions import ActiveSessions, LiveSession, Moment
 from liveguard.storage import Storage
 from liveguard.storage.journal import EndedSession, GuardianView
 
 RETRY = 0.25  # seconds
+ACCOUNT_INACTIVE = 4401
 
 
 class Member(Connection, Protocol):
@@ -42,38 +43,85 @@ class Audience:
     """All guardians who are connected, and what each of them has heard."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, sessions: ActiveSessions, changed: Callable[[LiveSession], None]
+        self,
+        storage: Storage,
+        clock: Clock,
+        sessions: ActiveSessions,
+        journaling: Journaling,
+        changed: Callable[[LiveSession], None],
     ) -> None:
-        self.present = Presences()
+        self.present: Presences[Member] = Presences()
         self._storage = storage
         self._clock = clock
         self._sessions = sessions
+        self._journaling = journaling
         self._changed = changed  # told when somebody came into a session's room or left it
         self._arriving: set[Connection] = set()
         self._delivered: dict[str, int] = {}
 
+    # -- coming and going ------------------------------------------------------------------------------------------
+
     async def came(self, connection: Member, since: int | None) -> None:
         """A guardian's connection opened: the snapshot, what was missed, and from then on everything."""
         self._arriving.add(connection)
-        guardian = connection.person
-        view = await self._view(connection, since)
-        if view is None:
+        try:
+            view = await self._view(connection, since)
+        finally:
+            still_there = connection in self._arriving
+            self._arriving.discard(connection)
+        if view is None or not still_there:
             return
-        self._arriving.discard(connection)
         if not view.is_active:
-            connection.close(4401, AccountInactive())
+            connection.close(ACCOUNT_INACTIVE, AccountInactive())
             return
-        presence = self.present.arrive(connection)
+        self._note_where_they_stand(connection.person.id, since, view)
+        self._enter(connection, view)
+
+    async def _view(self, connection: Member, since: int | None) -> GuardianView | None:
+        """What the journal knows for this guardian, or None when the connection closed before it could be read."""
+        guardian_id = connection.person.id
+        while connection in self._arriving:
+            stands_at = self._delivered.get(guardian_id) if since is None else since
+            try:
+                return await self._storage.journal.guardian_view(guardian_id, stands_at, self._clock.now().wall)
+            except StorageUnavailable:
+                await pause(self._clock, RETRY)
+        return None
+
+    def _note_where_they_stand(self, guardian_id: str, since: int | None, view: GuardianView) -> None:
+        if view.stands_at is None:
+            # A first visit has missed nothing, and the next one only what comes after it.
+            self._delivered.setdefault(guardian_id, view.seq)
+        elif since is not None:
+            self.delivered(guardian_id, view.stands_at)
+
+    def _enter(self, connection: Member, view: GuardianView) -> None:
+        guardian = connection.person
         running = self._running(view.ward_ids)
-        if since is None and view.stands_at is None:
-            self._delivered[guardian.id] = view.seq
-        connection.catch_up(self._first_words(view, running))
+        other_connections = self.present.get(guardian.id)
+        if other_connections is not None:
+            self._admit_to(other_connections, view.ward_ids, running)
+        presence = self.present.arrive(connection)
+        connection.catch_up(self._first_words(guardian, view, running))
         for session in running:
+            session.guardians[guardian.id] = guardian
             if session.room.join(presence):
                 self._changed(session)
 
+    def _admit_to(self, presence: Presence[Member], ward_ids: set[str], running: list[LiveSession]) -> None:
+        """What was read for a new connection holds for the older ones of the same person as well."""
+        now = self._clock.now()
+        for room in list(presence.rooms):
+            session = self._sessions.get_user_active_session(room.ward_id)
+            if session is not None and room.ward_id not in ward_ids:
+                self._put_out(session, presence.person.id, now)
+                self._changed(session)
+        for session in running:
+            if self._let_in(session, presence, now):
+                self._changed(session)
+
     def gone(self, connection: Connection) -> None:
-        """A guardian's connection is closed. The person leaves the rooms with the last one."""
+        """A guardian's connection is closed; idempotent. The person leaves the rooms with the last one."""
         self._arriving.discard(connection)
         presence = self.present.depart(connection)
         if presence is None:
@@ -84,8 +132,10 @@ class Audience:
             if session is not None:
                 self._changed(session)
 
+    # -- who may listen --------------------------------------------------------------------------------------------
+
     def gather(self, session: LiveSession, guardians: Iterable[Person]) -> None:
-        """Let those of a session's accepted guardians who are connected into its room."""
+        """Let those of a session's accepted guardians who are connected into its room; it has yet to be announced."""
         session.guardians = {guardian.id: guardian for guardian in guardians}
         for guardian_id in session.guardians:
             presence = self.present.get(guardian_id)
@@ -95,26 +145,40 @@ class Audience:
     def admit(self, session: LiveSession, guardians: Iterable[Person]) -> None:
         """Apply whom the ward accepts now to a session that runs."""
         now = self._clock.now()
-        accepted = {guardian.id: guardian for guardian in guardians}
-        revoked = [(i, session.room.guardians.get(i)) for i in session.guardians if i not in accepted]
-        session.guardians = accepted
-        changed = False
-        for guardian_id, presence in revoked:
-            if presence is not None and session.room.leave(guardian_id):
-                changed = True
-                presence.send(Notice(AccessRevoked(ward_id=session.ward.id, session_id=session.id, timestamp=now.text)))
-        notice = Notice(session.started_for_guardians(now))
-        for guardian_id in accepted:
-            newcomer = self.present.get(guardian_id)
-            if newcomer is not None and session.room.join(newcomer):
-                changed = True
-                newcomer.send(notice)
-        if changed:
+        session.guardians = {guardian.id: guardian for guardian in guardians}
+        revoked = [guardian_id for guardian_id in session.room.guardians if guardian_id not in session.guardians]
+        for guardian_id in revoked:
+            self._put_out(session, guardian_id, now)
+        accepted = (self.present.get(guardian_id) for guardian_id in session.guardians)
+        let_in = [self._let_in(session, presence, now) for presence in accepted if presence is not None]
+        if revoked or any(let_in):
             self._changed(session)
+
+    def shut_out(self, guardian_id: str) -> None:
+        """The account is disabled: its connections leave before they are closed, so nothing more is sent to them."""
+        for connection in self.present.connections(guardian_id):
+            self.gone(connection)
+            connection.close(ACCOUNT_INACTIVE, AccountInactive())
+        for session in self._sessions.get_active_sessions():
+            session.guardians.pop(guardian_id, None)
+
+    def _let_in(self, session: LiveSession, presence: Presence[Member], now: Moment) -> bool:
+        joined = session.room.join(presence)
+        if joined:
+            presence.send(Notice(session.started_for_guardians(now)))
+        return joined
+
+    def _put_out(self, session: LiveSession, guardian_id: str, now: Moment) -> None:
+        session.guardians.pop(guardian_id, None)
+        presence = session.room.leave(guardian_id)
+        if presence is not None:
+            presence.send(Notice(AccessRevoked(ward_id=session.ward.id, session_id=session.id, timestamp=now.text)))
+
+    # -- what they have heard --------------------------------------------------------------------------------------
 
     def delivered(self, person_id: str, seq: int) -> None:
         """A guardian has certainly received all events up to ``seq``."""
-        if seq > self._delivered.get(person_id, 0):
+        if seq > self._delivered.get(person_id, -1):
             self._delivered[person_id] = seq
 
     async def write_delivered(self) -> None:
@@ -128,33 +192,20 @@ class Audience:
             for person_id, seq in delivered.items():
                 self.delivered(person_id, seq)
 
-    async def _view(self, connection: Member, since: int | None) -> GuardianView | None:
-        """What the journal knows for this guardian, or None when the connection closed meanwhile."""
-        while connection in self._arriving:
-            stands_at = self._delivered.get(connection.person.id) if since is None else since
-            try:
-                view = await self._storage.journal.guardian_view(
-                    connection.person.id, stands_at, self._clock.now().wall
-                )
-            except StorageUnavailable:
-                await asyncio.sleep(RETRY)
-                continue
-            if connection in self._arriving:
-                return view
-        return None
-
     def _running(self, ward_ids: Iterable[str]) -> list[LiveSession]:
         sessions = (self._sessions.get_user_active_session(ward_id) for ward_id in ward_ids)
         return sorted((session for session in sessions if session is not None), key=lambda s: s.start.wall)
 
-    def _first_words(self, view: GuardianView, running: list[LiveSession]) -> list[Notice]:
+    def _first_words(self, guardian: Person, view: GuardianView, running: list[LiveSession]) -> list[Notice]:
         """The snapshot, the ends that were missed, and one beginning for each session that runs."""
         now = self._clock.now()
         started = [session.started_for_guardians(now) for session in running]
-        still = {event.session_id for event in started}
-        missed = [_ended(end, now) for end in view.missed if end.id not in still]
+        missed = [_ended(end, now) for end in view.missed]
         # The snapshot stands before what follows it: who breaks off here and comes back with it, misses nothing.
         seq = view.stands_at if missed and view.stands_at is not None else view.seq
+        if view.stands_at is not None:
+            ends = self._journaling.unwritten_ends(guardian.id)
+            missed += [end for end in ends if end.ward_id in view.ward_ids]
         snapshot = GuardianSnapshot(sessions=started, seq=seq, timestamp=now.text)
         return [Notice(event) for event in (snapshot, *missed, *started)]
 

@@ -9,10 +9,10 @@ from liveguard.sessions import Moment
 
 
 class Timer(Protocol):
-    """Something that will happen unless it is cancelled."""
+    """Something that will happen unless it is cancelled in time."""
 
     def cancel(self) -> None:
-        """Let it not happen."""
+        """Let it not happen. What is on its way already may still come, so whoever is called back looks again."""
 
 
 class Clock(Protocol):
@@ -33,3 +33,13 @@ class SystemClock:
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+async def pause(clock: Clock, seconds: float) -> None:
+    """Wait, by this clock."""
+    over = asyncio.Event()
+    timer = clock.call_later(seconds, over.set)
+    try:
+        await over.wait()
+    finally:
+        timer.cancel()

@@ -1,4 +1,4 @@
-"""What the journal learns of a session, and what happens to it while the journal cannot be written.
+"""What the journal learns of sessions, and what happens while it cannot be written.
 
 Persist, apply, tell: a session is announced after the journal has it. Where the journal fails, it is announced all
 the same and what could not be written waits here, in order, until the journal works again.
@@ -8,25 +8,36 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
+from liveguard.clock import Clock, pause
 from liveguard.errors import StartFailed, StorageUnavailable
-from liveguard.events import Person, Reason
-from liveguard.sessions import LiveSession, Moment
+from liveguard.events import Location, Person, Reason, SessionEnded
+from liveguard.sessions import LiveSession, Moment, whole_seconds
 from liveguard.storage import Storage
-from liveguard.storage.journal import Begun
+from liveguard.storage.journal import Begun, JournaledSession
 
 RETRY = 0.5  # seconds
 
 log = logging.getLogger(__name__)
 
 
-class Journaling:
-    """Writes the beginnings and the ends of sessions."""
+class Unwritten(NamedTuple):
+    """The beginning or the end of a session, still to be written."""
 
-    def __init__(self, storage: Storage) -> None:
+    session: LiveSession
+    write: Callable[[], Awaitable[Begun | int]]
+
+
+class Journaling:
+    """Writes the beginnings and the ends of sessions, and where their wards are."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage = storage
+        self._clock = clock
         self._known: dict[str, list[Person]] = {}
-        self._backlog: deque[tuple[LiveSession, Callable[[], Awaitable[Begun | int]]]] = deque()
+        self._moved: dict[str, Location] = {}
+        self._unwritten: deque[Unwritten] = deque()
         self._catching_up: asyncio.Task[None] | None = None
 
     def know(self, ward_id: str, guardians: Iterable[Person]) -> None:
@@ -51,15 +62,18 @@ class Journaling:
             begun = await write()
         except StorageUnavailable:
             guardians = await self._guardians(session.ward.id)
-            self._postpone(session, write)
+            self._postpone(Unwritten(session, write))
             return guardians, None
-        except Exception:
-            log.exception("A start could not be written")
+        except Exception as problem:
+            log.error("A start could not be written: %s", type(problem).__name__)
             raise StartFailed from None
         return begun.guardians, begun.seq
 
     async def end(self, session: LiveSession, ended: Moment, reason: Reason, ended_by: str | None = None) -> int | None:
-        """Write the end. None where the journal could not be written, now or at the beginning."""
+        """Write the end. None where it could not be written: whatever the journal does, a session that ends has ended.
+
+        An end whose beginning waits to be written waits behind it.
+        """
 
         def write() -> Awaitable[int]:
             return self._storage.journal.end(session.id, ended.wall, session.duration(ended), reason, ended_by=ended_by)
@@ -69,14 +83,52 @@ class Journaling:
                 return await write()
             except StorageUnavailable:
                 pass
-        self._postpone(session, write)
+            except Exception as problem:
+                log.error("An end could not be written: %s", type(problem).__name__)
+                return None
+        self._postpone(Unwritten(session, write))
         return None
+
+    async def left_behind(self) -> list[JournaledSession]:
+        """The sessions that had not ended when the process did, one of each ward."""
+        journaled = await self._storage.journal.active()
+        newest = {one.ward.id: one for one in journaled}
+        for one in journaled:
+            following = newest[one.ward.id]
+            if following is not one:
+                # Its end was told, and went down with the process while the journal could not be written.
+                ran = whole_seconds((following.start_time - one.start_time) / 1000)
+                await self._storage.journal.end(one.id, following.start_time, ran, "ward_disconnected")
+        return list(newest.values())
+
+    def moved(self, session: LiveSession) -> None:
+        """Remember to write the last location of a session."""
+        if session.last_location is not None:
+            self._moved[session.id] = session.last_location
+
+    async def write_locations(self) -> None:
+        """Write the last locations that are new."""
+        moved, self._moved = self._moved, {}
+        if moved:
+            try:
+                await self._storage.journal.locate(moved)
+            except StorageUnavailable:
+                self._moved = moved | self._moved
+
+    def unwritten_ends(self, guardian_id: str) -> list[SessionEnded]:
+        """The ends that this guardian may know and that nobody finds in the journal yet."""
+        sessions = {unwritten.session.id: unwritten.session for unwritten in self._unwritten}
+        return [
+            session.ended
+            for session in sessions.values()
+            if session.ended is not None and guardian_id in session.guardians
+        ]
 
     async def close(self) -> None:
         """Try once more to write what waits."""
         if self._catching_up is not None:
             self._catching_up.cancel()
-        await self._write_backlog()
+        await self._write_what_waits()
 
     async def _guardians(self, ward_id: str) -> list[Person]:
         try:
@@ -85,33 +137,33 @@ class Journaling:
             if ward_id in self._known:
                 return self._known[ward_id]
             raise StartFailed from None
-        except Exception:
-            log.exception("The guardians of a ward could not be read")
+        except Exception as problem:
+            log.error("The guardians of a ward could not be read: %s", type(problem).__name__)
             raise StartFailed from None
 
-    def _postpone(self, session: LiveSession, write: Callable[[], Awaitable[Begun | int]]) -> None:
-        self._backlog.append((session, write))
-        log.error("The journal cannot be written; what waits for it: %d", len(self._backlog))
+    def _postpone(self, unwritten: Unwritten) -> None:
+        self._unwritten.append(unwritten)
         if self._catching_up is None or self._catching_up.done():
+            log.error("The journal cannot be written; sessions go on without it")
             self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
-        while self._backlog:
-            await asyncio.sleep(RETRY)
-            await self._write_backlog()
+        while self._unwritten:
+            await pause(self._clock, RETRY)
+            await self._write_what_waits()
         log.warning("The journal works again and has caught up")
 
-    async def _write_backlog(self) -> None:
-        while self._backlog:
-            session, write = self._backlog[0]
+    async def _write_what_waits(self) -> None:
+        while self._unwritten:
+            session, write = self._unwritten[0]
             try:
                 written = await write()
             except StorageUnavailable:
                 return
-            except Exception:
-                log.exception("The journal refused an entry for good")
+            except Exception as problem:
+                log.error("The journal refused an entry for good: %s", type(problem).__name__)
             else:
                 if isinstance(written, Begun):
                     session.seq = written.seq
                     session.durable = True
-            self._backlog.popleft()
+            self._unwritten.popleft()

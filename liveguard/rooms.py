@@ -5,19 +5,22 @@ is the ward's presence and those of the guardians who listen. People join rooms,
 so a guardian's second device is in all the rooms of the first, and leaving is one step for all of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
 
 from liveguard.events import Connection, Notice, Person, Request
 
+C = TypeVar("C", bound=Connection)
 
-class Presence:
+
+class Presence(Generic[C]):
     """A person's open connections in one role, the oldest first, and the rooms of others that they listen to."""
 
     __slots__ = ("connections", "person", "rooms")
 
     def __init__(self, person: Person) -> None:
         self.person = person
-        self.connections: list[Connection] = []
+        self.connections: list[C] = []
         self.rooms: set[Room] = set()
 
     def send(self, notice: Notice, request: Request | None = None) -> None:
@@ -30,20 +33,21 @@ class Presence:
 
 
 class Room:
-    """Those who hear of one ward: the ward and the guardians who are connected, accepted and listening."""
+    """Those who hear of one ward: the ward, and the guardians who are connected, accepted and listening."""
 
-    __slots__ = ("guardians", "ward_id")
+    __slots__ = ("_wards", "guardians", "ward_id")
 
-    def __init__(self, ward_id: str) -> None:
+    def __init__(self, ward_id: str, wards: "Presences[Any]") -> None:
         self.ward_id = ward_id
-        self.guardians: dict[str, Presence] = {}
+        self.guardians: dict[str, Presence[Any]] = {}
+        self._wards = wards
 
     @property
     def name(self) -> str:
         """The room's name on the wire."""
         return f"ward:{self.ward_id}"
 
-    def join(self, presence: Presence) -> bool:
+    def join(self, presence: Presence[Any]) -> bool:
         """Let a guardian listen. False when they did already."""
         if presence.person.id in self.guardians:
             return False
@@ -51,48 +55,63 @@ class Room:
         presence.rooms.add(self)
         return True
 
-    def leave(self, guardian_id: str) -> bool:
-        """Let a guardian listen no more. False when they did not."""
+    def leave(self, guardian_id: str) -> Presence[Any] | None:
+        """Let a guardian listen no more; idempotent. Returns the presence of one who did."""
         presence = self.guardians.pop(guardian_id, None)
-        if presence is None:
-            return False
-        presence.rooms.discard(self)
-        return True
+        if presence is not None:
+            presence.rooms.discard(self)
+        return presence
 
     def close(self) -> None:
         """Let everybody leave."""
         for guardian_id in list(self.guardians):
             self.leave(guardian_id)
 
+    def tell(self, notice: Notice, request: Request | None = None) -> None:
+        """Send to everybody; to the connection that made the request, as its answer."""
+        self.tell_guardians(notice, request)
+        self.tell_ward(notice, request)
+
     def tell_guardians(self, notice: Notice, request: Request | None = None) -> None:
         """Send to each connection of each guardian in the room."""
-        # A connection that fails while it is sent to leaves the room, hence the copies.
+        # A copy, in case that somebody leaves while the others are being told.
         for presence in list(self.guardians.values()):
             presence.send(notice, request)
 
+    def tell_ward(self, notice: Notice, request: Request | None = None) -> None:
+        """Send to each connection of the ward."""
+        presence = self._wards.get(self.ward_id)
+        if presence is not None:
+            presence.send(notice, request)
 
-class Presences:
+
+class Presences(Generic[C]):
     """All who are connected in one role, by the id of the person."""
 
     def __init__(self) -> None:
-        self._by_person: dict[str, Presence] = {}
+        self._by_person: dict[str, Presence[C]] = {}
 
     def __len__(self) -> int:
         return len(self._by_person)
 
-    def __iter__(self) -> Iterator[Presence]:
+    def __iter__(self) -> Iterator[Presence[C]]:
         return iter(list(self._by_person.values()))
 
-    def get(self, person_id: str) -> Presence | None:
+    def get(self, person_id: str) -> Presence[C] | None:
         """The presence of a person, if they are connected."""
         return self._by_person.get(person_id)
 
-    def connections(self, person_id: str) -> list[Connection]:
+    def holds(self, connection: Connection) -> bool:
+        """Whether a connection has come and not gone."""
+        presence = self._by_person.get(connection.person.id)
+        return presence is not None and connection in presence.connections
+
+    def connections(self, person_id: str) -> list[C]:
         """A copy of a person's connections, the oldest first; empty when there are none."""
         presence = self._by_person.get(person_id)
         return list(presence.connections) if presence else []
 
-    def arrive(self, connection: Connection) -> Presence:
+    def arrive(self, connection: C) -> Presence[C]:
         """Add a connection. The presence holds it alone when the person has just come."""
         presence = self._by_person.get(connection.person.id)
         if presence is None:
@@ -100,7 +119,7 @@ class Presences:
         presence.connections.append(connection)
         return presence
 
-    def depart(self, connection: Connection) -> Presence | None:
+    def depart(self, connection: Connection) -> Presence[C] | None:
         """Take a connection away; idempotent. Returns the presence when its person has now gone, rooms untouched."""
         presence = self._by_person.get(connection.person.id)
         if presence is None or connection not in presence.connections:
@@ -111,10 +130,3 @@ class Presences:
             return None
         del self._by_person[connection.person.id]
         return presence
-
-    def tell(self, person_ids: Iterable[str], notice: Notice) -> None:
-        """Send to all connections of these people, where they have any."""
-        for person_id in person_ids:
-            presence = self._by_person.get(person_id)
-            if presence is not None:
-                presence.send(notice)

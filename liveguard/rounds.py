@@ -10,9 +10,9 @@ from typing import Protocol
 
 from liveguard.clock import Clock, pause
 from liveguard.errors import StorageUnavailable
+from liveguard.faults import log_fault
 from liveguard.people import People
 from liveguard.storage import Storage
-from liveguard.web.faults import log_fault
 
 LOOK = 0.25  # seconds
 WRITE = 4.0

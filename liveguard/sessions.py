@@ -13,21 +13,27 @@ whoever holds the slot is the ward's one session. Nothing here knows a network, 
 """
 
 import enum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET
 
 from liveguard.errors import SessionAlreadyActive
 from liveguard.events import (
     Connection,
+    GuardiansChanged,
     GuardianSessionStarted,
     Location,
+    LocationUpdated,
+    Message,
     Person,
     Reason,
+    Sender,
     SessionEnded,
     SessionInterrupted,
     SessionResumed,
     SessionStarted,
+    UpdateLocation,
+    located,
     timestamp,
 )
 from liveguard.rooms import Room
@@ -55,10 +61,15 @@ class State(enum.Enum):
 
 
 class Interruption(NamedTuple):
-    """Since when the ward's connection is lost, and until when it may come back."""
+    """Since when the ward's connection is lost, and for how many seconds it may come back."""
 
     since: Moment
-    ends_at: int  # milliseconds since the epoch
+    grace: float
+
+    @property
+    def ends_at(self) -> int:
+        """When the grace is over, in milliseconds since the epoch."""
+        return self.since.wall + int(self.grace * 1000)
 
 
 def whole_seconds(seconds: float) -> int:
@@ -72,6 +83,7 @@ class LiveSession:
     __slots__ = (
         "carrier",
         "durable",
+        "ended",
         "guardians",
         "id",
         "interruption",
@@ -85,20 +97,27 @@ class LiveSession:
     )
 
     def __init__(
-        self, session_id: str, ward: Person, metadata: dict[str, Any] | None, start: Moment, carrier: Connection | None
+        self,
+        session_id: str,
+        ward: Person,
+        metadata: dict[str, Any] | None,
+        start: Moment,
+        room: Room,
+        carrier: Connection | None = None,
     ) -> None:
         self.id = session_id
         self.ward = ward
         self.metadata = metadata
         self.start = start
         self.carrier = carrier  # the connection whose end is the ward's going
-        self.room = Room(ward.id)
+        self.room = room
         self.guardians: dict[str, Person] = {}  # all the accepted ones, connected or not
         self.state = State.STARTING
         self.durable = True
         self.seq: int | None = None
         self.interruption: Interruption | None = None
         self.last_location: Location | None = None
+        self.ended: SessionEnded | None = None
 
     @property
     def running(self) -> bool:
@@ -117,7 +136,7 @@ class LiveSession:
         self._leave(State.ACTIVE)
         self.state = State.INTERRUPTED
         self.carrier = None
-        self.interruption = Interruption(now, now.wall + int(grace * 1000))
+        self.interruption = Interruption(now, grace)
         return SessionInterrupted(
             session_id=self.id,
             ward_id=self.ward.id,
@@ -146,7 +165,7 @@ class LiveSession:
         """It ended at ``now`` and is told at ``told``."""
         self._leave(State.ACTIVE, State.INTERRUPTED)
         self.state = State.ENDED
-        return SessionEnded(
+        self.ended = SessionEnded(
             session_id=self.id,
             ward_id=self.ward.id,
             ward_email=self.ward.email,
@@ -157,6 +176,7 @@ class LiveSession:
             seq=UNSET if seq is None else seq,
             timestamp=told.text,
         )
+        return self.ended
 
     def started(self, now: Moment) -> SessionStarted:
         """What the ward hears."""
@@ -188,6 +208,32 @@ class LiveSession:
             ends_at=timestamp(interruption.ends_at) if interruption else UNSET,
             seq=UNSET if self.seq is None else self.seq,
         )
+
+    def locate(self, update: UpdateLocation, now: Moment) -> LocationUpdated:
+        """The ward is somewhere."""
+        self.last_location = located(update, now.wall)
+        return LocationUpdated(
+            ward_id=self.ward.id,
+            ward_email=self.ward.email,
+            session_id=self.id,
+            location=self.last_location,
+            timestamp=now.text,
+        )
+
+    def message(self, writer: Person, role: Literal["ward", "guardian"], text: str, now: Moment) -> Message:
+        """Somebody in the room writes."""
+        return Message(
+            session_id=self.id,
+            ward_id=self.ward.id,
+            sender=Sender(writer.id, writer.first_name, writer.last_name, role),
+            text=text,
+            timestamp=now.text,
+        )
+
+    def guardians_changed(self) -> GuardiansChanged:
+        """Who is in the room now."""
+        ids = list(self.room.guardians)
+        return GuardiansChanged(session_id=self.id, connected_guardians=len(ids), guardian_ids=ids)
 
     def _leave(self, *states: State) -> None:
         if self.state not in states:

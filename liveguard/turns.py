@@ -8,32 +8,43 @@ new session, and the end of a connection cannot overtake the last thing that it 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
-Rest = Coroutine[object, object, None] | None
+Rest = Coroutine[Any, Any, None] | None
 Step = Callable[[], Rest]
 """Does its first part when called; what it returns, if anything, is awaited before the next step of the ward."""
+
+Handler = Callable[[Exception], None]
+
+
+class Turn(NamedTuple):
+    """A step, and who learns of what it raises."""
+
+    step: Step
+    failed: Handler
 
 
 class Turns:
     """The queues of all wards; a ward with nothing under way costs nothing."""
 
-    def __init__(self, report: Callable[[BaseException], None]) -> None:
-        self._report = report  # told of what a step raised; the queue goes on
-        self._waiting: dict[str, deque[Step]] = {}
+    def __init__(self, failed: Handler) -> None:
+        self._failed = failed  # told of what a step raised, where nobody else is; the queue goes on
+        self._waiting: dict[str, deque[Turn]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def busy(self, ward_id: str) -> bool:
         """Whether something of this ward is under way."""
         return ward_id in self._waiting
 
-    def take(self, ward_id: str, step: Step) -> None:
+    def take(self, ward_id: str, step: Step, failed: Handler | None = None) -> None:
         """Run a step when it is its turn, which may be now."""
+        turn = Turn(step, failed or self._failed)
         waiting = self._waiting.get(ward_id)
         if waiting is not None:
-            waiting.append(step)
+            waiting.append(turn)
             return
-        waiting = self._waiting[ward_id] = deque((step,))
-        rest = self._run(waiting)
+        waiting = self._waiting[ward_id] = deque((turn,))
+        rest = _run(waiting)
         if rest is None:
             del self._waiting[ward_id]
             return
@@ -46,23 +57,29 @@ class Turns:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _run(self, waiting: deque[Step]) -> Rest:
-        """Run the steps that wait, up to the first that has a rest to be awaited."""
-        while waiting:
-            try:
-                rest = waiting.popleft()()
-            except Exception as problem:
-                self._report(problem)
-                continue
-            if rest is not None:
-                return rest
-        return None
-
-    async def _finish(self, ward_id: str, waiting: deque[Step], rest: Rest) -> None:
+    async def _finish(self, ward_id: str, waiting: deque[Turn], rest: Rest) -> None:
         while rest is not None:
-            try:
-                await rest
-            except Exception as problem:
-                self._report(problem)
-            rest = self._run(waiting)
+            await rest
+            rest = _run(waiting)
         del self._waiting[ward_id]
+
+
+def _run(waiting: deque[Turn]) -> Rest:
+    """Run the steps that wait, up to the first that has a rest to be awaited."""
+    while waiting:
+        turn = waiting.popleft()
+        try:
+            rest = turn.step()
+        except Exception as problem:
+            turn.failed(problem)
+        else:
+            if rest is not None:
+                return _awaited(rest, turn.failed)
+    return None
+
+
+async def _awaited(rest: Coroutine[Any, Any, None], failed: Handler) -> None:
+    try:
+        await rest
+    except Exception as problem:
+        failed(problem)

@@ -12,8 +12,8 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler
 
 from liveguard.errors import NotAllowed, Refusal, StorageUnavailable
+from liveguard.faults import log_fault
 from liveguard.people import Visitor
-from liveguard.web.faults import log_fault
 from liveguard.web.headers import security_headers
 from liveguard.web.services import Services
 from liveguard.web.statuses import MethodNotAllowed, refusal_of, status_of

@@ -39,9 +39,9 @@ from liveguard.events import (
     refusal_event,
     timestamp,
 )
+from liveguard.faults import log_fault
 from liveguard.people import Visitor
 from liveguard.web.connections import KEEPALIVE_MISSED, NOT_AUTHENTICATED, TOO_MANY, Connections
-from liveguard.web.faults import log_fault
 from liveguard.web.keepalive import Pulse
 from liveguard.web.rate import Bucket
 

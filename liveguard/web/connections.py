@@ -5,9 +5,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from liveguard.errors import AuthenticationRequired
+from liveguard.faults import log_fault
 from liveguard.live import Live
 from liveguard.people import Doorkeeper
-from liveguard.web.faults import log_fault
 from liveguard.web.keepalive import Sweep
 from liveguard.web.limits import Limits
 

@@ -11,7 +11,7 @@ from math import ceil
 from time import monotonic
 from typing import Final, Protocol
 
-from liveguard.web.faults import log_fault
+from liveguard.faults import log_fault
 
 GRAIN: Final = 0.1
 

@@ -1,0 +1,89 @@
+"""Who may still be here, and who may listen to whom, as the database says now."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from liveguard.audience import Audience
+from liveguard.clock import Clock, pause
+from liveguard.errors import StorageUnavailable
+from liveguard.faults import log_fault
+from liveguard.journaling import Journaling
+from liveguard.rooms import Presences
+from liveguard.sessions import ActiveSessions
+from liveguard.storage import Access, Storage
+
+RETRY = 0.25  # seconds
+
+
+class Admission:
+    """Applies what was changed in the database, by whomever, to the sessions that run and to those who are here."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        sessions: ActiveSessions,
+        wards: Presences[Any],
+        audience: Audience,
+        journaling: Journaling,
+        shut_out: Callable[[str], None],
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._sessions = sessions
+        self._wards = wards
+        self._audience = audience
+        self._journaling = journaling
+        self._shut_out = shut_out  # told of each who is here and may not be any more
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def review(self, ward_ids: Iterable[str] | None, user_ids: Iterable[str] | None) -> None:
+        """Look again at these wards' guardians and at these people; None means all that matter.
+
+        Raises :class:`StorageUnavailable`.
+        """
+        wards, people = self._wards_that_matter(), self._people_that_matter()
+        wards = wards if ward_ids is None else wards.intersection(ward_ids)
+        people = people if user_ids is None else people.intersection(user_ids)
+        if wards or people:
+            self._apply(await self._storage.guardians.access(wards, people))
+
+    def review_beside(self, ward_id: str) -> None:
+        """The same for one ward who has come, beside all else and as soon as the database can be read."""
+        task = asyncio.get_running_loop().create_task(self._review_until_done(ward_id))
+        self._beside.add(task)
+        task.add_done_callback(self._done_beside)
+
+    def close(self) -> None:
+        """Look no more."""
+        for task in self._beside:
+            task.cancel()
+
+    async def _review_until_done(self, ward_id: str) -> None:
+        while True:
+            try:
+                return await self.review({ward_id}, {ward_id})
+            except StorageUnavailable:
+                await pause(self._clock, RETRY)
+
+    def _done_beside(self, task: "asyncio.Task[None]") -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (problem := task.exception()):
+            log_fault("a review of who may be here", problem)
+
+    def _wards_that_matter(self) -> set[str]:
+        return {presence.person.id for presence in self._wards} | self._sessions.wards()
+
+    def _people_that_matter(self) -> set[str]:
+        return {presence.person.id for presence in self._audience.present} | self._wards_that_matter()
+
+    def _apply(self, access: Access) -> None:
+        for user_id in access.gone:
+            self._shut_out(user_id)
+        for ward_id, guardians in access.guardians.items():
+            if self._wards.get(ward_id) is not None:
+                self._journaling.know(ward_id, guardians)
+            session = self._sessions.get_user_active_session(ward_id)
+            if session is not None:
+                self._audience.admit(session, guardians)
