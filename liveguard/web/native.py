@@ -39,10 +39,7 @@ class NativeConnection(Wire, Connection):
     def send(self, notice: Notice, request: Request | None = None) -> None:
         if self.closing:
             return
-        if request is None or request.id is None:
-            frame = notice.framed(frame_of)
-        else:
-            frame = text_frame(notice.text(request.id))
+        frame = notice.framed(frame_of) if request is None else text_frame(notice.text(request.id))
         if self._backlog is None:
             self.sent(notice.seq)
             self.write(frame)

@@ -18,10 +18,10 @@ from liveguard.errors import (
 )
 from liveguard.people import Visitor
 from liveguard.web.base import Door, bearer_token
-from liveguard.web.connections import NOT_AUTHENTICATED, TRY_AGAIN
+from liveguard.web.connections import NOT_AUTHENTICATED, TRY_AGAIN, Connections
 from liveguard.web.handover import hand_over
 from liveguard.web.native import NativeConnection, refusal_frame
-from liveguard.web.wire import Farewell, Wire
+from liveguard.web.wire import Farewell, Wire, Wires
 
 SUBPROTOCOL: Final = "liveguard.v1"
 TOKEN_PREFIX: Final = "bearer."  # noqa: S105 - what a token follows
@@ -34,6 +34,11 @@ class Socket(Door, WebSocketHandler):
     """A door that opens a WebSocket."""
 
     as_ward: ClassVar[bool]
+
+    def initialize(self, route: str, *, connections: Connections, wires: Wires) -> None:  # type: ignore[override]
+        super().initialize(route)
+        self.connections = connections
+        self.wires = wires
 
     @classmethod
     def methods(cls) -> list[str]:
@@ -55,14 +60,13 @@ class Socket(Door, WebSocketHandler):
 
     async def wire(self) -> Wire:
         """What the upgrade leads to."""
-        wires = self.services.wires
         try:
             visitor = await self.sign_in()
         except AuthenticationError as refusal:
-            return Farewell(wires, NOT_AUTHENTICATED, refusal_frame(refusal))
+            return Farewell(self.wires, NOT_AUTHENTICATED, refusal_frame(refusal))
         except StorageUnavailable:
-            return Farewell(wires, TRY_AGAIN, refusal_frame(Unavailable()))
-        return NativeConnection(wires, self.services.connections, visitor, as_ward=self.as_ward, since=self._since())
+            return Farewell(self.wires, TRY_AGAIN, refusal_frame(Unavailable()))
+        return NativeConnection(self.wires, self.connections, visitor, as_ward=self.as_ward, since=self._since())
 
     async def sign_in(self) -> Visitor:
         """By the token of the header or of the subprotocols, or by the cookie of a page of ours."""
