@@ -6,11 +6,14 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from liveguard import logs, resources
+from liveguard.addresses import Site
 from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
 from liveguard.clock import Clock, SystemClock
@@ -94,46 +97,50 @@ class Server:
             raise
 
     async def _serve(self) -> None:
-        settings = self.settings
-        site = settings.site(self._sockets[0].getsockname()[1])
-        self.url = site.public_url
+        self._build_use_cases()
+        self._build_doors(self.settings.site(self._sockets[0].getsockname()[1]))
+        await self.live.restore()
+        await self.chronicle.restore(self.live.sessions.get_active_sessions())
+        self._http.add_sockets(self._sockets)
+        self._rounds.begin()
+        token = await self.people.links.for_set_up()
+        self.set_up_link = None if token is None else f"{self.url}/link/{token}"
+
+    def _build_use_cases(self) -> None:
+        settings, storage, clock = self.settings, self.storage, self.clock
         self.tokens = tokens_for(settings, fetch)
-        self.live = Live(self.storage, self.clock, grace=settings.reconnect_grace, longest=settings.session_limit)
+        self.live = Live(storage, clock, grace=settings.reconnect_grace, longest=settings.session_limit)
+        self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
+        self.live.watch(self.chronicle.happened)
         self._passwords = Passwords()
-        self.people = People(self.storage, self._passwords, clock=self.clock, access_changed=self._access_changed)
-        doorkeeper = self.people.doorkeeper(self.tokens)
+        self.people = People(storage, self._passwords, clock=clock, access_changed=self._access_changed)
+        self._health = Health(storage, clock)
+
+    def _build_doors(self, site: Site) -> None:
+        self.url = site.public_url
+        settings, limits = self.settings, limits_of(self.settings)
         loop = asyncio.get_running_loop()
-        limits = limits_of(settings)
+        doorkeeper = self.people.doorkeeper(self.tokens)
         self.connections = Connections(self.live, doorkeeper, limits, loop)
         self.wires = Wires(loop, self.connections.sweep, max_message=limits.message, max_unsent=limits.unsent)
-        chronicle = Chronicle(self.storage, self.clock, keep_for=int(settings.location_retention * DAY))
         self._rounds = Rounds(
             self.storage, self.people, self.connections, self.clock,
-            admit=self.live.access_changed, lazily=[self.live.write_lazily, chronicle.write],
+            admit=self.live.access_changed, lazily=[self.live.write_lazily, self.chronicle.write],
         )  # fmt: skip
-        self._health = Health(self.storage, self.clock)
         assets = Assets(resources.static())
-        self.services = Services(
+        services = Services(
             site=site, clock=self.clock, live=self.live, people=self.people, doorkeeper=doorkeeper, tokens=self.tokens,
             cookies=Cookies(site.scheme), health=self._health, metrics=self._metrics(),
-            metrics_token=settings.metrics_token, chronicle=chronicle, assets=assets,
+            metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=Renderer(resources.templates(), {"static_url": assets.url}),
         )  # fmt: skip
-        self.live.watch(chronicle.happened)
-        await self.live.restore()
-        await chronicle.restore(self.live.sessions.get_active_sessions())
-        self.application = Application(routes(self.connections, self.wires), api.Unknown, self.services)
         self._http = HTTPServer(
-            self.application,
+            Application(routes(self.connections, self.wires), api.Unknown, services),
             idle_connection_timeout=SLOW,
             body_timeout=SLOW,
             max_header_size=LARGEST_HEADERS,
             max_body_size=LARGEST_BODY,
         )
-        self._http.add_sockets(self._sockets)
-        self._rounds.begin()
-        token = await self.people.links.for_set_up()
-        self.set_up_link = None if token is None else f"{self.url}/link/{token}"
 
     async def stop(self) -> None:
         """Take in nothing more, close all connections, and write what is to be written."""
@@ -179,8 +186,8 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until told to stop by SIGTERM or Ctrl-C."""
+async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, Any, None]] | None = None) -> None:
+    """Serve until told to stop by SIGTERM or Ctrl-C; meanwhile do what is to be done beside it."""
     logs.configure(settings.log_format, settings.log_level)
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -192,7 +199,10 @@ async def serve(settings: Settings) -> None:
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    company = None if beside is None else loop.create_task(beside(server))
     await told_to_stop.wait()
+    if company is not None:
+        company.cancel()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)  # whoever insists need not wait
     # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
