@@ -25,7 +25,7 @@ from liveguard.people import People
 from liveguard.rounds import Rounds
 from liveguard.storage import Storage
 from liveguard.web import api, monitoring
-from liveguard.web.application import Application, Route
+from liveguard.web.application import LARGEST_BODY, Application, Route
 from liveguard.web.assets import Assets
 from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
@@ -41,7 +41,6 @@ BACKLOG = 4096
 DAY = 24 * 3600 * 1000  # milliseconds
 SLOW = 10.0  # seconds for the headers of a request, and again for its body
 LARGEST_HEADERS = 32 * 1024
-LARGEST_BODY = 64 * 1024
 RESTART = 1012
 LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end

@@ -5,14 +5,19 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import Application as TornadoApplication
-from tornado.web import RequestHandler
+from tornado.web import RequestHandler, stream_request_body
 
 from liveguard.web.base import Door
 from liveguard.web.services import Services
+from liveguard.web.statuses import BodyTooLarge
 
 log = logging.getLogger("liveguard.access")
+
+LARGEST_BODY = 64 * 1024
+LARGEST_THROWN_AWAY = 16 * 1024 * 1024  # of a larger one nothing is read, and the connection is closed
 
 Route = tuple[str, type[Door]] | tuple[str, type[Door], dict[str, Any]]
 
@@ -31,6 +36,11 @@ class Application(TornadoApplication):
         )
         self._services = services
 
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        if _length(request) > LARGEST_BODY:
+            return self.get_handler_delegate(request, TooLarge, {"route": "unknown"})
+        return super().find_handler(request, **kwargs)
+
     def log_request(self, handler: RequestHandler) -> None:
         """The route rather than the path: a path may hold a one-time link, and a query anything at all."""
         assert isinstance(handler, Door)
@@ -45,6 +55,24 @@ class Application(TornadoApplication):
                 "ms": round(seconds * 1000, 1), "address": handler.address,
             }},
         )  # fmt: skip
+
+
+@stream_request_body
+class TooLarge(Door):
+    """Answers whoever sends more than anybody here expects, and lets it go by unread."""
+
+    async def prepare(self) -> None:
+        self.request.connection.set_max_body_size(LARGEST_THROWN_AWAY)  # type: ignore[union-attr]
+        self.check_address()
+        raise BodyTooLarge
+
+    def data_received(self, chunk: bytes) -> None:
+        """It is not kept."""
+
+
+def _length(request: HTTPServerRequest) -> int:
+    length = request.headers.get("Content-Length", "0")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
 
 
 def _spec(path: str, handler: type[Door], own: dict[str, Any] | None = None) -> URLSpec:

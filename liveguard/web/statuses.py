@@ -24,6 +24,11 @@ class MethodNotAllowed(Refusal):
     sentence = "This address does not know that method"
 
 
+class BodyTooLarge(Refusal):
+    code = "too_large"
+    sentence = "That is too much at once"
+
+
 class MalformedRequest(InvalidMessage):
     code = "invalid_request"
     sentence = "The request makes no sense"
@@ -39,6 +44,7 @@ STATUSES: dict[type[Refusal], int] = {
     MethodNotAllowed: 405,
     Conflict: 409,
     SessionAlreadyActive: 409,
+    BodyTooLarge: 413,
     InvalidMessage: 400,
     InvalidPayload: 400,
     RateLimited: 429,
