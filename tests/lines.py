@@ -1,4 +1,4 @@
-"""A server of real sockets, storage and use cases for the tests of connections, and a client that does as it is told."""
+"""A WebSocket client that does as it is told, be it right or wrong."""
 
 import asyncio
 import base64
@@ -6,113 +6,21 @@ import json
 import os
 import socket
 import struct
-import time
-from pathlib import Path
-from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
-import jwt
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
-from tornado.web import Application
-
-from liveguard.addresses import Site
-from liveguard.auth import OneKey, Passwords, Tokens
-from liveguard.clock import SystemClock
-from liveguard.live import Live
-from liveguard.people import People
-from liveguard.storage import Storage
-from liveguard.web.connections import Connections
-from liveguard.web.cookies import Cookies
-from liveguard.web.limits import Limits
-from liveguard.web.sockets import GuardianSocket, WardSocket
 from liveguard.web.websocket import CLOSE, PING, PONG, TEXT, close_code
-from liveguard.web.wire import Wires
-
-SECRET = "the tests' own secret, long enough for HS256"
-
-CAST = {"ana": "Ana", "ben": "Ben", "chloe": "Chloe", "tom": "Tom", "ida": "Ida", "mallory": "Mallory"}
-
-
-def token_of(name: str, seconds: float = 3600) -> str:
-    return jwt.encode({"sub": name, "exp": time.time() + seconds}, SECRET, "HS256")
-
-
-class House:
-    """Ana is guarded by Ben and Chloe, Tom by Ben."""
-
-    def __init__(self, path: Path, limits: Limits, grace: float) -> None:
-        self._path = path
-        self._limits = limits
-        self._grace = grace
-        self._clients: list[Client] = []
-
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        clock = SystemClock()
-        self.storage = await Storage.open(self._path / "house.db")
-        self.live = Live(self.storage, clock, grace=self._grace)
-        self._passwords = Passwords()
-        self.people = People(self.storage, self._passwords, clock=clock, access_changed=self.live.access_changed)
-        doorkeeper = self.people.doorkeeper(Tokens("HS256", OneKey(SECRET)))
-        self.connections = Connections(self.live, doorkeeper, self._limits, loop)
-        self.wires = Wires(
-            loop, self.connections.sweep, max_message=self._limits.message, max_unsent=self._limits.unsent
-        )
-        await self._move_in()
-        self._listen(doorkeeper)
-        return self
-
-    async def _move_in(self) -> None:
-        for user_id, name in CAST.items():
-            await self.people.accounts.add(f"{user_id}@example.org", first_name=name, user_id=user_id)
-        for ward, guardian in (("ana", "ben"), ("ana", "chloe"), ("tom", "ben")):
-            await self.storage.guardians.put(ward, guardian, "accepted", 0)
-
-    def _listen(self, doorkeeper: Any) -> None:
-        sock, self.port = bind_unused_port()
-        services = SimpleNamespace(
-            site=Site.build("127.0.0.1", self.port), doorkeeper=doorkeeper, cookies=Cookies("http"), people=self.people
-        )
-        own = {"connections": self.connections, "wires": self.wires}
-        routes: list[Any] = [
-            ("/ws/ward", WardSocket, {"route": "/ws/ward", **own}),
-            ("/ws/guardian", GuardianSocket, {"route": "/ws/guardian", **own}),
-        ]
-        self._server = HTTPServer(Application(routes, services=services, log_function=lambda _: None))
-        self._server.add_socket(sock)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.stop()
-        for client in self._clients:
-            client.hang_up()
-        await self.wires.all_closed()
-        await self._server.close_all_connections()
-        await self.live.close()
-        await self.storage.close()
-        self._passwords.close()
-
-    async def ward(self, name: str, **how: Any) -> "Client":
-        return await self.client("/ws/ward", token=token_of(name), **how)
-
-    async def guardian(self, name: str, *, since: int | None = None, **how: Any) -> "Client":
-        path = "/ws/guardian" if since is None else f"/ws/guardian?since={since}"
-        return await self.client(path, token=token_of(name), **how)
-
-    async def client(self, path: str, **how: Any) -> "Client":
-        client = await Client.open(self.port, path, **how)
-        self._clients.append(client)
-        return client
 
 
 def client_frame(opcode: int, payload: bytes = b"", *, final: bool = True, masked: bool = True) -> bytes:
     """A frame as a client sends it; one that is not masked is against the rules."""
     bit = 0x80 if masked else 0
-    size = bytes([bit | len(payload)]) if len(payload) < 126 else bytes([bit | 126]) + len(payload).to_bytes(2, "big")
-    if len(payload) > 65535:
-        size = bytes([bit | 127]) + len(payload).to_bytes(8, "big")
+    length = len(payload)
+    if length < 126:
+        size = bytes([bit | length])
+    elif length < 65536:
+        size = bytes([bit | 126]) + length.to_bytes(2, "big")
+    else:
+        size = bytes([bit | 127]) + length.to_bytes(8, "big")
     head = bytes([(0x80 if final else 0) | opcode]) + size
     if not masked:
         return head + payload
@@ -164,10 +72,10 @@ class Client:
         }
         request = f"GET {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
         client._writer.write(request.encode() + b"\r\n" + first)
-        await client._read_answer()
         return client
 
-    async def _read_answer(self) -> None:
+    async def answer(self) -> None:
+        """Read the head of the answer."""
         self.status = int((await self._reader.readline()).split()[1])
         while (line := await self._reader.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode().partition(":")
@@ -197,6 +105,10 @@ class Client:
     def hang_up(self) -> None:
         """Close without a close frame."""
         self._writer.close()
+
+    async def drained(self) -> None:
+        """Wait until most of what was written is sent."""
+        await self._writer.drain()
 
     # -- receiving -------------------------------------------------------------------------------------------------
 

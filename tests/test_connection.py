@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
-from lines import House
+from exchange import Exchange
+from lines import client_frame, event_frame
+from server import token_of
 from tornado.ioloop import IOLoop
+from tornado.testing import ExpectLog
 
-from liveguard.web.limits import Limits
-from liveguard.web.websocket import BINARY, TEXT
-
+from liveguard.web.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_code
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def make_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -19,22 +22,406 @@ def make_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEv
 
 
 @pytest.fixture
-def house(io_loop: IOLoop, tmp_path: Path) -> House:
-    return House(tmp_path, Limits(), grace=30)
+def settings() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def house(io_loop: IOLoop, tmp_path: Path, settings: dict[str, Any]) -> Exchange:
+    return Exchange(tmp_path, **settings)
+
+
+async def walking(house):
+    """Ana is on her way, Ben looks on."""
+    ben = await house.guardian("ben")
+    await ben.hear("guardian:snapshot")
+    ana = await house.ward("ana")
+    ana.say("start-live-session")
+    await ana.hear("session-started")
+    await ben.hear("guardian:session-started")
+    return ana, ben
+
+
+# -- asking and answering ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.gen_test
-async def test_a_guardian_hears_of_a_wards_session(house):
+async def test_answers_carry_the_id_of_what_they_answer_and_others_do_not(house):
+    async with house:
+        ana, ben = await walking(house)
+        ana.say("update-location", {"latitude": 52.5, "longitude": 13.4}, id="where")
+        acknowledged = await ana.event()
+        assert acknowledged["event"] == "location-acknowledged"
+        assert acknowledged["replyTo"] == "where"
+        assert "replyTo" not in await ben.hear("location-updated")
+        ana.say("stop-live-session", id="enough")
+        assert (await ana.hear("session-ended"))["replyTo"] == "enough"
+        assert "replyTo" not in await ben.hear("session-ended")
+
+
+@pytest.mark.gen_test
+async def test_a_ping_is_answered_in_its_own_kind(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.say("ping", id="1")
+        assert (await ana.event())["event"] == "pong"
+        ana.frame(PING, b"still there?")
+        assert await ana.receive() == (PONG, b"still there?")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("message", "code", "event", "reply_to"),
+    [
+        (b"no json", "invalid_message", None, None),
+        (b"[]", "invalid_message", None, None),
+        (b'{"id": "7"}', "invalid_message", None, "7"),
+        (b'{"event": 7, "id": "7"}', "invalid_message", None, "7"),
+        (b'{"event": "dance", "id": "7"}', "unknown_event", "dance", "7"),
+        (b'{"event": "send-message", "data": {"text": ""}}', "invalid_payload", "send-message", None),
+        (b'{"event": "update-location", "data": []}', "invalid_payload", None, None),
+        (b'{"event": "stop-live-session"}', "no_active_session", "stop-live-session", None),
+        (b'{"event": "x", "data": ' + b"[" * 60_000 + b"}", "invalid_message", None, None),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_and_the_connection_stays(house, message, code, event, reply_to):
+    async with house:
+        ana = await house.ward("ana")
+        ana.frame(TEXT, message)
+        answer = await ana.event()
+        assert answer["data"]["code"] == code
+        assert answer["data"].get("event") == event
+        assert answer.get("replyTo") == reply_to
+        ana.say("ping")
+        assert (await ana.event())["event"] == "pong"
+
+
+@pytest.mark.gen_test
+async def test_a_refused_location_is_told_as_such(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.say("update-location", {"latitude": 91, "longitude": 0}, id="1")
+        answer = await ana.event()
+        assert (answer["event"], answer["data"]["code"]) == ("location-error", "invalid_payload")
+        assert "latitude" in answer["data"]["message"]
+
+
+@pytest.mark.gen_test
+async def test_a_binary_message_is_refused_and_the_connection_stays(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.frame(BINARY, b"\x00\xff")
+        assert (await ana.event())["data"]["code"] == "invalid_message"
+        ana.say("ping")
+        assert (await ana.event())["event"] == "pong"
+
+
+@pytest.mark.gen_test
+async def test_fragments_are_one_message(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.frame(TEXT, b'{"event": ', final=False)
+        ana.frame(CONTINUATION, b'"ping"}')
+        assert (await ana.event())["event"] == "pong"
+
+
+@pytest.mark.gen_test
+async def test_many_messages_at_once_are_answered_in_order(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.raw(b"".join(event_frame("ping", id=str(place)) for place in range(30)))
+        assert [(await ana.event())["replyTo"] for _ in range(30)] == [str(place) for place in range(30)]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("event", ["start-live-session", "stop-live-session", "update-location"])
+async def test_a_guardian_may_not_speak_as_a_ward(house, event):
     async with house:
         ben = await house.guardian("ben")
-        assert (await ben.event())["event"] == "guardian:snapshot"
+        await ben.hear("guardian:snapshot")
+        ben.say(event, {"latitude": 1, "longitude": 1})
+        assert (await ben.event())["data"]["code"] == "not_allowed"
+
+
+@pytest.mark.gen_test
+async def test_both_sides_write_to_the_room(house):
+    async with house:
+        ana, ben = await walking(house)
+        ana.say("send-message", {"text": "Nearly home"}, id="1")
+        assert (await ben.hear("message"))["data"]["from"]["role"] == "ward"
+        assert (await ana.hear("message"))["replyTo"] == "1"
+        ben.say("send-message", {"text": "Good", "wardId": "ana"}, id="2")
+        assert (await ana.hear("message"))["data"]["from"]["role"] == "guardian"
+        assert (await ben.hear("message"))["replyTo"] == "2"
+
+
+@pytest.mark.gen_test
+async def test_a_guardian_must_say_to_which_room(house):
+    async with house:
+        _, ben = await walking(house)
+        ben.say("send-message", {"text": "Hello?"})
+        assert (await ben.event())["data"]["code"] == "invalid_payload"
+        ben.say("send-message", {"text": "Hello?", "wardId": "ida"})
+        assert (await ben.event())["data"]["code"] == "not_in_room"
+
+
+@pytest.mark.gen_test
+async def test_a_ward_may_not_write_to_the_room_of_another(house):
+    async with house:
+        ana, _ = await walking(house)
+        tom = await house.ward("tom")
+        tom.say("send-message", {"text": "Boo", "wardId": "ana"})
+        assert (await tom.event())["data"]["code"] == "not_allowed"
+        ana.say("send-message", {"text": "Here", "wardId": "ana"})
+        assert (await ana.hear("message"))["data"]["text"] == "Here"
+
+
+@pytest.mark.gen_test
+async def test_a_fault_of_ours_is_answered_and_logged_without_what_was_said(house, caplog):
+    async with house:
         ana = await house.ward("ana")
-        ana.say("start-live-session", {"note": "home"}, id="1")
-        started = await ana.event()
-        assert started["event"] == "session-started"
-        assert started["replyTo"] == "1"
-        assert started["data"]["connectedGuardians"] == 1
-        assert (await ben.event())["data"]["wardId"] == "ana"
+
+        def broken(request, update):
+            raise ValueError(f"cannot go to {update.latitude}")
+
+        house.live.locate = broken
+        with ExpectLog("liveguard.faults", "A fault in .*: ValueError"):
+            ana.say("update-location", {"latitude": 12.345678, "longitude": 1}, id="1")
+            answer = await ana.event()
+        assert (answer["data"]["code"], answer["replyTo"]) == ("internal_error", "1")
+        assert "12.345678" not in caplog.text
+        ana.say("ping")
+        assert (await ana.event())["event"] == "pong"
+
+
+# -- the handover --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_what_comes_right_behind_the_request_is_read(house):
+    async with house:
+        first = event_frame("start-live-session", id="1") + event_frame("update-location", {"latitude": 1}, id="2")
+        ana = await house.ward("ana", first=first)
+        assert {(await ana.event())["replyTo"] for _ in range(2)} == {"1", "2"}
+
+
+@pytest.mark.gen_test
+async def test_half_a_frame_behind_the_request_is_read_with_its_other_half(house):
+    async with house:
+        frame = event_frame("ping", {"padding": "x" * 50_000}, id="1")
+        ana = await house.ward("ana", first=frame[:30_000])
+        ana.raw(frame[30_000:])
+        assert (await ana.event())["event"] == "pong"
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_before_it_is_answered_leaves_nothing_behind(house):
+    async with house:
+        with house.locked_database():
+            asking = [asyncio.ensure_future(house.ward(name)) for name in ("ana", "tom")]
+            tom = await house.request("/ws/ward", token=token_of("tom"))
+            tom.hang_up()
+            await tom.ended()
+        ana, _ = await asyncio.gather(*asking)
+        ana.say("ping")
+        assert (await ana.event())["event"] == "pong"
+        assert len(house.connections.of("tom")) == 1
+
+
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_a_message_of_64_kib_is_read(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.frame(TEXT, b'{"event": "ping", "data": "' + b"x" * 65507 + b'"}')
+        assert (await ana.event())["event"] == "pong"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        pytest.param(client_frame(TEXT, b"x" * 65537), 1009, id="a long frame"),
+        pytest.param(
+            client_frame(TEXT, b"x" * 40000, final=False) + client_frame(CONTINUATION, b"x" * 40000),
+            1009,
+            id="a long message",
+        ),
+        pytest.param(client_frame(TEXT, b"{}", masked=False), 1002, id="not masked"),
+        pytest.param(client_frame(TEXT, b"\xff"), 1007, id="not UTF-8"),
+    ],
+)
+async def test_who_breaks_the_protocol_is_told_how_and_is_lost(house, frames, code):
+    async with house:
+        ana, ben = await walking(house)
+        ana.raw(frames + b"\x00" * 500_000)
+        assert await ana.closed() == code
+        await ben.hear("session-interrupted")
+
+
+@pytest.mark.gen_test
+async def test_a_burst_passes_and_more_than_that_is_refused_but_for_a_stop(house):
+    async with house:
+        ana, _ = await walking(house)
+        ana.raw(event_frame("ping") * 60)
+        answers = [await ana.event() for _ in range(60)]
+        assert [answer["event"] for answer in answers[:39]] == ["pong"] * 39  # one more was the start
+        assert answers[-1]["data"]["code"] == "rate_limited"
+        ana.say("update-location", {"latitude": 1, "longitude": 1}, id="1")
+        refused = await ana.event()
+        assert (refused["event"], refused["data"]["code"]) == ("location-error", "rate_limited")
         ana.say("stop-live-session")
-        assert (await ana.event())["data"]["reason"] == "manual_stop"
+        await ana.hear("session-ended")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [{"rate_limit": 0}])
+async def test_no_rate_is_no_limit(house):
+    async with house:
+        ana = await house.ward("ana")
+        ana.raw(event_frame("ping") * 500)
+        assert {(await ana.event())["event"] for _ in range(500)} == {"pong"}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "message",
+    [event_frame("ping"), client_frame(TEXT, b"rubbish"), event_frame("stop-live-session")],
+    ids=["ping", "rubbish", "stop"],
+)
+async def test_who_will_not_slow_down_is_closed_with_4429(house, message):
+    async with house:
+        house.connections.limits = replace(house.connections.limits, patience=0.3)
+        ana = await house.ward("ana")
+        opcode = TEXT
+        while opcode == TEXT:
+            ana.raw(message * 50)
+            for _ in range(50):
+                opcode, payload = await ana.message()
+                if opcode != TEXT:
+                    break
+        assert (opcode, close_code(payload)) == (CLOSE, 4429)
+
+
+@pytest.mark.gen_test
+async def test_the_eleventh_connection_of_a_person_is_one_too_many(house):
+    async with house:
+        mine = [await house.ward("ben") for _ in range(5)] + [await house.guardian("ben") for _ in range(5)]
+        eleventh = await house.guardian("ben")
+        error = await eleventh.event()
+        assert error["data"]["code"] == "rate_limited"
+        assert await eleventh.closed() == 4429
+        await house.guardian("chloe")
+        mine[0].close()
+        assert await mine[0].closed() == 1005
+        again = await house.guardian("ben")
+        await again.hear("guardian:snapshot")
+
+
+# -- ends ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("code", [1000, None])
+async def test_a_ward_who_says_good_bye_ends_the_session(house, code):
+    async with house:
+        ana, ben = await walking(house)
+        ana.close(code)
+        assert await ana.closed() == code or 1005
+        assert (await ben.hear("session-ended"))["data"]["reason"] == "ward_disconnected"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("code", [1001, 1011, 3000, 4999])
+async def test_any_other_code_is_a_loss(house, code):
+    async with house:
+        ana, ben = await walking(house)
+        ana.close(code)
+        assert await ana.closed() == code
+        assert (await ben.event())["event"] == "session-interrupted"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("leave", ["hang_up", "reset"])
+async def test_no_close_frame_is_a_loss(house, leave):
+    async with house:
+        ana, ben = await walking(house)
+        getattr(ana, leave)()
+        assert (await ben.event())["event"] == "session-interrupted"
+        ana = await house.ward("ana")
+        await ana.hear("session-started")
+        assert (await ben.event())["event"] == "session-resumed"
+
+
+@pytest.mark.gen_test
+async def test_what_a_ward_said_last_is_done_before_it_leaves(house):
+    async with house:
+        ben = await house.guardian("ben")
+        ana = await house.ward("ana")
+        ana.raw(event_frame("start-live-session") + event_frame("stop-live-session") + client_frame(CLOSE))
+        assert (await ben.hear("guardian:session-started"))["data"]["wardId"] == "ana"
         assert (await ben.event())["data"]["reason"] == "manual_stop"
+
+
+@pytest.mark.gen_test
+async def test_nothing_behind_a_close_frame_is_heard(house):
+    async with house:
+        ana, ben = await walking(house)
+        ana.raw(client_frame(CLOSE, b"\x03\xe9") + event_frame("stop-live-session"))
+        assert await ana.closed() == 1001
+        assert (await ben.event())["event"] == "session-interrupted"
+
+
+@pytest.mark.gen_test
+async def test_a_guardian_who_leaves_is_not_counted_any_more(house):
+    async with house:
+        ana, ben = await walking(house)
+        ben.hang_up()
+        changed = await ana.hear("guardians-changed")
+        assert changed["data"]["connectedGuardians"] == 0
+
+
+@pytest.mark.gen_test
+async def test_when_the_server_closes_everybody_reads_why(house):
+    async with house:
+        ana, ben = await walking(house)
+        house.connections.close(1012)
+        assert await asyncio.gather(ana.closed(), ben.closed()) == [1012, 1012]
+        ana.close(1012)
+        ben.close(1012)
+        await house.wires.all_closed()
+        assert len(house.connections) == len(house.wires) == 0
+
+
+@pytest.mark.gen_test
+async def test_who_does_not_answer_a_close_frame_is_cut_off(house):
+    async with house:
+        ana, _ = await walking(house)
+        house.connections.close(1012)
+        assert await ana.closed() == 1012
+        await asyncio.wait_for(house.wires.all_closed(), 4)
+
+
+@pytest.mark.gen_test
+async def test_an_account_that_is_disabled_is_told_so_and_shut_out(house):
+    async with house:
+        ana, ben = await walking(house)
+        await house.people.accounts.disable("ana")
+        assert (await ana.hear("session-error"))["data"]["code"] == "account_inactive"
+        assert await ana.closed() == 4401
+        assert (await ben.hear("session-ended"))["data"]["reason"] == "account_disabled"
+
+
+@pytest.mark.gen_test
+async def test_all_that_connections_hold_goes_with_them(house):
+    async with house:
+        ana, ben = await walking(house)
+        ben.reset()
+        await ana.hear("guardians-changed")
+        ana.close()
+        await ana.closed()
+        await house.wires.all_closed()
+        assert len(house.connections) == len(house.wires) == 0
+        assert len(house.connections.sweep) == 0

@@ -34,6 +34,9 @@ class Sweep:
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
     def watch(self, item: Swept, when: float) -> None:
         """Call ``item.due`` at ``when``, instead of the moment it waited for before. Never within the current turn."""
         self.forget(item)

@@ -1,0 +1,66 @@
+"""The real server in a test's own loop, for the tests of connections: its clients do nothing by themselves."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lines import Client
+from server import house, token_of
+
+
+class Exchange:
+    """The server, and the clients that are connected to it; both are there from ``async with`` on."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._clients: list[Client] = []
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        self._home = await self._stack.enter_async_context(house(self._folder, **self._settings))
+        server = self._home.server
+        self.port = self._home.port
+        self.live = server.live
+        self.people = server.people
+        self.storage = server.storage
+        self.connections = server.connections
+        self.wires = server.wires
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in self._clients:
+            client.hang_up()
+        await self._stack.aclose()
+
+    async def ward(self, name: str, *, seconds: float = 3600, **how: Any) -> Client:
+        return await self.client("/ws/ward", token=token_of(name, seconds), **how)
+
+    async def guardian(self, name: str, *, since: int | None = None, seconds: float = 3600, **how: Any) -> Client:
+        path = "/ws/guardian" if since is None else f"/ws/guardian?since={since}"
+        return await self.client(path, token=token_of(name, seconds), **how)
+
+    async def client(self, path: str, **how: Any) -> Client:
+        """A client whose request was answered."""
+        client = await self.request(path, **how)
+        await client.answer()
+        return client
+
+    async def request(self, path: str, **how: Any) -> Client:
+        """A client whose request is sent and not answered yet."""
+        client = await Client.open(self.port, path, **how)
+        self._clients.append(client)
+        return client
+
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Another process has the database to itself for a while."""
+        with closing(sqlite3.connect(self._home.database, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+            other.execute("ROLLBACK")
