@@ -23,15 +23,18 @@ from liveguard.jwks import fetch
 from liveguard.live import Live
 from liveguard.people import People
 from liveguard.rounds import Rounds
+from liveguard.state import Overseer
 from liveguard.storage import Storage
 from liveguard.web import api, monitoring
 from liveguard.web.application import LARGEST_BODY, Application, Route
 from liveguard.web.assets import Assets
+from liveguard.web.cards import Cards
 from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.keepalive import Rhythm
 from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
+from liveguard.web.pages import PAGES, Unknown
 from liveguard.web.render import Renderer
 from liveguard.web.services import Services
 from liveguard.web.sockets import GuardianSocket, WardSocket
@@ -66,6 +69,7 @@ def routes(connections: Connections, wires: Wires) -> list[Route]:
         ("/readyz", monitoring.Readyz),
         ("/metrics", monitoring.Figures),
         ("/api/{rest*}", api.Unknown),
+        *PAGES,
     ]
 
 
@@ -127,14 +131,16 @@ class Server:
             admit=self.live.access_changed, lazily=[self.live.write_lazily, self.chronicle.write],
         )  # fmt: skip
         assets = Assets(resources.static())
+        renderer = Renderer(resources.templates(), {"static_url": assets.url})
         services = Services(
             site=site, clock=self.clock, live=self.live, people=self.people, doorkeeper=doorkeeper, tokens=self.tokens,
             cookies=Cookies(site.scheme), health=self._health, metrics=self._metrics(),
             metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
-            renderer=Renderer(resources.templates(), {"static_url": assets.url}),
+            renderer=renderer, cards=Cards(renderer),
+            overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
         )  # fmt: skip
         self._http = HTTPServer(
-            Application(routes(self.connections, self.wires), api.Unknown, services),
+            Application(routes(self.connections, self.wires), Unknown, services),
             idle_connection_timeout=SLOW,
             body_timeout=SLOW,
             max_header_size=LARGEST_HEADERS,

@@ -6,9 +6,10 @@ change, so whoever shows a session knows whether there is anything new to show.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from liveguard.clock import Clock
 from liveguard.errors import StorageUnavailable
@@ -37,19 +38,30 @@ log = logging.getLogger(__name__)
 class Memory:
     """What is remembered of one running session."""
 
-    __slots__ = ("messages", "session", "trail", "version", "watching")
+    __slots__ = ("battery", "forgotten", "messages", "rendered", "session", "trail", "version", "watching")
 
     def __init__(self, session: LiveSession) -> None:
         self.session = session
         self.version = 0
+        self.rendered: dict[Hashable, str] = {}  # what pages made of it; emptied by each change
         self.trail = Trail()
+        self.battery: float | None = None
         self.messages: list[Entry] = []
+        self.forgotten = 0  # earlier messages, which are in the history only
         self.watching: dict[str, Person] = {}
 
     def say(self, entry: Entry) -> None:
         """Somebody wrote."""
         self.messages.append(entry)
-        del self.messages[:-MOST_SHOWN]
+        if len(self.messages) > MOST_SHOWN:
+            del self.messages[0]
+            self.forgotten += 1
+
+    def move(self, point: Point) -> None:
+        """The ward is somewhere."""
+        self.trail.add(point)
+        if point.battery is not None:
+            self.battery = point.battery
 
 
 class Chronicle:
@@ -57,11 +69,13 @@ class Chronicle:
 
     def __init__(self, storage: Storage, clock: Clock, *, keep_for: int) -> None:
         self.version = 1
+        self.epoch = uuid4().hex[:8]  # versions of another process mean nothing here
         self._storage = storage
         self._clock = clock
         self._keep_for = keep_for
         self._memories: dict[str, Memory] = {}
         self._entries: list[Entry] = []
+        self._being_written: list[Entry] = []
         self._ending: dict[str, Trail] = {}
         self._purged_at = float("-inf")
 
@@ -80,7 +94,7 @@ class Chronicle:
         memory = self.of(session)
         self._touch(memory)
         if isinstance(event, LocationUpdated):
-            memory.trail.add(_point(event.location))
+            memory.move(_point(event.location))
         elif isinstance(event, Message):
             entry = self._note(
                 session, "message", event.timestamp, _named(event.sender), role=event.sender.role, text=event.text
@@ -127,6 +141,7 @@ class Chronicle:
     def _touch(self, memory: Memory) -> None:
         self.version += 1
         memory.version = self.version
+        memory.rendered.clear()
 
     # -- what is kept ----------------------------------------------------------------------------------------------
 
@@ -139,10 +154,15 @@ class Chronicle:
         for session_id, points in trails.items():
             memory = self.of(running[session_id])
             memory.trail = Trail(points)
+            memory.battery = next((point.battery for point in reversed(points) if point.battery is not None), None)
             self._touch(memory)
         for entry in entries:
             if entry.kind == "message":
                 self._memories[entry.session_id].say(entry)
+
+    def unwritten(self, session_id: str) -> list[Entry]:
+        """What happened in a session and cannot be read from the storage yet."""
+        return [entry for entry in (*self._being_written, *self._entries) if entry.session_id == session_id]
 
     async def write(self) -> None:
         """Write what is new, and forget the places that need not be kept any longer."""
@@ -150,6 +170,7 @@ class Chronicle:
         trails |= self._ending
         changes = {session_id: found for session_id, trail in trails.items() if (found := trail.changes())}
         entries, self._entries = self._entries, []
+        self._being_written = entries
         ending, self._ending = self._ending, {}
         try:
             if changes or entries:
@@ -160,6 +181,8 @@ class Chronicle:
             self._ending = ending | self._ending
             for session_id in changes:
                 trails[session_id].write_again()
+        finally:
+            self._being_written = []
 
     async def _forget(self, at_once: bool) -> None:
         now = self._clock.now()

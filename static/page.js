@@ -34,3 +34,6 @@ document.addEventListener("submit", (event) => {
 for (const input of document.querySelectorAll("input[data-zone]")) {
   input.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
 }
+
+// A link that signs in needs no further click; what previews links runs no scripts and presses nothing.
+document.querySelector("form[data-at-once]")?.requestSubmit();

@@ -10,13 +10,15 @@ from liveguard.people.guardianships import Guardianships
 from liveguard.people.history import History, PastSession
 from liveguard.people.links import Links
 from liveguard.people.logins import Logins
-from liveguard.storage import Guardianship, Link, Login, Storage, User
+from liveguard.people.preferences import Reading
+from liveguard.people.stories import Stories
+from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Storage, User
 
 AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
 
 __all__ = [
-    "AccessChanged", "Accounts", "Doorkeeper", "Guardianship", "Guardianships", "History", "Link", "Links", "Login",
-    "Logins", "PastSession", "People", "User", "Visitor",
+    "AccessChanged", "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
+    "Login", "Logins", "PastSession", "People", "Preferences", "Reading", "Stories", "User", "Visitor",
 ]  # fmt: skip
 
 
@@ -44,6 +46,8 @@ class People:
         self.guardianships = Guardianships(storage, clock, access_changed)
         self.links = Links(storage, self.accounts, self.guardianships, clock)
         self.history = History(storage)
+        self.reading = Reading(storage)
+        self.stories = Stories(storage)
 
     def doorkeeper(self, tokens: Tokens) -> Doorkeeper:
         """Who lets people in by these tokens, and by their logins."""

@@ -11,6 +11,7 @@ from liveguard.storage.history import History, Page, Viewer
 from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
 from liveguard.storage.logins import Link, Login, Logins, Purpose
 from liveguard.storage.preferences import Preferences, PreferencesOfPeople
+from liveguard.storage.statistics import Statistics
 from liveguard.storage.users import User, Users
 
 __all__ = [
@@ -32,6 +33,7 @@ class Storage:
         self.logins = Logins(database)
         self.chronicle = Chronicle(database)
         self.preferences = PreferencesOfPeople(database)
+        self.statistics = Statistics(database)
 
     @classmethod
     async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:

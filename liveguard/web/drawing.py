@@ -37,13 +37,14 @@ def draw_trail(points: Sequence[Point]) -> Trail | None:
     """The drawing of a trail in the order of time; None without points."""
     if not points:
         return None
+    points = _thinned(points)
     flat = _flatten(points)
     accuracy = min(points[-1].accuracy or 0.0, 5_000.0)
     scale, x_shift, y_shift = _fit([*flat, *_around(flat[-1], accuracy)])
     drawn = [(round(x * scale + x_shift, 1), round(y_shift - y * scale, 1)) for x, y in flat]
     metres, length = _scale_bar(scale)
     return Trail(
-        path=_path(_thinned(drawn)),
+        path=_path(drawn),
         start=drawn[0],
         latest=drawn[-1],
         accuracy=round(accuracy * scale, 1),
@@ -89,11 +90,12 @@ def _scale_bar(scale: float) -> tuple[int, float]:
     return metres, round(metres * scale, 1)
 
 
-def _thinned(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    if len(places) <= MOST_POINTS:
-        return places
-    step = math.ceil(len(places) / MOST_POINTS)
-    return [*places[:-1:step], places[-1]]
+def _thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """No more points than can be told apart, the first and the newest among them."""
+    if len(points) <= MOST_POINTS:
+        return points
+    step = math.ceil(len(points) / MOST_POINTS)
+    return [*points[:-1:step], points[-1]]
 
 
 def _path(places: list[tuple[float, float]]) -> str:

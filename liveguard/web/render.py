@@ -23,8 +23,6 @@ LOCALES = Path(__file__).resolve().parent.parent / "locale"
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 HUES = 12
 
-Hours = Literal["", "12", "24"]
-
 
 @dataclass(frozen=True)
 class Reader:
@@ -32,7 +30,7 @@ class Reader:
 
     locale: str = "en"
     zone: str = "UTC"
-    hours: Hours = ""
+    hours: str = ""  # 12 or 24, or empty
 
     @property
     def language(self) -> str:

@@ -9,7 +9,9 @@ from liveguard.clock import Clock
 from liveguard.health import Health
 from liveguard.live import Live
 from liveguard.people import Doorkeeper, People
+from liveguard.state import Overseer
 from liveguard.web.assets import Assets
+from liveguard.web.cards import Cards
 from liveguard.web.cookies import Cookies
 from liveguard.web.metrics import Metrics
 from liveguard.web.render import Renderer
@@ -32,3 +34,5 @@ class Services:
     chronicle: Chronicle
     assets: Assets
     renderer: Renderer
+    cards: Cards
+    overseer: Overseer

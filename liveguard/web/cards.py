@@ -1,0 +1,166 @@
+"""A running session as a card: what those who watch it need to know, most urgent first."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from liveguard.chronicle import Memory
+from liveguard.events import Person
+from liveguard.people import User
+from liveguard.web.drawing import Trail, draw_trail
+from liveguard.web.render import Reader, Renderer, clock
+
+FRESH = 10_000  # milliseconds; among locations as young as this, none is more urgent than another
+MOST_FULL = 12  # with more sessions than this, each card shows the most important alone
+MOST_EXTRA = 8
+
+_TICK = re.compile("\x02(clock|ago) ([0-9]{1,15})\x03")
+
+
+class Place(NamedTuple):
+    """Where the ward is, as the card shows it."""
+
+    key: str
+    latitude: float
+    longitude: float
+    moment: int
+
+
+class Said(NamedTuple):
+    """A message, as one viewer sees it."""
+
+    key: str
+    name: str
+    role: str
+    mine: bool
+    text: str
+    moment: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that a card shows."""
+
+    id: str
+    ward_id: str
+    name: str
+    first_name: str
+    state: str
+    start: int
+    lost_since: int
+    ends_at: int
+    note: str
+    extra: list[tuple[str, str]]
+    location: Place | None
+    battery: float | None
+    watchers: list[str]
+    you_watch: bool
+    messages: list[Said]
+    may_write: bool
+    trail: Trail | None
+    compact: bool
+
+
+def name_of(person: Person | User) -> str:
+    """What somebody is called."""
+    return f"{person.first_name} {person.last_name}".strip() or person.email
+
+
+def urgency(memory: Memory, now: int) -> tuple[bool, int, int]:
+    """Sorts the most urgent first: connection lost, then longest without a location, then newest."""
+    session, newest = memory.session, memory.trail.newest
+    heard = newest.moment if newest else session.start.wall
+    return session.interruption is None, heard if now - heard > FRESH else now, -session.start.wall
+
+
+def in_order(memories: Iterable[Memory], now: int) -> list[Memory]:
+    """The sessions in the order in which they are shown."""
+    return sorted(memories, key=lambda memory: urgency(memory, now))
+
+
+def said(memory: Memory, viewer: User) -> list[Said]:
+    """The conversation as one viewer sees it."""
+    return [
+        Said(
+            f"{memory.session.id}-{place}",
+            entry.name or "",
+            (entry.data or {}).get("role", ""),
+            entry.person_id == viewer.id,
+            (entry.data or {}).get("text", ""),
+            entry.moment,
+        )
+        for place, entry in enumerate(memory.messages, memory.forgotten)
+    ]
+
+
+def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
+    """The card of a session for one viewer."""
+    session, newest = memory.session, memory.trail.newest
+    metadata = session.metadata or {}
+    interruption = session.interruption
+    watching = [person for person in memory.watching.values() if person.id != viewer.id]
+    return Card(
+        id=session.id,
+        ward_id=session.ward.id,
+        name=name_of(session.ward),
+        first_name=session.ward.first_name or name_of(session.ward),
+        state="lost" if interruption else "live",
+        start=session.start.wall,
+        lost_since=interruption.since.wall if interruption else 0,
+        ends_at=interruption.ends_at if interruption else 0,
+        note=note_of(metadata),
+        extra=extra_of(metadata),
+        location=Place(session.id, newest.latitude, newest.longitude, newest.moment) if newest else None,
+        battery=memory.battery,
+        watchers=sorted(name_of(person) for person in watching),
+        you_watch=viewer.id in memory.watching,
+        messages=[] if compact else said(memory, viewer),
+        may_write=viewer.id in session.guardians,
+        trail=None if compact else draw_trail(memory.trail.points),
+        compact=compact,
+    )
+
+
+def note_of(metadata: dict[str, Any]) -> str:
+    """What the ward said at the start."""
+    note = metadata.get("note")
+    return note if isinstance(note, str) else ""
+
+
+def extra_of(metadata: dict[str, Any]) -> list[tuple[str, str]]:
+    """What else was given at the start."""
+    rest = [(key, value) for key, value in metadata.items() if key != "note" or not isinstance(value, str)]
+    return [(key, value if isinstance(value, str) else str(value)) for key, value in rest[:MOST_EXTRA]]
+
+
+class Cards:
+    """Renders cards. What does not change is rendered once for each way of reading; what ticks is filled in."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._ago = lru_cache(maxsize=4096)(self._render_ago)
+
+    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int) -> Markup:
+        """The card of a session, as it is now."""
+        key = (viewer.id, reader, compact)
+        text = memory.rendered.get(key)
+        if text is None:
+            card = card_of(memory, viewer, compact)
+            text = memory.rendered[key] = self._renderer.render("card.html", reader, card=card, tick=_tick).strip()
+
+        def fill(found: re.Match[str]) -> str:
+            seconds = max(0, (now - int(found[2])) // 1000)
+            return clock(seconds) if found[1] == "clock" else self._ago(reader.language, seconds)
+
+        return Markup(_TICK.sub(fill, text))  # noqa: S704 - rendered by a template that escapes
+
+    def _render_ago(self, language: str, seconds: int) -> str:
+        return self._renderer.render("ago.html", Reader(language), seconds=seconds).strip()
+
+
+def _tick(kind: str, moment: int) -> str:
+    return f"\x02{kind} {moment}\x03"

@@ -1,0 +1,129 @@
+"""My account: my name, my password, how I read, and where I am signed in."""
+
+import re
+from zoneinfo import available_timezones
+
+from liveguard.errors import InvalidPayload, RateLimited, Refusal, WrongCredentials
+from liveguard.people.accounts import LEAST_PASSWORD
+from liveguard.web.pages.page import Page, code_of
+from liveguard.web.render import LANGUAGES, zone
+from liveguard.web.statuses import status_of
+
+# The first that fits, because browsers also claim to be others.
+_BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone|iPad", "iOS"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+class Account(Page):
+    """``GET /account``."""
+
+    page = "account"
+
+    async def get(self) -> None:
+        await self.show_account(done=self.get_query_argument("done", ""))
+
+    async def show_account(self, *, done: str = "", problem: str = "") -> None:
+        """The page, perhaps with what was done or what went wrong."""
+        assert self.visitor is not None
+        here = self.visitor.login_id
+        logins = [
+            {
+                "id": login.id,
+                "browser": browser(login.user_agent),
+                "created_at": login.created_at,
+                "last_used_at": login.last_used_at,
+                "here": login.id == here,
+            }
+            for login in await self.services.people.logins.of(self.user)
+        ]
+        self.show(
+            "account.html",
+            preferences=self.preferences,
+            zones=sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")),
+            logins=logins,
+            least_password=LEAST_PASSWORD,
+            done=done,
+            problem=problem,
+        )
+
+    async def again(self, refusal: Refusal, problem: str) -> None:
+        """The page with what went wrong."""
+        self.set_status(status_of(refusal))
+        await self.show_account(problem=problem)
+
+
+class Name(Account):
+    """``POST /account/name``."""
+
+    async def post(self) -> None:
+        first, last = self.text("first_name"), self.text("last_name")
+        try:
+            if not first.strip():
+                raise InvalidPayload("firstName is missing")
+            await self.services.people.accounts.rename(self.user, first_name=first, last_name=last)
+        except InvalidPayload as refusal:
+            await self.again(refusal, "name_missing")
+        else:
+            self.go("/account", done="saved")
+
+
+class Preferences(Account):
+    """``POST /account/preferences``."""
+
+    async def post(self) -> None:
+        language, time_zone, hours = self.text("language"), self.text("time_zone").strip(), self.text("hours")
+        try:
+            if (language and language not in LANGUAGES) or (time_zone and zone(time_zone) is None):
+                raise InvalidPayload("time_zone is unknown")
+            await self.services.people.reading.choose(
+                self.user, language=language, time_zone=time_zone, hours=hours
+            )
+        except InvalidPayload as refusal:
+            await self.again(refusal, "time_zone_unknown")
+        else:
+            self.go("/account", done="saved")
+
+
+class Password(Account):
+    """``POST /account/password``."""
+
+    async def post(self) -> None:
+        assert self.visitor is not None
+        try:
+            await self.services.people.accounts.change_password(
+                self.user,
+                self.text("old", 5000),
+                self.text("new", 5000),
+                address=self.address,
+                keep_login=self.visitor.login_id,
+            )
+        except WrongCredentials as refusal:
+            await self.again(refusal, "password_wrong")
+        except (InvalidPayload, RateLimited) as refusal:
+            await self.again(refusal, code_of(refusal))
+        else:
+            self.go("/account", done="password")
+
+
+class EndLogin(Page):
+    """``POST /account/logins/{login_id}/end``: sign out in another place."""
+
+    page = "account"
+
+    async def post(self, login_id: str) -> None:
+        await self.services.people.logins.end_one(self.user, login_id)
+        self.go("/account", done="signed_out")
+
+
+def browser(user_agent: str) -> str:
+    """What a browser and its system are called; empty when it does not say."""
+    found = [
+        next((name for pattern, name in known if re.search(pattern, user_agent)), "") for known in (_BROWSERS, _SYSTEMS)
+    ]
+    return ", ".join(name for name in found if name)

@@ -1,0 +1,107 @@
+"""What admins see and do: people, who guards whom, sessions in an emergency, and how the server is."""
+
+from collections import defaultdict
+from contextlib import suppress
+
+from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotFound
+from liveguard.people import User
+from liveguard.web.cards import name_of
+from liveguard.web.pages.page import AdminPage, code_of
+from liveguard.web.pages.people import Pair, show_link
+from liveguard.web.statuses import status_of
+
+MOST_SHOWN = 100
+
+
+class Admin(AdminPage):
+    """``GET /admin?q=``."""
+
+    page = "admin"
+
+    async def get(self) -> None:
+        await self.show_admin()
+
+    async def show_admin(self, problem: str = "") -> None:
+        """The page, perhaps with what went wrong."""
+        services = self.services
+        sought = self.get_query_argument("q", "").strip()[:254]
+        everybody = [user for user in await services.people.accounts.everybody() if _fits(user, sought)]
+        shown = everybody[:MOST_SHOWN]
+        guardians: dict[str, list[Pair]] = defaultdict(list)
+        for pair in await services.people.guardianships.everything():
+            if pair.status in ("accepted", "pending"):
+                guardians[pair.ward.id].append(Pair(pair))
+        self.show(
+            "admin.html",
+            problem=problem,
+            q=sought,
+            people=[{"user": user, "name": name_of(user), "guardians": guardians[user.id]} for user in shown],
+            more=len(everybody) - len(shown),
+            sessions=[
+                {
+                    "id": session.id,
+                    "ward_id": session.ward.id,
+                    "name": name_of(session.ward),
+                    "start": session.start.wall,
+                    "lost": session.interruption is not None,
+                }
+                for session in services.live.visible_to(self.user)
+            ],
+            state=await services.overseer.look(),
+        )
+
+
+class AddPerson(Admin):
+    """``POST /admin/people``: a new account, entered by a link."""
+
+    async def post(self) -> None:
+        people = self.services.people
+        try:
+            if not self.text("first_name").strip():
+                raise InvalidPayload("firstName is missing")
+            user = await people.accounts.add(
+                self.text("email"), first_name=self.text("first_name"), last_name=self.text("last_name")
+            )
+        except (InvalidPayload, Conflict) as refusal:
+            self.set_status(status_of(refusal))
+            await self.show_admin(code_of(refusal))
+        else:
+            token = await people.links.for_reset(user, by=self.user)
+            show_link(self, "welcome", token, back="/admin", name=name_of(user))
+
+
+class ChangePerson(AdminPage):
+    """``POST /admin/people/{user_id}/disable``, ``enable`` and ``reset``."""
+
+    page = "admin"
+
+    async def post(self, user_id: str, change: str) -> None:
+        people = self.services.people
+        if change == "disable":
+            await people.accounts.disable(user_id, by=self.user)
+        elif change == "enable":
+            await people.accounts.enable(user_id, by=self.user)
+        elif change == "reset":
+            user = await people.accounts.identify(user_id)
+            token = await people.links.for_reset(user, by=self.user)
+            show_link(self, "reset", token, back="/admin", name=name_of(user))
+            return
+        else:
+            raise NotFound
+        self.go("/admin")
+
+
+class EndSession(AdminPage):
+    """``POST /admin/sessions/{session_id}/end``: an emergency."""
+
+    page = "admin"
+
+    async def post(self, session_id: str) -> None:
+        # Where it has ended meanwhile, all is as it was wanted.
+        with suppress(NoActiveSession):
+            await self.services.live.end_by_admin(session_id, self.user.id)
+        self.go("/admin")
+
+
+def _fits(user: User, sought: str) -> bool:
+    return sought.casefold() in f"{name_of(user)} {user.email}".casefold()

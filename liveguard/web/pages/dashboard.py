@@ -1,0 +1,121 @@
+"""The dashboard: the page itself, and what of it changed since somebody last looked."""
+
+from zlib import crc32
+
+import msgspec
+from markupsafe import Markup
+
+from liveguard.chronicle import Memory
+from liveguard.errors import Refusal
+from liveguard.events import Person
+from liveguard.web.base import Door
+from liveguard.web.cards import MOST_FULL, Cards, in_order, name_of
+from liveguard.web.pages.page import Page
+from liveguard.web.pages.past import Past
+
+LATELY = 8
+POLL = 1000  # milliseconds, for what the guardian's socket does not tell
+
+
+class View:
+    """What one viewer sees at one moment, before any of it is rendered."""
+
+    def __init__(self, page: Page) -> None:
+        services = page.services
+        memories = [services.chronicle.of(session) for session in services.live.visible_to(page.user)]
+        self.now = page.now
+        self.memories = in_order(memories, self.now)
+        self.compact = len(memories) > MOST_FULL
+        self.newest = max((memory.version for memory in memories), default=0)
+        order = [memory.session.id for memory in self.memories]
+        self.kind = f"{services.chronicle.epoch}-{'c' if self.compact else 'f'}"
+        self.who = f"{_sum(sorted(order))}"
+        # Whoever holds this and asks again, is told nothing unless something that they see has changed.
+        self.version = f"{self.kind}.{self.who}.{_sum(order)}.{self.newest}"
+
+    def changed_since(self, version: str) -> list[Memory]:
+        """The sessions whose cards look otherwise than in a version; all of them, if it is none of this kind."""
+        kind, _, rest = version.partition(".")
+        newest = rest.rpartition(".")[2]
+        if kind != self.kind or not newest.isdecimal() or len(newest) > 18:
+            return self.memories
+        return [memory for memory in self.memories if memory.version > int(newest)]
+
+    def same_sessions_as(self, version: str) -> bool:
+        """Whether the same sessions were seen in a version."""
+        return version.split(".")[:2] == [self.kind, self.who]
+
+
+class Watching(Page):
+    """What the dashboard and its changes have in common."""
+
+    def render_card(self, memory: Memory, view: View) -> Markup:
+        """One card as it is now."""
+        return self.cards.render(memory, self.user, self.reader, view.compact, view.now)
+
+    @property
+    def cards(self) -> Cards:
+        """The renderer of cards."""
+        return self.services.cards
+
+    async def around(self) -> dict[str, object]:
+        """What the page shows beside the cards."""
+        people = self.services.people
+        wards: list[Person] = await people.guardianships.wards_of(self.user)
+        past = await people.history.page(self.user, limit=LATELY)
+        return {"ward_names": [name_of(ward) for ward in wards], "ended": [Past.of(one) for one in past.sessions]}
+
+
+class Dashboard(Watching):
+    """``GET /``: the sessions that run and that the viewer may see."""
+
+    page = "dashboard"
+
+    async def get(self) -> None:
+        around = await self.around()
+        view = View(self)
+        rendered = [self.render_card(memory, view) for memory in view.memories]
+        self.show("dashboard.html", rendered=rendered, count=len(rendered), version=view.version, poll=POLL, **around)
+
+
+class Changes(Watching):
+    """``GET /live?since=VERSION``: what changed, as rendered pieces; 204 and nothing rendered if nothing did."""
+
+    async def admit(self) -> None:
+        # Nothing but who asks is read until it is known that there is something new.
+        await self.sign_in()
+
+    async def get(self) -> None:
+        since = self.get_query_argument("since", "")
+        if View(self).version == since:
+            self.set_status(204)
+            return
+        self.preferences = await self.services.people.reading.of(self.user)
+        view = View(self)
+        page: dict[str, object] = {
+            "version": view.version,
+            "now": view.now,
+            "order": [f"s-{memory.session.id}" for memory in view.memories],
+            "cards": {f"s-{memory.session.id}": self.render_card(memory, view) for memory in view.changed_since(since)},
+        }
+        if not view.same_sessions_as(since):
+            page |= await self._rendered_around(len(view.memories))
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.write_compressed(msgspec.json.encode(page).decode())
+
+    async def _rendered_around(self, count: int) -> dict[str, str]:
+        around = await self.around()
+        return {
+            name: self.services.renderer.render(
+                f"{name}.html", self.reader, viewer=self.user, now=self.now, count=count, **around
+            )
+            for name in ("summary", "calm", "ended")
+        }
+
+    def refuse(self, refusal: Refusal) -> None:
+        # Its script knows what to do about a status; a page would be of no use to it.
+        Door.refuse(self, refusal)
+
+
+def _sum(texts: list[str]) -> str:
+    return format(crc32(" ".join(texts).encode()), "x")

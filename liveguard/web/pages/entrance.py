@@ -1,0 +1,152 @@
+"""How people come in and go: the sign-in, one-time links, the sign-out."""
+
+from typing import Any
+
+from liveguard.errors import (
+    AccountInactive,
+    AuthenticationError,
+    Conflict,
+    InvalidPayload,
+    NotFound,
+    RateLimited,
+    StorageUnavailable,
+    Unavailable,
+    WrongCredentials,
+)
+from liveguard.people import Link as OneTimeLink
+from liveguard.people import User
+from liveguard.people.accounts import LEAST_PASSWORD
+from liveguard.web.cards import name_of
+from liveguard.web.pages.page import OpenPage, Page, code_of
+from liveguard.web.statuses import status_of
+
+
+class Entrance(OpenPage):
+    """A page through which somebody may come in."""
+
+    async def let_in(self, user: User, to: str = "/") -> None:
+        """Sign somebody in, in this browser, and show them a page."""
+        people = self.services.people
+        token = await people.logins.begin(user, self.request.headers.get("User-Agent", ""))
+        if self.visitor is not None and self.visitor.login_id is not None:
+            # The browser forgets who was signed in before; so must the server.
+            await people.logins.end_one(self.visitor.user, self.visitor.login_id)
+        self.services.cookies.sign_in(self, token)
+        await people.reading.suggest_time_zone(user, self.text("time_zone", 64))
+        self.go(to)
+
+
+class Login(Entrance):
+    """``GET`` and ``POST /login``."""
+
+    async def get(self) -> None:
+        to = local_path(self.get_query_argument("next", ""))
+        if self.visitor is not None:
+            self.go(to)
+            return
+        self._show(to)
+
+    async def post(self) -> None:
+        to, email = local_path(self.text("next")), self.text("email")
+        try:
+            user = await self.services.people.accounts.sign_in(email, self.text("password", 5000), self.address)
+        except (WrongCredentials, AccountInactive) as refusal:
+            self.set_status(401 if isinstance(refusal, WrongCredentials) else 403)
+            self._show(to, email, "account_inactive" if isinstance(refusal, AccountInactive) else "wrong_password")
+        except RateLimited as refusal:
+            self.set_status(429)
+            self.set_header("Retry-After", str(getattr(refusal, "retry_after", 60)))
+            self._show(to, email, "slow_down")
+        except StorageUnavailable:
+            self.set_status(503)
+            self._show(to, email, Unavailable.code)
+        else:
+            await self.let_in(user, to)
+
+    def _show(self, to: str, email: str = "", problem: str = "") -> None:
+        self.show("login.html", next=to, email=email[:254], problem=problem)
+
+
+class Logout(Page):
+    """``POST /logout``."""
+
+    async def post(self) -> None:
+        assert self.visitor is not None
+        if self.visitor.login_id is not None:
+            await self.services.people.logins.end_one(self.user, self.visitor.login_id)
+        self.services.cookies.sign_out(self)
+        self.go("/login")
+
+
+class Link(Entrance):
+    """``GET /link/{token}`` shows what a one-time link is for and uses nothing up; ``POST`` follows it."""
+
+    async def get(self, token: str) -> None:
+        link, person = await self._look(token)
+        if link is not None:
+            self._show(link, person)
+
+    async def post(self, token: str) -> None:
+        link, person = await self._look(token)
+        if link is None:
+            return
+        try:
+            user = await self._follow(link, token)
+        except (InvalidPayload, Conflict) as refusal:
+            self.set_status(status_of(refusal))
+            self._show(link, person, code_of(refusal))
+        except (NotFound, AuthenticationError):
+            self._gone()
+        else:
+            if user is None:
+                self.go("/people", done="accepted")
+            else:
+                await self.let_in(user, "/people" if link.purpose == "setup" else "/")
+
+    async def _look(self, token: str) -> tuple[OneTimeLink | None, User | None]:
+        try:
+            return await self.services.people.links.look(token)
+        except NotFound:
+            self._gone()
+            return None, None
+
+    async def _follow(self, link: OneTimeLink, token: str) -> User | None:
+        """Use the link. Returns who comes in by it; None if they are in already."""
+        links = self.services.people.links
+        if link.purpose == "sign-in":
+            return await links.sign_in(token)
+        if link.purpose == "reset":
+            return await links.reset(token, self.text("password", 5000))
+        if link.purpose == "invite" and self.visitor is not None:
+            await links.accept(token, self.user)
+            return None
+        follow = links.set_up if link.purpose == "setup" else links.join
+        if not self.text("first_name").strip():
+            raise InvalidPayload("firstName is missing")
+        return await follow(
+            token, self.text("email"), self.text("first_name"), self.text("last_name"), self.text("password", 5000)
+        )
+
+    def _gone(self) -> None:
+        self.set_status(410)
+        self.show("error.html", status=410)
+
+    def _show(self, link: OneTimeLink, person: User | None, problem: str = "") -> None:
+        sent: dict[str, Any] = {name: self.text(name) for name in ("email", "first_name", "last_name")}
+        self.show(
+            "link.html",
+            purpose=link.purpose,
+            person={"id": person.id, "name": name_of(person), "email": person.email} if person else None,
+            viewer_name=name_of(self.user) if self.visitor else "",
+            own=self.visitor is not None and person is not None and self.user.id == person.id,
+            path=self.request.path,
+            least_password=LEAST_PASSWORD,
+            problem=problem,
+            **sent,
+        )
+
+
+def local_path(path: str) -> str:
+    """The path if it is one of this server, else the start page: nobody is sent elsewhere after a sign-in."""
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    return path if is_local and len(path) <= 1000 else "/"

@@ -1,0 +1,260 @@
+"""What was: sessions that have ended, their days, their exports, and the story of each one."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from liveguard.chronicle import Memory
+from liveguard.errors import InvalidPayload, NotFound, Refusal
+from liveguard.people import Entry, PastSession
+from liveguard.trail import Point
+from liveguard.web.cards import extra_of, name_of, note_of
+from liveguard.web.drawing import draw_bars, draw_trail
+from liveguard.web.pages.page import Page
+from liveguard.web.pages.past import Past
+
+PAGE = 50
+DAYS = 30
+MOST_DAYS = 92
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Filter:
+    """Which sessions are asked for: whose, and in which days of the reader's calendar."""
+
+    def __init__(self, page: Page) -> None:
+        self.zone = page.reader.tzinfo
+        self.ward = page.get_query_argument("ward", "") or None
+        self.first = _date(page.get_query_argument("from", ""))
+        self.last = _date(page.get_query_argument("to", ""))
+        self.today = datetime.fromtimestamp(page.now / 1000, self.zone).date()
+
+    @property
+    def which(self) -> dict[str, Any]:
+        """As the history wants to be asked."""
+        return {
+            "ward_id": self.ward,
+            "since": self._midnight(self.first) if self.first else None,
+            "until": self._midnight(self.last + timedelta(1)) if self.last else None,
+        }
+
+    @property
+    def query(self) -> dict[str, str]:
+        """As it stands in an address."""
+        given = {"ward": self.ward, "from": self.first, "to": self.last}
+        return {name: str(value) for name, value in given.items() if value}
+
+    @property
+    def days(self) -> list[date]:
+        """The days that are drawn: those asked for, or the last thirty; never too many of them."""
+        last = self.last or max(self.today, self.first or self.today)
+        first = self.first or last - timedelta(DAYS - 1)
+        first = max(min(first, last), last - timedelta(MOST_DAYS - 1))
+        return [first + timedelta(number) for number in range((last - first).days + 1)]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The drawn days as moments."""
+        days = self.days
+        return self._midnight(days[0]), self._midnight(days[-1] + timedelta(1))
+
+    def _midnight(self, day: date) -> int:
+        return int(datetime.combine(day, time(), self.zone).timestamp() * 1000)
+
+
+class History(Page):
+    """``GET /history?ward=&from=&to=&cursor=``."""
+
+    page = "history"
+
+    async def get(self) -> None:
+        people = self.services.people
+        problem = ""
+        try:
+            asked = Filter(self)
+            page = await people.history.page(
+                self.user, **asked.which, limit=PAGE, cursor=self.get_query_argument("cursor", None)
+            )
+        except InvalidPayload:
+            self.set_status(400)
+            raise
+        since, until = asked.span
+        sums = await people.stories.days(self.user, asked.zone, ward_id=asked.ward, since=since, until=until)
+        days = asked.days
+        bars = draw_bars([sums.get(day, (0, 0))[1] for day in days])
+        wards = [{"id": self.user.id, "name": name_of(self.user)}]
+        wards += [{"id": ward.id, "name": name_of(ward)} for ward in await people.guardianships.wards_of(self.user)]
+        self.show(
+            "history.html",
+            problem=problem,
+            wards=wards,
+            ward=asked.ward,
+            since=asked.first,
+            until=asked.last,
+            days=[
+                {"date": day, "count": sums.get(day, (0, 0))[0], "seconds": sums.get(day, (0, 0))[1], "bar": bar}
+                for day, bar in zip(days, bars, strict=True)
+            ],
+            total_count=sum(count for count, _ in sums.values()),
+            total_seconds=sum(seconds for _, seconds in sums.values()),
+            sessions=[Past.of(session) for session in page.sessions],
+            older=urlencode({**asked.query, "cursor": page.next_cursor}) if page.next_cursor else "",
+            query=urlencode(asked.query),
+        )
+
+
+class Export(Page):
+    """``GET /history/export.csv`` and ``.json``: all pages of what was asked for, one after the other."""
+
+    page = "history"
+
+    async def get(self, kind: str) -> None:
+        asked = Filter(self)
+        write = {"csv": self._csv, "json": self._json}.get(kind)
+        if write is None:
+            raise NotFound
+        self.set_header("Content-Disposition", f'attachment; filename="liveguard-sessions.{kind}"')
+        await write(self.services.people.history.pages(self.user, **asked.which))
+
+    async def _csv(self, pages: AsyncIterator[list[PastSession]]) -> None:
+        self.set_header("Content-Type", "text/csv; charset=UTF-8")
+        fields = [field.encode_name for field in msgspec.structs.fields(PastSession)]
+        self.write(_line(fields))
+        async for page in pages:
+            for session in page:
+                values = msgspec.to_builtins(session)
+                self.write(_line([_text(values[field]) for field in fields]))
+            await self.flush()
+
+    async def _json(self, pages: AsyncIterator[list[PastSession]]) -> None:
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.write(b'{"sessions":[')
+        separator = b""
+        async for page in pages:
+            for session in page:
+                self.write(separator + msgspec.json.encode(session))
+                separator = b",\n"
+            await self.flush()
+        self.write(b"]}")
+
+
+class Session(Page):
+    """``GET /history/{session_id}``: what happened in one session, running or ended."""
+
+    page = "history"
+
+    async def get(self, session_id: str) -> None:
+        stories = self.services.people.stories
+        memory = self._running(session_id)
+        session = running(memory, self.now) if memory else await self._ended(session_id)
+        # Of a running session, what is newest is not written yet.
+        unwritten = self.services.chronicle.unwritten(session_id)
+        written: list[Entry] = await stories.entries(session_id)
+        entries = [*written, *(entry for entry in unwritten if entry not in written)]
+        trail: list[Point] = memory.trail.points if memory else await stories.trail(session_id)
+        self.show(
+            "session.html",
+            session=session,
+            entries=entries,
+            drawing=draw_trail(trail),
+            location={"key": session_id, "latitude": trail[-1].latitude, "longitude": trail[-1].longitude}
+            if trail
+            else None,
+        )
+
+    def _running(self, session_id: str) -> Memory | None:
+        for session in self.services.live.visible_to(self.user):
+            if session.id == session_id:
+                return self.services.chronicle.of(session)
+        return None
+
+    async def _ended(self, session_id: str) -> dict[str, Any]:
+        ended = await self.services.people.history.get(self.user, session_id)
+        by = ""
+        if ended.ended_by:
+            try:
+                by = name_of(await self.services.people.accounts.find(ended.ended_by))
+            except Refusal:
+                by = ended.ended_by
+        return {**Past.of(ended)._asdict(), "running": False, "lost": False, "ended_by": by}
+
+
+class TrailExport(Session):
+    """``GET /history/{session_id}/trail.gpx``."""
+
+    async def get(self, session_id: str) -> None:
+        memory = self._running(session_id)
+        if memory is None:
+            await self._ended(session_id)
+        trail = memory.trail.points if memory else await self.services.people.stories.trail(session_id)
+        if not trail:
+            raise NotFound
+        self.set_header("Content-Type", "application/gpx+xml; charset=UTF-8")
+        self.set_header("Content-Disposition", 'attachment; filename="liveguard-trail.gpx"')
+        self.write_compressed(gpx(trail))
+
+
+def running(memory: Memory, now: int) -> dict[str, Any]:
+    """A session that runs, as its page shows it."""
+    session = memory.session
+    metadata = session.metadata or {}
+    note = note_of(metadata)
+    return {
+        "id": session.id,
+        "ward_id": session.ward.id,
+        "name": name_of(session.ward),
+        "start": session.start.wall,
+        "duration": max(0, now - session.start.wall) // 1000,
+        "running": True,
+        "lost": session.interruption is not None,
+        "said": [*([("note", note)] if note else []), *extra_of(metadata)],
+    }
+
+
+def gpx(trail: list[Point]) -> str:
+    """A trail in the format that maps and watches read. All of it are numbers, so nothing needs escaping."""
+    points = "".join(
+        f'<trkpt lat="{point.latitude:.6f}" lon="{point.longitude:.6f}">'
+        + (f"<ele>{point.altitude:.1f}</ele>" if point.altitude is not None else "")
+        + f"<time>{datetime.fromtimestamp(point.moment / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}</time></trkpt>\n"
+        for point in trail
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<gpx version="1.1" creator="liveguard" xmlns="http://www.topografix.com/GPX/1/1">\n'
+        f"<trk><trkseg>\n{points}</trkseg></trk></gpx>\n"
+    )
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(DANGEROUS) else cell
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return msgspec.json.encode(value).decode()
+    return "" if value is None else str(value)
+
+
+def _line(cells: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow([harmless(cell) for cell in cells])
+    return text.getvalue()
+
+
+def _date(text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise InvalidPayload("from and to must be days") from None
+    if not 1971 <= day.year <= 9000:
+        raise InvalidPayload("from and to must be days of our time")
+    return day

@@ -1,0 +1,139 @@
+"""What all pages have in common: who looks, how they read, and how a page is written for them."""
+
+import gzip
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from liveguard.errors import AuthenticationError, InvalidPayload, NotAllowed, Refusal, StorageUnavailable
+from liveguard.people import Preferences, User
+from liveguard.web.base import Door
+from liveguard.web.render import Reader, negotiate
+
+WORTH_COMPRESSING = 1000  # bytes
+
+
+class SignInFirst(Exception):
+    """Somebody asks for a page without being signed in: they are sent to the sign-in and come back."""
+
+
+class Page(Door):
+    """A door behind which there is a page for people. ``page`` is its name in the navigation."""
+
+    page = ""
+    preferences = Preferences()
+
+    async def admit(self) -> None:
+        """Whoever is signed in; others are asked to sign in first."""
+        try:
+            await self.sign_in()
+        except AuthenticationError:
+            raise SignInFirst from None
+        assert self.visitor is not None
+        self.preferences = await self.services.people.reading.of(self.visitor.user)
+
+    async def recognise(self) -> None:
+        """Whoever comes; those who are signed in are known."""
+        try:
+            await Page.admit(self)
+        except (SignInFirst, StorageUnavailable):
+            self.visitor = None
+
+    @property
+    def user(self) -> User:
+        """Who looks."""
+        assert self.visitor is not None
+        return self.visitor.user
+
+    @property
+    def reader(self) -> Reader:
+        """How they read."""
+        chosen = self.preferences
+        accepted = self.request.headers.get("Accept-Language", "")
+        return Reader(negotiate(chosen.language, accepted), chosen.time_zone or "UTC", chosen.hours)
+
+    @property
+    def now(self) -> int:
+        """The moment, in milliseconds since the epoch."""
+        return self.services.clock.now().wall
+
+    def text(self, name: str, longest: int = 1000) -> str:
+        """A field of the form that was sent. Raises InvalidPayload if it is too long."""
+        value = self.get_body_argument(name, "")
+        if len(value) > longest:
+            raise InvalidPayload(f"{name} is too long")
+        return value
+
+    def show(self, template: str, **context: Any) -> None:
+        """Answer with a page."""
+        viewer = self.visitor.user if self.visitor else None
+        live = self.services.live
+        self.write_compressed(
+            self.services.renderer.render(
+                template,
+                self.reader,
+                viewer=viewer,
+                own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
+                page=self.page,
+                now=self.now,
+                xsrf=Markup(self.xsrf_form_html()),  # noqa: S704 - Tornado's own field
+                **context,
+            )
+        )
+
+    def write_compressed(self, text: str) -> None:
+        """Finish with a text, compressed where that pays and the browser knows how."""
+        body = text.encode("utf-8", "replace")
+        self.set_header("Vary", "Accept-Encoding, Accept-Language, Cookie")
+        if len(body) > WORTH_COMPRESSING and "gzip" in self.request.headers.get("Accept-Encoding", ""):
+            self.set_header("Content-Encoding", "gzip")
+            body = gzip.compress(body, 4)
+        self.finish(body)
+
+    def go(self, path: str, **query: str) -> None:
+        """Send the browser on to another page, with GET whatever it has just sent."""
+        self.redirect(f"{path}?{urlencode(query)}" if query else path, status=303)
+
+    # -- refusals --------------------------------------------------------------------------------------------------
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if "exc_info" in kwargs and isinstance(kwargs["exc_info"][1], SignInFirst):
+            asked = self.request.uri if self.request.method == "GET" else None
+            self.go("/login", **({"next": asked} if asked and asked != "/" else {}))
+            return
+        super().write_error(status_code, **kwargs)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+        self.show("error.html", status=self.get_status())
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if not isinstance(value, SignInFirst):
+            super().log_exception(typ, value, tb)
+
+
+class OpenPage(Page):
+    """A page for everybody."""
+
+    async def admit(self) -> None:
+        await self.recognise()
+
+
+class AdminPage(Page):
+    """A page for admins."""
+
+    async def admit(self) -> None:
+        await super().admit()
+        if not self.user.is_admin:
+            raise NotAllowed
+
+
+def code_of(refusal: Refusal) -> str:
+    """What a form says about a refusal: its code, or the field that is wrong."""
+    if isinstance(refusal, InvalidPayload):
+        field = refusal.message.split()[0]
+        known = {"password": "password_short", "email": "email_invalid", "firstName": "name_missing"}
+        return known.get(field, refusal.code)
+    return refusal.code
+

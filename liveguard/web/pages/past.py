@@ -1,0 +1,41 @@
+"""A session that has ended, as the pages show it."""
+
+from datetime import datetime
+from typing import NamedTuple, Self
+
+from liveguard.people import PastSession
+from liveguard.web.cards import extra_of, note_of
+
+
+class Past(NamedTuple):
+    """One line of the history; moments in milliseconds since the epoch."""
+
+    id: str
+    ward_id: str
+    name: str
+    start: int
+    end: int
+    duration: int
+    reason: str
+    said: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, session: PastSession) -> Self:
+        """From what the history says."""
+        metadata = session.metadata or {}
+        note = note_of(metadata)
+        return cls(
+            session.session_id,
+            session.ward_id,
+            f"{session.ward_first_name} {session.ward_last_name}".strip() or session.ward_email,
+            milliseconds(session.start_time),
+            milliseconds(session.end_time),
+            session.duration,
+            session.reason,
+            [*([("note", note)] if note else []), *extra_of(metadata)],
+        )
+
+
+def milliseconds(text: str) -> int:
+    """The moment of a time on the wire."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

@@ -1,0 +1,104 @@
+"""Who guards whom: invitations to send and to answer, and ends."""
+
+import segno
+from markupsafe import Markup
+
+from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
+from liveguard.people import Guardianship
+from liveguard.web.cards import name_of
+from liveguard.web.pages.page import Page
+
+
+class Pair:
+    """A guardianship with the names of both sides."""
+
+    def __init__(self, pair: Guardianship) -> None:
+        self.id = pair.id
+        self.status = pair.status
+        self.ward = pair.ward
+        self.guardian = pair.guardian
+        self.ward_name = name_of(pair.ward)
+        self.guardian_name = name_of(pair.guardian)
+
+
+class People(Page):
+    """``GET /people``."""
+
+    page = "people"
+
+    async def get(self) -> None:
+        await self.show_people(done=self.get_query_argument("done", ""))
+
+    async def show_people(self, *, done: str = "", problem: str = "", email: str = "") -> None:
+        """The page, perhaps with what was done or what went wrong."""
+        guardianships = self.services.people.guardianships
+        mine = [Pair(pair) for pair in await guardianships.of_ward(self.user)]
+        theirs = [Pair(pair) for pair in await guardianships.of_guardian(self.user)]
+        self.show(
+            "people.html",
+            guardians=mine,
+            invitations=[pair for pair in theirs if pair.status == "pending"],
+            wards=[pair for pair in theirs if pair.status != "pending"],
+            done=done,
+            problem=problem,
+            email=email[:254],
+        )
+
+
+class Invite(People):
+    """``POST /people/invite``: somebody who has an account, by their email."""
+
+    async def post(self) -> None:
+        email = self.text("email")
+        try:
+            await self.services.people.guardianships.invite(self.user, email)
+        except NotFound as refusal:
+            await self._again(404, refusal.code, email)
+        except InvalidPayload:
+            await self._again(400, "self", email)
+        else:
+            self.go("/people", done="invited")
+
+    async def _again(self, status: int, problem: str, email: str) -> None:
+        self.set_status(status)
+        await self.show_people(problem=problem, email=email)
+
+
+class InviteByLink(Page):
+    """``POST /people/link``: a link for somebody new."""
+
+    page = "people"
+
+    async def post(self) -> None:
+        token = await self.services.people.links.for_invitation(self.user)
+        show_link(self, "invitation", token, back="/people")
+
+
+class Answer(Page):
+    """``POST /people/{pair_id}/accept``, ``decline`` and ``remove``."""
+
+    page = "people"
+
+    async def post(self, pair_id: str, answer: str) -> None:
+        guardianships = self.services.people.guardianships
+        steps = {
+            "accept": (guardianships.accept, "accepted"),
+            "decline": (guardianships.decline, "declined"),
+            "remove": (guardianships.revoke, "removed"),
+        }
+        if answer not in steps:
+            raise NotFound
+        step, done = steps[answer]
+        try:
+            await step(self.user, pair_id)
+        except (Conflict, NotAllowed):
+            # It was answered already, in another window say: the page shows how.
+            done = ""
+        self.go("/people", **({"done": done} if done else {}))
+
+
+def show_link(page: Page, kind: str, token: str, *, back: str, name: str = "") -> None:
+    """Show a one-time link, to be copied or photographed."""
+    url = f"{page.services.site.public_url}/link/{token}"
+    drawn = segno.make(url, error="m").svg_inline(omitsize=True, border=2, svgclass=None, lineclass=None)
+    page.show("invitation.html", kind=kind, name=name, url=url, back=back, qr=Markup(drawn))  # noqa: S704 - drawn here

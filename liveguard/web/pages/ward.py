@@ -1,0 +1,55 @@
+"""The ward's page, and what makes it an app: its manifest, its worker and its shell without network."""
+
+from liveguard.web.cards import name_of, said
+from liveguard.web.pages.page import OpenPage, Page
+
+
+class Ward(Page):
+    """``GET /ward``: one big button."""
+
+    page = "ward"
+
+    async def get(self) -> None:
+        services = self.services
+        pairs = await services.people.guardianships.of_ward(self.user)
+        guardians = [
+            {"id": pair.guardian.id, "name": name_of(pair.guardian)} for pair in pairs if pair.status == "accepted"
+        ]
+        session = services.live.sessions.get_user_active_session(self.user.id)
+        memory = services.chronicle.of(session) if session else None
+        self.show(
+            "ward.html",
+            guardians=guardians,
+            version=services.assets.version,
+            messages=said(memory, self.user) if memory else [],
+            session={
+                "start": memory.session.start.wall,
+                "watchers": [name_of(person) for person in memory.watching.values()],
+            }
+            if memory
+            else None,
+        )
+
+
+class Shell(OpenPage):
+    """``GET /ward/offline``: what the ward's page shows without network; the same for everybody."""
+
+    page = "ward"
+
+    async def admit(self) -> None:
+        """Everybody, unasked: what a worker keeps must not be anybody's."""
+
+    async def get(self) -> None:
+        self.show("ward_offline.html")
+
+
+class Manifest(OpenPage):
+    """``GET /manifest.webmanifest``: how the ward's page is installed."""
+
+    async def admit(self) -> None:
+        """Everybody."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", "application/manifest+json; charset=UTF-8")
+        self.set_header("Cache-Control", "no-cache")
+        self.write_compressed(self.services.renderer.render("manifest.webmanifest", self.reader))
