@@ -37,6 +37,9 @@ export function refresh(root, words) {
   for (const element of root.querySelectorAll("[data-clock]")) {
     write(element, clock(moment - element.dataset.clock));
   }
+  for (const element of root.querySelectorAll("[data-left]")) {
+    write(element, clock(element.dataset.left - moment));
+  }
   for (const element of root.querySelectorAll("[data-ago]")) {
     write(element, ago(moment - element.dataset.ago, words));
   }

@@ -145,11 +145,10 @@ function arrange(page) {
     if (known) move(known, here);
     else cards.insertBefore(take(page.cards, id), here ?? null);
   });
-  morphChildren(document.getElementById("summary"), parse(`<h1>${page.summary}</h1>`));
-  if (page.ended) morphChildren(document.getElementById("ended"), parse(`<section>${page.ended}</section>`));
-  const calm = document.getElementById("calm");
-  if (page.calm) morphChildren(calm, parse(`<div>${page.calm}</div>`));
-  calm.hidden = page.order.length > 0;
+  for (const part of ["summary", "calm", "ended"]) {
+    if (part in page) morphChildren(document.getElementById(part), parse(`<div>${page[part]}</div>`));
+  }
+  document.getElementById("calm").hidden = page.order.length > 0;
 }
 
 function take(rendered, id) {

@@ -12,7 +12,9 @@ const words = JSON.parse(ward.dataset.words);
 
 let state = ward.dataset.state; // idle, starting, running, stopping
 let started = Number(ward.dataset.start);
-let guardians = new Map();
+let looking = false;
+let lookAgain = false;
+let wasAway = false;
 let told = null; // when the last location was sent
 let wakeLock = null;
 
@@ -25,18 +27,13 @@ const received = {
     learn(Date.parse(data.timestamp));
     const isNew = state === "starting";
     started = Date.parse(data.startTime);
-    guardians = new Map(data.guardians.map((person) => [person.id, name(person)]));
     become("running");
     if (isNew) $("note").value = "";
     say(data.durable === false ? words.not_durable : isNew ? words.started : "");
-    if (!data.connectedGuardians) showWatching([]);
     shareAgain();
-    showMessages();
+    look();
   },
-  "guardians-changed": async ({ guardianIds }) => {
-    if (guardianIds.some((id) => !guardians.has(id))) await learnGuardians();
-    showWatching(guardianIds);
-  },
+  "guardians-changed": () => look(),
   "session-ended": ({ reason }) => {
     become("idle");
     say({ ward_disconnected: words.ended_lost, ended_by_admin: words.ended_admin, expired: words.ended_expired }[reason] ?? words.ended);
@@ -51,19 +48,21 @@ const received = {
     told = now();
     showPlace();
   },
-  message: () => showMessages(),
+  message: () => look(),
 };
 
 const socket = new Socket("/ws/ward", {
   opened: () => {
-    // Whoever has a session hears of it at once; a moment of silence means that there is none.
-    say(words.back);
+    say(wasAway ? words.back : "");
+    wasAway = false;
     $("start").disabled = false;
     $("stop").disabled = false;
-    setTimeout(() => socket.open && state !== "idle" && check(), 3000);
+    // Whoever has a session hears of it at once; a moment of silence means that there is none.
+    setTimeout(() => socket.open && state === "running" && look(), 3000);
   },
   received: (event, data) => received[event]?.(data),
   closed: () => {
+    wasAway = true;
     if (state === "starting") become("idle");
     if (state === "stopping") become("running");
     $("start").disabled = true;
@@ -71,13 +70,23 @@ const socket = new Socket("/ws/ward", {
   },
 });
 
-/** Ask the page itself whether the session still runs: its end may have come while nobody listened. */
-async function check() {
+/** Let the server render who is watching and what was written, and find out whether the session still runs. */
+async function look() {
+  lookAgain = looking;
+  if (looking) return;
+  looking = true;
   const page = await fetched();
-  if (page && page.getElementById("ward").dataset.state === "idle" && state === "running") {
-    become("idle");
-    say(words.ended_lost);
+  looking = false;
+  if (page && state === "running") {
+    if (page.getElementById("ward").dataset.state === "idle") {
+      become("idle");
+      return say(words.ended_lost);
+    }
+    morph($("watching"), document.adoptNode(page.getElementById("watching")));
+    morph($("messages"), document.adoptNode(page.getElementById("messages")));
+    $("messages").scrollTop = $("messages").scrollHeight;
   }
+  if (lookAgain) look();
 }
 
 async function fetched() {
@@ -86,15 +95,6 @@ async function fetched() {
     return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
   } catch {
     return null;
-  }
-}
-
-async function learnGuardians() {
-  try {
-    const answer = await fetch("/api/guardians", { headers: { Accept: "application/json" } });
-    for (const { guardian } of (await answer.json()).guardians) guardians.set(guardian.id, name(guardian));
-  } catch {
-    // Then they are counted rather than named.
   }
 }
 
@@ -129,34 +129,6 @@ function say(sentence, kind = "") {
   const line = $("line");
   line.className = `line ${kind}`;
   line.lastElementChild.textContent = sentence;
-}
-
-function showWatching(ids) {
-  const known = ids.filter((id) => guardians.has(id)).map((id) => guardians.get(id));
-  const unknown = ids.length - known.length;
-  if (unknown) known.push(words.more.replace("{n}", unknown));
-  const line = known.length === 0 ? words.watching_nobody : known.length === 1 ? words.watching_one : words.watching_many;
-  $("watching-line").textContent = line.replace("{names}", () => listed(known));
-  $("watching").classList.toggle("somebody", known.length > 0);
-  $("told-line").hidden = known.length > 0;
-  $("told-line").textContent = guardians.size
-    ? words.told.replace("{names}", () => listed([...guardians.values()])) : words.no_guardians;
-}
-
-function listed(names) {
-  return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(names);
-}
-
-function name({ firstName, lastName, email }) {
-  return `${firstName} ${lastName}`.trim() || email;
-}
-
-async function showMessages() {
-  const page = await fetched();
-  const wanted = page?.getElementById("messages");
-  if (!wanted) return;
-  morph($("messages"), document.adoptNode(wanted));
-  $("messages").scrollTop = $("messages").scrollHeight;
 }
 
 function tick() {

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
 from liveguard.chronicle import Memory
 from liveguard.events import Person
 from liveguard.people import User
@@ -18,7 +16,7 @@ FRESH = 10_000  # milliseconds; among locations as young as this, none is more u
 MOST_FULL = 12  # with more sessions than this, each card shows the most important alone
 MOST_EXTRA = 8
 
-_TICK = re.compile("\x02(clock|ago) ([0-9]{1,15})\x03")
+_TICK = re.compile("\x02(clock|left|ago) ([0-9]{1,15})\x03")
 
 
 class Place(NamedTuple):
@@ -144,8 +142,8 @@ class Cards:
         self._renderer = renderer
         self._ago = lru_cache(maxsize=4096)(self._render_ago)
 
-    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int) -> Markup:
-        """The card of a session, as it is now."""
+    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int) -> str:
+        """The card of a session as HTML, as it is now."""
         key = (viewer.id, reader, compact)
         text = memory.rendered.get(key)
         if text is None:
@@ -153,10 +151,12 @@ class Cards:
             text = memory.rendered[key] = self._renderer.render("card.html", reader, card=card, tick=_tick).strip()
 
         def fill(found: re.Match[str]) -> str:
-            seconds = max(0, (now - int(found[2])) // 1000)
-            return clock(seconds) if found[1] == "clock" else self._ago(reader.language, seconds)
+            passed = (now - int(found[2])) // 1000
+            if found[1] == "ago":
+                return self._ago(reader.language, max(0, passed))
+            return clock(passed if found[1] == "clock" else -passed)
 
-        return Markup(_TICK.sub(fill, text))  # noqa: S704 - rendered by a template that escapes
+        return _TICK.sub(fill, text)
 
     def _render_ago(self, language: str, seconds: int) -> str:
         return self._renderer.render("ago.html", Reader(language), seconds=seconds).strip()

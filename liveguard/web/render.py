@@ -100,7 +100,7 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
         auto_reload=False,
         extensions=["jinja2.ext.i18n"],
     )
-    catalogue = gettext.translation("messages", LOCALES, [language], fallback=True)
+    catalogue = gettext.translation("messages", LOCALES, [language], fallback=language == "en")
     environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
     environment.globals.update(helpers, languages=LANGUAGES)
     environment.filters.update(
