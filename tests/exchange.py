@@ -1,5 +1,6 @@
 """The real server in a test's own loop, for the tests of connections: its clients do nothing by themselves."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
@@ -7,8 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+import uvloop
 from lines import Client
 from server import house, token_of
+
+ON_BOTH_LOOPS = pytest.mark.parametrize(
+    "make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
 
 
 class Exchange:

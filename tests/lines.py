@@ -49,6 +49,7 @@ class Client:
         port: int,
         path: str,
         *,
+        method: str = "GET",
         token: str | None = None,
         headers: dict[str, str] | None = None,
         first: bytes = b"",
@@ -70,8 +71,8 @@ class Client:
             **({} if token is None else {"Authorization": f"Bearer {token}"}),
             **(headers or {}),
         }
-        request = f"GET {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
-        client._writer.write(request.encode() + b"\r\n" + first)
+        head = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items() if value), "", ""]
+        client._writer.write("\r\n".join(head).encode() + first)
         return client
 
     async def answer(self) -> None:
@@ -80,6 +81,10 @@ class Client:
         while (line := await self._reader.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode().partition(":")
             self.headers[name.lower()] = value.strip()
+
+    async def body(self) -> Any:
+        """The JSON that came instead of a WebSocket."""
+        return json.loads(await self._reader.readexactly(int(self.headers["content-length"])))
 
     # -- sending ---------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,10 @@
 """RFC 6455 as an independent suite understands it: all of its cases, against the product's own socket classes."""
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import kosoku
 import pytest
-import uvloop
+from exchange import ON_BOTH_LOOPS
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
@@ -42,11 +41,6 @@ class EchoSocket(WebSocketHandler):
         await hand_over(self, Echo(self.wires), None)
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def make_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    return request.param
-
-
 @pytest.fixture
 def echo(io_loop: IOLoop) -> Iterator[str]:
     """The address of an echoing server."""
@@ -61,6 +55,7 @@ def echo(io_loop: IOLoop) -> Iterator[str]:
     io_loop.run_sync(wires.all_closed)
 
 
+@ON_BOTH_LOOPS
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=120)
 async def test_all_cases_of_the_conformance_suite_pass(echo: str) -> None:

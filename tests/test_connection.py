@@ -1,14 +1,12 @@
 """Connections over real sockets: what is asked and answered, limits, and how they end."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
-from exchange import Exchange
+from exchange import ON_BOTH_LOOPS, Exchange
 from lines import client_frame, event_frame
 from server import token_of
 from tornado.ioloop import IOLoop
@@ -16,9 +14,7 @@ from tornado.testing import ExpectLog
 
 from liveguard.web.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_code
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def make_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
-    return request.param
+pytestmark = ON_BOTH_LOOPS
 
 
 @pytest.fixture

@@ -45,9 +45,10 @@ class Socket(Door, WebSocketHandler):
         return ["GET"]
 
     async def admit(self) -> None:
-        """Everybody who asks for a WebSocket in the right way; who they are decides how it goes on."""
+        """Everybody who asks in the right way (RFC 6455, 4.2.1); who they are decides how it goes on."""
         headers = self.request.headers
-        if headers.get("Upgrade", "").lower() != "websocket":
+        wanted = [part.strip().lower() for part in headers.get("Connection", "").split(",")]
+        if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in wanted:
             raise InvalidMessage("This address speaks WebSocket only")
         if headers.get("Sec-WebSocket-Version") != "13" or not _KEY.fullmatch(headers.get("Sec-WebSocket-Key", "")):
             raise InvalidMessage("This is not an upgrade to WebSocket version 13")

@@ -1,0 +1,182 @@
+"""What connections are measured by, without any connection: the bucket, the pulse and the sweep."""
+
+import asyncio
+import math
+from time import monotonic
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tornado.testing import ExpectLog
+
+from liveguard.web.keepalive import GRAIN, Pulse, Sweep
+from liveguard.web.limits import Limits
+from liveguard.web.rate import Bucket
+
+# -- the bucket ----------------------------------------------------------------------------------------------------
+
+
+def test_a_burst_of_forty_passes_and_then_twenty_a_second():
+    bucket = Bucket(Limits())
+    assert [bucket.take(100.0) for _ in range(41)] == [True] * 40 + [False]
+    passed = sum(bucket.take(100.0 + tick / 1000) for tick in range(10_000))
+    assert passed == 199
+
+
+def test_a_bucket_is_full_again_after_a_while():
+    bucket = Bucket(Limits())
+    for _ in range(40):
+        assert bucket.take(100.0)
+    assert [bucket.take(102.0) for _ in range(41)] == [True] * 40 + [False]
+
+
+def test_a_rate_of_zero_is_no_limit():
+    bucket = Bucket(Limits(rate=0))
+    assert all(bucket.take(100.0) for _ in range(10_000))
+
+
+@given(st.lists(st.floats(0, 2), max_size=200))
+def test_no_more_passes_than_a_burst_and_the_rate(pauses):
+    bucket, now, passed = Bucket(Limits(rate=5, burst=10)), 0.0, 0
+    for pause in pauses:
+        now += pause
+        passed += bucket.take(now)
+    assert passed <= 10 + 5 * now + 1
+
+
+def test_ten_seconds_of_refusals_are_too_many():
+    bucket = Bucket(Limits())
+    assert not any(bucket.overflows(100 + tick / 10) for tick in range(100))
+    assert bucket.overflows(110)
+
+
+def test_a_calm_second_makes_good_for_all_refusals_before():
+    bucket = Bucket(Limits())
+    assert not any(bucket.overflows(100 + tick / 10) for tick in range(100))
+    assert not any(bucket.overflows(111 + tick / 10) for tick in range(100))
+    assert bucket.overflows(121)
+
+
+# -- the pulse -----------------------------------------------------------------------------------------------------
+
+
+class Peer:
+    """The other end: what it was asked, and when it was last heard."""
+
+    def __init__(self, heard: float) -> None:
+        self.last_heard = heard
+        self.pings = 0
+
+    def ping(self) -> None:
+        self.pings += 1
+
+
+WARD = Limits().ward_rhythm
+GUARDIAN = Limits().guardian_rhythm
+
+
+def rounded_up(moment):
+    """The wheel's next turn, and as late as it may be."""
+    return math.ceil(moment / GRAIN) * GRAIN + GRAIN
+
+
+@pytest.mark.parametrize(("rhythm", "latest"), [(WARD, 10.5), (GUARDIAN, 30.5)])
+@given(heard=st.floats(0, 100), opened_before=st.floats(0, 30))
+def test_the_dead_are_found_in_time_and_never_before_they_have_had_theirs(rhythm, latest, heard, opened_before):
+    peer, pulse = Peer(heard - opened_before), Pulse(rhythm)
+    look = peer.last_heard
+    while look is not None:
+        now = rounded_up(look)
+        if now >= heard:
+            peer.last_heard = heard
+        else:
+            peer.last_heard = now  # until then it was lively
+        look = pulse.feel(peer, now)
+    assert heard + rhythm.interval + rhythm.patience <= now <= heard + latest + 1e-6
+
+
+def test_who_answers_is_asked_every_five_seconds():
+    peer, pulse, now = Peer(0.0), Pulse(WARD), 0.0
+    for pings in range(1, 6):
+        while peer.pings < pings:
+            asked_at, now = now, pulse.feel(peer, now)
+        peer.last_heard = asked_at + 0.01
+    assert asked_at == pytest.approx(25.04)
+
+
+def test_a_late_look_does_not_condemn_before_a_second_one():
+    peer, pulse = Peer(0.0), Pulse(WARD)
+    assert pulse.feel(peer, 5.0) == 10.0
+    assert pulse.feel(peer, 60.0) == 60.0  # the loop was held up: once more, after it has read
+    peer.last_heard = 60.05
+    assert pulse.feel(peer, 60.1) == 65.05
+    assert pulse.feel(peer, 65.1) == 70.1
+    assert pulse.feel(peer, 70.1) == 70.1
+    assert pulse.feel(peer, 70.2) is None
+
+
+# -- the sweep -----------------------------------------------------------------------------------------------------
+
+
+class Item:
+    """Something that is looked after: it notes when, and says when again."""
+
+    def __init__(self, *pauses: float) -> None:
+        self.turn = 0
+        self.looks: list[float] = []
+        self.pauses = list(pauses)
+        self.done = asyncio.Event()
+
+    def due(self, now: float) -> float | None:
+        self.looks.append(now)
+        if not self.pauses:
+            self.done.set()
+            return None
+        return now + self.pauses.pop(0)
+
+
+@pytest.mark.gen_test
+async def test_everything_is_looked_after_when_its_moment_comes():
+    loop = asyncio.get_running_loop()
+    sweep, item, start = Sweep(loop), Item(0.25, 0.0, 0.1), monotonic()
+    sweep.watch(item, start)
+    await item.done.wait()
+    between = [later - earlier for earlier, later in zip([start, *item.looks], item.looks, strict=False)]
+    for waited, asked in zip(between, [0.0, 0.25, 0.0, 0.1], strict=True):
+        assert asked <= waited <= asked + 2 * GRAIN + 0.1
+    assert len(sweep) == 0
+
+
+@pytest.mark.gen_test
+async def test_a_new_moment_takes_the_place_of_the_old_one():
+    sweep, item = Sweep(asyncio.get_running_loop()), Item()
+    sweep.watch(item, monotonic() + 3600)
+    sweep.watch(item, monotonic())
+    assert len(sweep) == 1
+    await item.done.wait()
+    assert len(item.looks) == 1
+
+
+@pytest.mark.gen_test
+async def test_what_is_forgotten_is_let_alone():
+    sweep, forgotten, other = Sweep(asyncio.get_running_loop()), Item(), Item()
+    sweep.watch(forgotten, monotonic())
+    sweep.watch(other, monotonic() + GRAIN)
+    sweep.forget(forgotten)
+    sweep.forget(forgotten)
+    await other.done.wait()
+    assert forgotten.looks == []
+
+
+@pytest.mark.gen_test
+async def test_a_fault_in_one_does_not_keep_the_sweep_from_the_others():
+    class Broken(Item):
+        def due(self, now: float) -> float | None:
+            raise ValueError("secret")
+
+    sweep, broken, other = Sweep(asyncio.get_running_loop()), Broken(), Item(0.1)
+    with ExpectLog("liveguard.faults", "A fault in the sweep: ValueError"):
+        sweep.watch(broken, monotonic())
+        sweep.watch(other, monotonic())
+        await other.done.wait()
+    assert len(sweep) == 0
