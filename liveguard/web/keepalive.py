@@ -26,7 +26,7 @@ class Swept(Protocol):
 
 
 class Sweep:
-    """A wheel of moments. A moment comes up to two tenths of a second late, as long as the loop is not held up."""
+    """A wheel of moments. A moment comes up to a tenth of a second late, as long as the loop is not held up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -42,7 +42,7 @@ class Sweep:
         self.forget(item)
         if self._timer is None:
             self._turn = int(monotonic() / GRAIN)
-            self._timer = self._loop.call_later(GRAIN, self._sweep)
+            self._wait()
         item.turn = max(ceil(when / GRAIN), self._turn + 1)
         self._waiting.setdefault(item.turn, set()).add(item)
 
@@ -65,7 +65,13 @@ class Sweep:
             for item in self._waiting.pop(turn, ()):
                 item.turn = 0
                 self._look_after(item, now)
-        self._timer = self._loop.call_later(GRAIN, self._sweep) if self._waiting else None
+        self._timer = None
+        if self._waiting:
+            self._wait()
+
+    def _wait(self) -> None:
+        """For the beginning of the next turn."""
+        self._timer = self._loop.call_later((self._turn + 1) * GRAIN - monotonic(), self._sweep)
 
     def _look_after(self, item: Swept, now: float) -> None:
         try:
