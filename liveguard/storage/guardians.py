@@ -103,9 +103,9 @@ class Guardians:
         """All that a guardian has to do with, whatever its status."""
         return self._list("WHERE g.guardian_id = ? ORDER BY g.created_at, g.id", guardian_id)
 
-    def all(self) -> asyncio.Future[list[Guardianship]]:
+    async def all(self) -> list[Guardianship]:
         """Everything there is."""
-        return self._list("ORDER BY w.email_key, p.email_key")
+        return await self._database.read_aside(lambda db: _guardianships(db, "ORDER BY w.email_key, p.email_key"))
 
     def get(self, guardianship_id: str) -> asyncio.Future[Guardianship | None]:
         """One of them."""
@@ -181,7 +181,8 @@ def _put(db: sqlite3.Connection, ward_id: str, guardian_id: str, status: Status,
             "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
             " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN (SELECT value FROM sequence) END)"
             " ON CONFLICT (ward_id, guardian_id) DO UPDATE SET status = excluded.status,"
-            " updated_at = excluded.updated_at, accepted_seq = coalesce(excluded.accepted_seq, accepted_seq)",
+            " updated_at = excluded.updated_at, accepted_seq = coalesce(excluded.accepted_seq, accepted_seq)"
+            " WHERE status <> excluded.status",
             (uuid4().hex, ward_id, guardian_id, status, now, now, status),
         )
     except sqlite3.IntegrityError:

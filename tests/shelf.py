@@ -1,0 +1,70 @@
+"""A real database for the tests of storage, and other processes that use the same file."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+from liveguard.storage import Storage
+
+NOW = 1_800_000_000_000
+CAST = ("ana", "tom", "ida", "ben", "chloe", "mallory")
+
+HOLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN " + sys.argv[2])
+db.execute("SELECT count(*) FROM users").fetchone()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+CHANGE = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    db.execute(sys.argv[2])
+db.close()
+"""
+
+
+@asynccontextmanager
+async def shelf(folder: Path) -> AsyncIterator[Storage]:
+    """A storage in ``folder`` with Ana, Tom and Ida, Ben, Chloe and Mallory, who have nothing to do with each other."""
+    storage = await Storage.open(folder / "liveguard.db")
+    try:
+        for name in CAST:
+            if not await storage.users.get(name):
+                await storage.users.add(
+                    email=f"{name}@example.org", first_name=name.title(), last_name="Lind", now=NOW, user_id=name
+                )
+        yield storage
+    finally:
+        await storage.close()
+
+
+@contextmanager
+def held_elsewhere(path: Path, how: str) -> Iterator[None]:
+    """Another process holds a transaction open: DEFERRED reads, IMMEDIATE keeps writers out, EXCLUSIVE everybody."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout and process.stdin
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield
+        finally:
+            process.stdin.close()
+
+
+def change_elsewhere(path: Path, sql: str) -> None:
+    """Another process commits a change."""
+    subprocess.run([sys.executable, "-c", CHANGE, str(path), sql], check=True, timeout=10)
+
+
+def read(path: Path, sql: str) -> list[tuple[object, ...]]:
+    """What is in the file, as a stranger reads it."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchall()

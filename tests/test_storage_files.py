@@ -1,0 +1,284 @@
+"""Where the database lies, who may use it, and what becomes of a file that is not as it should be."""
+
+import os
+import random
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from shelf import NOW, read, shelf
+from tornado.testing import ExpectLog
+
+from liveguard.errors import ConfigurationError
+from liveguard.storage import Storage
+from liveguard.storage.files import is_wal_safe
+from liveguard.storage.migrations import APPLICATION_ID, MIGRATIONS, migrate
+
+
+async def refused(path: Path, *, create: bool = True, exclusive: bool = False) -> str:
+    """The one line with which a file is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        await Storage.open(path, create=create, exclusive=exclusive)
+    line = str(caught.value)
+    assert str(path) in line
+    assert "\n" not in line
+    return line
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.gen_test
+async def test_folder_and_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    storage = await Storage.open(tmp_path / "new" / "data" / "liveguard.db", exclusive=True)
+    await storage.users.add(email="ana@example.org", now=NOW)
+    await storage.close()
+    assert mode(tmp_path / "new" / "data") == 0o700
+    assert {mode(file) for file in (tmp_path / "new" / "data").iterdir()} == {0o600}
+
+
+@pytest.mark.gen_test
+async def test_what_was_kept_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        await storage.journal.start("walk", "ana", NOW)
+    async with shelf(tmp_path) as storage:
+        assert [session.id for session in await storage.journal.active()] == ["walk"]
+
+
+@pytest.mark.gen_test
+async def test_a_database_that_must_be_there_already_is_not_made(tmp_path: Path) -> None:
+    assert "There is no database" in await refused(tmp_path / "liveguard.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.gen_test
+async def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert "cannot be made" in await refused(tmp_path / "file" / "liveguard.db")
+    (tmp_path / "folder").mkdir()
+    assert "cannot be opened" in await refused(tmp_path / "folder")
+
+
+@pytest.mark.gen_test
+async def test_a_second_server_is_refused_and_the_command_line_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    server = await Storage.open(path, exclusive=True)
+    assert "Another liveguard" in await refused(path, exclusive=True)
+    beside = await Storage.open(path, create=False)
+    await beside.users.add(email="ana@example.org", now=NOW)
+    assert await server.users.count() == 1
+    await beside.close()
+    await server.close()
+    await (await Storage.open(path, exclusive=True)).close()
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_was_killed_leaves_no_lock_behind(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    code = (
+        "import asyncio, os, sys, pathlib; from liveguard.storage import Storage\n"
+        "async def main():\n"
+        "    storage = await Storage.open(pathlib.Path(sys.argv[1]), exclusive=True)\n"
+        "    await storage.users.add(email='ana@example.org', now=1)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(path)], timeout=10, check=False)
+    assert killed.returncode == -9
+    storage = await Storage.open(path, exclusive=True)
+    assert await storage.users.count() == 1
+    await storage.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+        ((4, 0, 0), True),
+    ],
+)
+def test_wal_is_used_only_where_it_loses_nothing(version: tuple[int, int, int], safe: bool) -> None:
+    assert is_wal_safe(version) is safe
+
+
+# -- shapes ------------------------------------------------------------------------------------------------------------
+
+
+def old_file(path: Path, version: int) -> None:
+    """A file as an older program left it, with Ana in it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        migrate(db, path, MIGRATIONS[:version])
+        db.execute(
+            "INSERT INTO users (id, email, email_key, first_name, last_name, created_at)"
+            " VALUES ('ana', 'ana@example.org', 'ana@example.org', 'Ana', 'Lind', 1)"
+        )
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+@pytest.mark.gen_test
+async def test_an_older_file_is_brought_up_to_date_and_keeps_what_it_has(tmp_path: Path, version: int) -> None:
+    old_file(tmp_path / "liveguard.db", version)
+    fresh = await Storage.open(tmp_path / "fresh.db")
+    await fresh.close()
+    async with shelf(tmp_path) as storage:
+        assert (await storage.users.get("ana")).first_name == "Ana"
+    shape = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
+    assert read(tmp_path / "liveguard.db", shape) == read(tmp_path / "fresh.db", shape)
+    assert read(tmp_path / "liveguard.db", "PRAGMA user_version") == [(len(MIGRATIONS),)]
+
+
+@pytest.mark.gen_test
+async def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        path = storage.database.path
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    before = path.read_bytes()
+    for exclusive in (True, False):
+        assert "newer liveguard" in await refused(path, exclusive=exclusive)
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    broken = (*MIGRATIONS, ("CREATE TABLE gift (id INTEGER)", "ALTER TABLE nothing RENAME TO something"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        with pytest.raises(sqlite3.OperationalError):
+            migrate(db, path, broken)
+        assert not db.in_transaction
+    assert read(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
+    assert read(path, "SELECT name FROM sqlite_schema WHERE name = 'gift'") == []
+
+
+def test_two_processes_that_migrate_at_once_do_it_once(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    code = (
+        "import sqlite3, sys, pathlib; from liveguard.storage.migrations import migrate\n"
+        "path = pathlib.Path(sys.argv[1]); db = sqlite3.connect(path, isolation_level=None, timeout=10)\n"
+        "sys.stdin.readline(); migrate(db, path)"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        process.communicate(b"\n", timeout=10)
+    assert [process.returncode for process in both] == [0, 0]
+    assert read(path, "SELECT value FROM sequence") == [(0,)]
+
+
+@pytest.mark.gen_test
+async def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE recipes (id INTEGER)")
+    before = path.read_bytes()
+    for exclusive in (True, False):
+        assert "another program" in await refused(path, exclusive=exclusive)
+    assert path.read_bytes() == before
+    assert APPLICATION_ID.to_bytes(4, "big") not in before
+
+
+# -- damage ------------------------------------------------------------------------------------------------------------
+
+
+async def filled(folder: Path) -> Path:
+    """A database with some pages to damage."""
+    async with shelf(folder) as storage:
+        for number in range(300):
+            await storage.journal.start(f"walk-{number}", "ana", NOW + number, {"note": "home " * 20})
+        return storage.database.path
+
+
+def header(content: bytearray) -> None:
+    content[:16] = b"not SQLite's file"[:16]
+
+
+def middle(content: bytearray) -> None:
+    rubbish = random.Random(1).randbytes(len(content) // 2)
+    content[len(content) // 4 : len(content) // 4 + len(rubbish)] = rubbish
+
+
+def second_half(content: bytearray) -> None:
+    del content[len(content) // 2 :]
+
+
+@pytest.mark.parametrize("damage", [header, middle, second_half], ids=lambda damage: damage.__name__)
+@pytest.mark.gen_test
+async def test_a_damaged_file_is_set_aside_whole_and_a_fresh_one_begun(
+    tmp_path: Path, damage: Callable[[bytearray], None]
+) -> None:
+    path = await filled(tmp_path)
+    content = bytearray(path.read_bytes())
+    damage(content)
+    path.write_bytes(content)
+    with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
+        storage = await Storage.open(path, exclusive=True)
+    assert storage.set_aside == path.with_name("liveguard.db.damaged-1")
+    assert storage.set_aside.read_bytes() == content
+    assert await storage.users.count() == 0
+    await storage.users.add(email="ana@example.org", now=NOW)
+    await storage.close()
+    assert mode(path) == 0o600
+
+
+@pytest.mark.gen_test
+async def test_that_a_file_was_set_aside_is_known_for_as_long_as_it_lies_there(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    for number in (1, 2):
+        path.write_bytes(b"rubbish" * 1000)
+        with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
+            storage = await Storage.open(path, exclusive=True)
+        assert storage.set_aside == path.with_name(f"liveguard.db.damaged-{number}")
+        await storage.close()
+        path.unlink()
+    storage = await Storage.open(path, exclusive=True)
+    assert storage.set_aside == path.with_name("liveguard.db.damaged-2")
+    for number in (1, 2):
+        path.with_name(f"liveguard.db.damaged-{number}").unlink()
+    assert storage.set_aside is None
+    await storage.close()
+
+
+@pytest.mark.gen_test
+async def test_the_command_line_sets_nothing_aside(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    path.write_bytes(b"rubbish" * 1000)
+    assert "damaged" in await refused(path)
+    assert os.listdir(tmp_path) == ["liveguard.db"]
+
+
+@pytest.mark.gen_test
+async def test_a_sound_file_is_not_set_aside(tmp_path: Path) -> None:
+    path = await filled(tmp_path)
+    storage = await Storage.open(path, exclusive=True)
+    assert storage.set_aside is None
+    assert len(await storage.journal.active()) == 300
+    await storage.close()
+
+
+@pytest.mark.gen_test
+async def test_what_a_killed_process_left_half_written_is_rolled_back(tmp_path: Path) -> None:
+    path = await filled(tmp_path)
+    code = (
+        "import os, sqlite3, sys\n"
+        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN IMMEDIATE')\n"
+        "db.execute(\"UPDATE sessions SET metadata = 'half' || metadata\"); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=10, check=False).returncode == -9
+    assert any(file.stat().st_size for file in tmp_path.iterdir() if file.name.endswith(("-journal", "-wal")))
+    storage = await Storage.open(path, exclusive=True)
+    assert {session.metadata["note"] for session in await storage.journal.active()} == {"home " * 20}
+    await storage.close()
