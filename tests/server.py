@@ -33,6 +33,7 @@ from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.people.transfer import import_people
 from liveguard.storage import Storage
+from liveguard.web.websocket import TEXT
 
 SECRET = "a secret of the tests, which is long enough"
 PASSWORD = "correct horse battery staple"
@@ -97,16 +98,17 @@ class Peer:
 
     async def _read(self) -> None:
         try:
-            while True:
-                self.heard.append(await self.client.event())
+            opcode, payload = await self.client.message()
+            while opcode == TEXT:
+                self.heard.append(json.loads(payload))
                 self._came.set()
-        except (AssertionError, asyncio.IncompleteReadError, ConnectionError) as end:
-            closing = end.args[0] if isinstance(end, AssertionError) else (8, b"")
-            self.code = int.from_bytes(closing[1][:2], "big") if closing[1] else 1006
-            if isinstance(end, AssertionError):
-                self.client.close(self.code)
-            self.client.hang_up()
-            self._came.set()
+                opcode, payload = await self.client.message()
+            self.code = int.from_bytes(payload[:2], "big")
+            self.client.close(self.code)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.code = 1006
+        self.client.hang_up()
+        self._came.set()
 
     def say(self, event: str, data: Any = None, id: str | None = None) -> None:
         """Send an event."""
@@ -244,7 +246,10 @@ class Stage:
 
     async def connect(self, path: str, **how: Any) -> Peer:
         """A WebSocket; ``token``, ``headers`` and more as ``lines.Client.open`` knows them."""
-        peer = Peer(await Client.open(self.port, path, **how))
+        client = await Client.open(self.port, path, **how)
+        await client.answer()
+        assert client.status == 101, f"{client.status} instead of a WebSocket"
+        peer = Peer(client)
         self.peers.append(peer)
         return peer
 
@@ -315,7 +320,8 @@ async def move_in(database: Path, *, with_password: tuple[str, ...] = ()) -> Non
     ]
     storage, passwords = await Storage.open(database), Passwords()
     try:
-        await import_people(storage, passwords, SystemClock(), json.dumps({"users": users, "guardians": pairs}).encode())
+        document = json.dumps({"users": users, "guardians": pairs}).encode()
+        await import_people(storage, passwords, SystemClock(), document)
     finally:
         passwords.close()
         await storage.close()

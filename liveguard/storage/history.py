@@ -4,6 +4,7 @@ Read on the second connection. A page costs the same however long the history is
 than fits on it.
 """
 
+import re
 import sqlite3
 from typing import Any
 
@@ -121,7 +122,7 @@ def _visible_wards(db: sqlite3.Connection, viewer: Viewer) -> set[str]:
 def _position(cursor: str | None) -> tuple[int, int] | None:
     if cursor is None:
         return None
-    time, dot, seq = cursor.partition(".")
-    if not (dot and time.isdecimal() and seq.isdecimal() and len(cursor) < 40):
+    if not re.fullmatch(r"[0-9]{1,16}\.[0-9]{1,16}", cursor):
         raise InvalidPayload("cursor must be one that was given")
+    time, seq = cursor.split(".")
     return int(time), int(seq)
