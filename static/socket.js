@@ -3,6 +3,7 @@
 const PAUSES = [300, 1000, 2000, 4000, 8000];
 const QUIET = 6000; // without a word for so long, ask
 const DEAD = 10000; // and for so long, it is gone
+const LOST = 4000; // the close code for a connection that was given up
 
 export class Socket {
   /** `path` of the socket; `on` has any of opened(), received(event, data), closed(). */
@@ -69,7 +70,8 @@ export class Socket {
     if (this.finished) return;
     const socket = this.socket;
     socket.onclose = socket.onmessage = socket.onopen = null;
-    socket.close();
+    // Never a close without a code: that would be the ward's own word, and end the session.
+    socket.close(LOST);
     this.lost();
   }
 

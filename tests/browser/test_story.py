@@ -153,4 +153,4 @@ async def test_without_javascript_the_page_is_right_and_reloads_itself(tmp_path:
         await expect(ben.locator(".card")).to_contain_text("Night bus")
         assert 'http-equiv="refresh"' in await ben.content()
         await ana.answer("stop-live-session")
-        await expect(ben.locator(".card")).to_have_count(0)
+        await expect(ben.locator(".card")).to_have_count(0, timeout=15_000)
