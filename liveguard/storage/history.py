@@ -16,6 +16,7 @@ from liveguard.storage.rows import select, table
 from liveguard.storage.views import ENDED_COLUMNS, EndedSession, ended_session
 
 MOST = 200
+END_OF_TIME = 2**62
 
 
 class Page(Struct, frozen=True):
@@ -50,12 +51,13 @@ class History:
     ) -> Page:
         """The sessions that began in ``since`` ≤ time < ``until``. Raises :class:`InvalidPayload` for the cursor."""
         limit = max(1, min(limit, MOST))
-        before = _position(cursor)
+        time, seq = _position(cursor)
         span = {
-            "since": since if since is not None else 0,
-            "until": until if until is not None else 2**62,
-            "time": before[0] if before else 2**62,
-            "seq": before[1] if before else 2**62,
+            "since": min(max(since or 0, 0), END_OF_TIME),
+            # The cursor bounds the time as well: of the pair in _SPAN, SQLite uses neither for its search.
+            "until": max(0, min(END_OF_TIME if until is None else until, time + 1)),
+            "time": time,
+            "seq": seq,
             "limit": limit + 1,
         }
 
@@ -119,9 +121,10 @@ def _visible_wards(db: sqlite3.Connection, viewer: Viewer) -> set[str]:
     return {viewer.user_id, *(ward_id for (ward_id,) in rows)}
 
 
-def _position(cursor: str | None) -> tuple[int, int] | None:
+def _position(cursor: str | None) -> tuple[int, int]:
+    """The place before which a page begins."""
     if cursor is None:
-        return None
+        return END_OF_TIME, END_OF_TIME
     if not re.fullmatch(r"[0-9]{1,16}\.[0-9]{1,16}", cursor):
         raise InvalidPayload("cursor must be one that was given")
     time, seq = cursor.split(".")

@@ -14,7 +14,7 @@ from msgspec import Struct
 from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.entries import Begun, End, Start, write_entries
-from liveguard.storage.rows import decoded, encoded, one, select
+from liveguard.storage.rows import decoded, encoded, one, select, table
 from liveguard.storage.views import EndedSession, GuardianView, Visit, guardian_views
 
 __all__ = ["Begun", "EndedSession", "GuardianView", "Journal", "JournaledSession"]
@@ -64,10 +64,13 @@ class Journal:
 
     def locate(self, locations: Mapping[str, object]) -> asyncio.Future[None]:
         """Keep the last location of some sessions, by their ids."""
-        rows = [(encoded(location), session_id) for session_id, location in locations.items()]
+        rows = [(session_id, encoded(location)) for session_id, location in locations.items()]
 
         def job(db: sqlite3.Connection) -> None:
-            db.executemany("UPDATE sessions SET last_location = ? WHERE id = ?", rows)
+            db.execute(
+                "UPDATE sessions SET last_location = value ->> 1 FROM json_each(?) WHERE sessions.id = value ->> 0",
+                (table(rows),),
+            )
 
         return self._database.submit(job, write=True)
 
@@ -85,10 +88,14 @@ class Journal:
 
     def mark_delivered(self, delivered: Mapping[str, int]) -> asyncio.Future[None]:
         """Keep up to which ``seq`` each of these users has been told everything."""
-        rows = [(seq, user_id, seq) for user_id, seq in delivered.items()]
+        rows = list(delivered.items())
 
         def job(db: sqlite3.Connection) -> None:
-            db.executemany("UPDATE users SET delivered_seq = ? WHERE id = ? AND coalesce(delivered_seq, -1) < ?", rows)
+            db.execute(
+                "UPDATE users SET delivered_seq = value ->> 1 FROM json_each(?)"
+                " WHERE users.id = value ->> 0 AND coalesce(delivered_seq, -1) < value ->> 1",
+                (table(rows),),
+            )
 
         return self._database.submit(job, write=True)
 

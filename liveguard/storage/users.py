@@ -194,7 +194,8 @@ def _identify(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User 
         db,
         ", ".join(f"u.{column}" for column in COLUMNS.split(", ")),
         "FROM json_each(?) AS asked JOIN users u ON u.id = asked.value",
-        (table(user_ids),),
+        # What nobody's id can be, a lone surrogate for one, SQLite need not see.
+        (table([user_id for user_id in user_ids if user_id.isprintable()]),),
     )
     users = {user.id: user for user in map(user_of, rows)}
     return [users.get(user_id) for user_id in user_ids]
