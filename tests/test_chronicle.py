@@ -1,0 +1,94 @@
+"""What is remembered of sessions, and how long."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from family import DAY, MovedClock
+from server import House, house
+
+from liveguard.chronicle import Chronicle
+from liveguard.people import PastSession
+
+HERE = {"latitude": 48.2, "longitude": 16.37, "battery": 80}
+
+
+async def walk(home: House) -> str:
+    """Ana walks, is seen by Ben, writes, and arrives."""
+    ben, ana = await home.guardian("ben"), await home.ward("ana")
+    ana.say("start-live-session")
+    session_id: str = (await ana.expect("session-started"))["sessionId"]
+    await ana.answer("update-location", HERE)
+    await ana.answer("send-message", {"text": "nearly there"})
+    await ben.expect("message")
+    await ana.answer("stop-live-session")
+    return session_id
+
+
+async def past(home: House) -> list[PastSession]:
+    alex = await home.server.people.accounts.identify("alex")
+    return (await home.server.people.history.page(alex)).sessions
+
+
+@pytest.mark.gen_test
+async def test_the_story_of_a_session_is_kept(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        session_id = await walk(home)
+        await home.server.chronicle.write()
+        entries = await home.server.people.stories.entries(session_id)
+        assert [entry.kind for entry in entries] == ["started", "came", "message", "ended"]
+        assert entries[0].data == {"told": ["Ben Keller", "Chloe Martin"]} or entries[0].data == {
+            "told": ["Chloe Martin", "Ben Keller"]
+        }
+        assert [point.latitude for point in await home.server.people.stories.trail(session_id)] == [48.2]
+
+
+@pytest.mark.gen_test
+async def test_a_trail_is_forgotten_when_its_time_has_passed(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        session_id = await walk(home)
+        await home.server.chronicle.write()
+        storage, clock = home.server.storage, MovedClock()
+        ended = (await storage.history.get(_admin(), session_id)).end_time  # type: ignore[union-attr]
+        later = Chronicle(storage, clock, keep_for=7 * DAY)
+        clock.wall = ended + 7 * DAY - 1
+        await later.write()
+        assert await storage.chronicle.trail(session_id)
+        clock.wall = ended + 7 * DAY + 60_000
+        await later.write()
+        assert not await storage.chronicle.trail(session_id)
+        row = await storage.database.submit(
+            lambda db: db.execute("SELECT last_location FROM sessions").fetchone(), write=False
+        )
+        assert row[0] is None
+
+
+@pytest.mark.gen_test
+async def test_with_no_time_at_all_nothing_stays_beyond_the_session(tmp_path: Path) -> None:
+    async with house(tmp_path, location_retention=0.0) as home:
+        session_id = await walk(home)
+        await home.server.chronicle.write()
+        assert not await home.server.storage.chronicle.trail(session_id)
+
+
+@pytest.mark.gen_test
+async def test_a_restart_forgets_neither_the_trail_nor_the_messages(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        await ana.answer("update-location", HERE)
+        await ana.answer("send-message", {"text": "still walking"})
+        # Not stopped: the server ends first.
+        ana.lose()
+    async with house(tmp_path) as home:
+        session = home.server.live.sessions.of_ward("ana")
+        assert session is not None
+        memory = home.server.chronicle.of(session)
+        assert memory.battery == 80
+        assert [entry.data and entry.data["text"] for entry in memory.messages] == ["still walking"]
+
+
+def _admin() -> Any:
+    from liveguard.storage import Viewer
+
+    return Viewer("", is_admin=True)

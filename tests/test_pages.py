@@ -1,0 +1,193 @@
+"""The pages over HTTP: who gets which, what comes in them, what their forms do."""
+
+import re
+from pathlib import Path
+
+import pytest
+from server import PASSWORD, Browser, House, house
+
+from liveguard.web.pages.entrance import local_path
+from liveguard.web.pages.history import harmless
+from liveguard.web.render import Reader, clock, initials, negotiate
+
+PAGES = ("/", "/ward", "/people", "/history", "/account")
+
+
+async def sign_in(home: House, name: str, to: str = "/") -> Browser:
+    browser = home.browser()
+    await browser.get("/login")
+    answer = await browser.post("/login", {"email": f"{name}@example.org", "password": PASSWORD, "next": to})
+    assert answer.status == 303
+    assert answer.headers["Location"] == to
+    await browser.get("/account")  # the token of the forms is a new one now
+    return browser
+
+
+@pytest.mark.gen_test
+async def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        for page in PAGES:
+            answer = await home.fetch(page)
+            assert answer.status == 303
+            assert answer.headers["Location"].startswith("/login")
+        await sign_in(home, "ben", "/history?ward=ana")
+
+
+@pytest.mark.parametrize(
+    "path", ["https://evil.example", "//evil.example", "/\\evil.example", "evil", "", "/a\r\nX: y", "/a\\b"]
+)
+def test_a_sign_in_leads_to_pages_of_our_own_only(path: str) -> None:
+    assert local_path(path) == "/"
+
+
+@pytest.mark.gen_test
+async def test_a_wrong_password_and_an_unknown_person_look_the_same(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        texts = set()
+        for email in ("ben@example.org", "nobody@example.org"):
+            browser = home.browser()
+            await browser.get("/login")
+            answer = await browser.post("/login", {"email": email, "password": "not it at all"})
+            assert answer.status == 401
+            texts.add(re.sub(r'name="_xsrf" value="[^"]*"', "", answer.text.replace(email, "")))
+        assert len(texts) == 1
+
+
+@pytest.mark.gen_test
+async def test_only_admins_see_the_admins_page_and_an_unknown_page_is_one_as_well(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        assert (await home.fetch("/admin", who="alex")).status == 200
+        assert (await home.fetch("/admin", who="ben")).status == 403
+        missing = await home.fetch("/nowhere")
+        assert missing.status == 404
+        assert "text/html" in missing.headers["Content-Type"]
+
+
+@pytest.mark.gen_test
+async def test_static_files_are_kept_for_ever_and_compressed(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        page = await home.fetch("/login")
+        paths = re.findall(r'"(/static/[^"]+)"', page.text)
+        assert paths
+        for path in paths:
+            answer = await home.fetch(path, headers={"Accept-Encoding": "gzip"})
+            assert answer.status == 200
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert (await home.fetch("/static/000000000000/app.css")).status == 404
+
+
+@pytest.mark.gen_test
+async def test_the_first_view_of_the_dashboard_is_small(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        for name in ("ana", "tom", "ida"):
+            ward = await home.ward(name)
+            await ward.answer("start-live-session")
+        gzip = {"Accept-Encoding": "gzip"}
+        page = await home.fetch("/", who="ben", headers=dict(gzip))
+        text = (await home.fetch("/", who="ben")).text
+        paths = set(re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js|svg))"', text))
+        total = len(page.body) + sum([len((await home.fetch(path, headers=dict(gzip))).body) for path in paths])
+        assert total < 60 * 1024
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_rendered_for_whoever_sees_no_change(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        page = (await home.fetch("/live?since=", who="ben")).json
+        assert len(page["order"]) == len(page["cards"]) == 1
+        assert (await home.fetch(f"/live?since={page['version']}", who="ben")).status == 204
+        tom = await home.ward("tom")
+        await tom.answer("start-live-session")
+        changed = (await home.fetch(f"/live?since={page['version']}", who="ben")).json
+        assert len(changed["order"]) == 2
+        assert len(changed["cards"]) == 1
+        mallory = (await home.fetch("/live?since=", who="mallory")).json
+        assert mallory["order"] == []
+        assert "Ana" not in str(mallory)
+
+
+@pytest.mark.gen_test
+async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session", {"note": "=1+1"})
+        await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+        ended = await ana.answer("stop-live-session")
+        await home.server.chronicle.write()
+        session_id = ended["data"]["sessionId"]
+        table = await home.fetch("/history/export.csv", who="ben")
+        assert session_id in table.text
+        gpx = await home.fetch(f"/history/{session_id}/trail.gpx", who="ben")
+        assert '<trkpt lat="48.200000" lon="16.370000">' in gpx.text
+        assert session_id in (await home.fetch("/history/export.json", who="ben")).text
+        assert session_id not in (await home.fetch("/history/export.csv", who="mallory")).text
+        assert (await home.fetch(f"/history/{session_id}", who="mallory")).status == 404
+        assert (await home.fetch(f"/history/{session_id}/trail.gpx", who="mallory")).status == 404
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_a_cell_is_no_formula(cell: str) -> None:
+    assert harmless(cell) == f"'{cell}"
+
+
+@pytest.mark.gen_test
+async def test_a_link_is_not_used_up_by_looking_at_it(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        people = home.server.people
+        token = await people.links.for_sign_in(await people.accounts.identify("ben"))
+        browser = home.browser()
+        for _ in range(2):
+            assert (await browser.get(f"/link/{token}")).status == 200
+        assert (await browser.post(f"/link/{token}")).status == 303
+        assert (await browser.get("/")).status == 200
+        assert (await home.browser().get(f"/link/{token}")).status == 410
+
+
+@pytest.mark.gen_test
+async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        ana = await sign_in(home, "ana")
+        shown = await ana.post("/people/link")
+        found = re.search(r"/link/[\w-]+", shown.text)
+        assert found is not None
+        assert "<svg" in shown.text
+        newcomer = home.browser()
+        await newcomer.get(found[0])
+        fields = {"email": "new@example.org", "first_name": "Nora", "last_name": "Neu", "password": "a long one indeed"}
+        assert (await newcomer.post(found[0], fields)).status == 303
+        assert "Nora Neu" in (await ana.get("/people")).text
+
+
+def test_the_language_is_the_accounts_or_else_the_browsers() -> None:
+    assert negotiate("", "de-AT,de;q=0.9,en;q=0.8") == "de_AT"
+    assert negotiate("", "fr,en-GB;q=0.7") == "en_GB"
+    assert negotiate("en", "de-AT") == "en"
+    assert negotiate("", "x" * 9000) == "en"
+    assert negotiate("", "de;q=x,,;") == "en"
+    assert Reader("de_AT").language == "de"
+
+
+def test_durations_and_initials() -> None:
+    assert [clock(seconds) for seconds in (-5, 0, 65, 3600, 90061)] == ["0:00", "0:00", "1:05", "1:00:00", "25:01:01"]
+    assert [initials(name) for name in ("Ana Winter", "ben@example.org", "Ana Maria Winter", " ")] == [
+        "AW", "B", "AW", "?",
+    ]  # fmt: skip
+
+
+def test_every_sentence_is_there_in_german() -> None:
+    from babel.messages.pofile import read_po
+
+    from liveguard.web.render import LOCALES
+
+    with (LOCALES / "messages.pot").open("rb") as file:
+        wanted = read_po(file)
+    with (LOCALES / "de/LC_MESSAGES/messages.po").open("rb") as file:
+        german = read_po(file, locale="de")
+    for message in wanted:
+        if not message.id:
+            continue
+        found = german.get(message.id, message.context)
+        assert found is not None, message.id
+        assert all(found.string) if isinstance(found.string, tuple) else found.string, message.id

@@ -1,0 +1,49 @@
+"""The trail of a session stays even, small and right to its newest point."""
+
+from itertools import pairwise
+
+from liveguard.trail import MOST, SPACING, Point, Trail
+
+
+def walk(trail: Trail, seconds: int, step: int = 1) -> None:
+    for second in range(0, seconds, step):
+        trail.add(Point(second * 1000, 48 + second / 1e6, 16))
+
+
+def test_at_most_one_point_is_kept_each_five_seconds_and_the_newest_is_always_known() -> None:
+    trail = Trail()
+    walk(trail, 63)
+    assert [point.moment for point in trail.points] == [*range(0, 61_000, SPACING), 62_000]
+
+
+def test_a_day_of_points_is_thinned_evenly_to_two_thousand() -> None:
+    trail = Trail()
+    walk(trail, 24 * 3600)
+    moments = [point.moment for point in trail.points]
+    assert MOST / 2 <= len(moments) <= MOST
+    assert len({later - earlier for earlier, later in pairwise(moments[:-1])}) == 1
+    assert moments[-1] == (24 * 3600 - 1) * 1000
+
+
+def test_what_is_written_bit_by_bit_is_the_trail() -> None:
+    trail, kept = Trail(), {}
+    for second in range(13 * 3600):
+        trail.add(Point(second * 1000, 48, 16))
+        if second % 4 == 0 and (changes := trail.changes()):
+            if changes.anew:
+                kept.clear()
+            kept.pop(changes.gone, None)
+            kept |= {point.moment: point for point in changes.points}
+            assert list(kept.values()) == trail.points
+    assert trail.changes() is not None
+
+
+def test_nothing_is_written_twice() -> None:
+    trail = Trail()
+    walk(trail, 8)
+    assert trail.changes() is not None
+    assert trail.changes() is None
+    trail.write_again()
+    changes = trail.changes()
+    assert changes is not None
+    assert changes.points == trail.points
