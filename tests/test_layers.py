@@ -18,7 +18,7 @@ FLOORS = {
     "edges": {"addresses", "auth", "clock", "config", "faults", "jwks", "logs", "resources", "storage", "tables"},
     "use cases": {
         *("admission", "audience", "chronicle", "deadlines", "health", "journaling", "lifecycle", "live", "overview"),
-        *("people", "rounds", "turns"),
+        *("people", "rounds", "state", "turns"),
     },
     "doors": {"client", "client_connection", "web"},
     "program": {"__init__", "__main__", "app", "cli", "commands", "demo"},
