@@ -42,7 +42,7 @@ async def _desk(*, create: bool = False) -> AsyncIterator[Desk]:
         storage = await Storage.open(settings.database, create=create)
     passwords = Passwords(os.cpu_count() or 1)
     try:
-        yield Desk(settings, storage, passwords, People(storage, passwords))
+        yield Desk(settings, storage, passwords, People(storage, passwords, clock=SystemClock()))
     finally:
         passwords.close()
         await storage.close()
@@ -299,7 +299,7 @@ def backup_(arguments: Namespace) -> None:
 
 def check(arguments: Namespace) -> int:
     """``liveguard check``"""
-    values, found = Settings.parse(os.environ)
+    values, found = Settings.parse()
     settings = Settings(**values)
     found += settings.contradictions()
     if not found and (settings.jwt_algorithm != "HS256" or settings.secret_file.exists()):

@@ -181,7 +181,7 @@ class Settings:
         return settings
 
     @classmethod
-    def parse(cls, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    def parse(cls, environ: Mapping[str, str] = os.environ) -> tuple[dict[str, Any], list[str]]:
         """The values that make sense, by their fields, and what is wrong with the others, one line each."""
         values: dict[str, Any] = {}
         problems: list[str] = []

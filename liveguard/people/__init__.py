@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from liveguard.auth import Passwords, Tokens
-from liveguard.clock import Clock, SystemClock
+from liveguard.clock import Clock
 from liveguard.people.accounts import Accounts
 from liveguard.people.doorkeeper import Doorkeeper, Visitor
 from liveguard.people.guardianships import Guardianships
@@ -37,10 +37,9 @@ class People:
         storage: Storage,
         passwords: Passwords,
         *,
-        clock: Clock | None = None,
+        clock: Clock,
         access_changed: AccessChanged = _nobody_is_told,
     ) -> None:
-        clock = clock or SystemClock()
         self.accounts = Accounts(storage, passwords, clock, access_changed)
         self.logins = Logins(storage, clock, access_changed)
         self.guardianships = Guardianships(storage, clock, access_changed)

@@ -133,17 +133,10 @@ class Users:
                 "INSERT INTO users (id, email, email_key, first_name, last_name, is_admin, is_active,"
                 " password_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    user.id,
-                    user.email,
-                    email_key(user.email),
-                    user.first_name,
-                    user.last_name,
-                    user.is_admin,
-                    user.is_active,
-                    password_hash,
-                    now,
+                    user.id, user.email, email_key(user.email), user.first_name, user.last_name, user.is_admin,
+                    user.is_active, password_hash, now,
                 ),
-            )
+            )  # fmt: skip
             return user
 
         return self._database.submit(job, write=True)
