@@ -8,6 +8,7 @@ import gettext
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -148,13 +149,14 @@ def _iso(moment: int) -> str:
 def _time(context: Context, moment: int) -> str:
     reader = _reader(context)
     local = _local(context, moment)
-    if reader.hours == "24":
+    if (reader.hours or _usual_hours(reader.locale)) == "24":
         return format(local, "%H:%M")
-    skeleton = "hm" if reader.hours == "12" else "jm"
-    if skeleton == "jm":
-        pattern = Locale.parse(reader.locale).time_formats["short"].pattern
-        skeleton = "hm" if "h" in pattern else "Hm"
-    return format_skeleton(skeleton, local, reader.tzinfo, locale=reader.locale)
+    return format_skeleton("hm", local, reader.tzinfo, locale=reader.locale)
+
+
+@lru_cache
+def _usual_hours(locale: str) -> str:
+    return "12" if "h" in Locale.parse(locale).time_formats["short"].pattern else "24"
 
 
 @jinja2.pass_context
@@ -180,4 +182,9 @@ def _number(context: Context, value: float, pattern: str | None = None) -> str:
 
 @jinja2.pass_context
 def _percent(context: Context, value: float) -> str:
-    return format_percent(value / 100, locale=_reader(context).locale)
+    return _percentage(round(value), _reader(context).locale)
+
+
+@lru_cache(maxsize=1024)
+def _percentage(value: int, locale: str) -> str:
+    return format_percent(value / 100, locale=locale)

@@ -81,9 +81,7 @@ class Preferences(Account):
         try:
             if (language and language not in LANGUAGES) or (time_zone and zone(time_zone) is None):
                 raise InvalidPayload("time_zone is unknown")
-            await self.services.people.reading.choose(
-                self.user, language=language, time_zone=time_zone, hours=hours
-            )
+            await self.services.people.reading.choose(self.user, language=language, time_zone=time_zone, hours=hours)
         except InvalidPayload as refusal:
             await self.again(refusal, "time_zone_unknown")
         else:

@@ -1,5 +1,7 @@
 """The dashboard: the page itself, and what of it changed since somebody last looked."""
 
+import asyncio
+from time import monotonic
 from zlib import crc32
 
 import msgspec
@@ -9,11 +11,12 @@ from liveguard.chronicle import Memory
 from liveguard.errors import Refusal
 from liveguard.events import Person
 from liveguard.web.base import Door
-from liveguard.web.cards import MOST_FULL, Cards, in_order, name_of
+from liveguard.web.cards import MOST_FULL, in_order, name_of
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import Past
 
 LATELY = 8
+TURN = 0.005  # seconds of rendering at a stretch
 POLL = 1000  # milliseconds, for what the guardian's socket does not tell
 
 
@@ -49,14 +52,17 @@ class View:
 class Watching(Page):
     """What the dashboard and its changes have in common."""
 
-    def render_card(self, memory: Memory, view: View) -> str:
-        """One card as it is now."""
-        return self.cards.render(memory, self.user, self.reader, view.compact, view.now)
-
-    @property
-    def cards(self) -> Cards:
-        """The renderer of cards."""
-        return self.services.cards
+    async def render_cards(self, memories: list[Memory], view: View) -> dict[str, str]:
+        """Cards as they are now. With very many of them, others have their turn in between."""
+        reader, rendered = self.reader, {}
+        begun = monotonic()
+        for memory in memories:
+            card = self.services.cards.render(memory, self.user, reader, view.compact, view.now)
+            rendered[f"s-{memory.session.id}"] = card
+            if monotonic() - begun > TURN:
+                await asyncio.sleep(0)
+                begun = monotonic()
+        return rendered
 
     async def around(self) -> dict[str, object]:
         """What the page shows beside the cards."""
@@ -74,7 +80,8 @@ class Dashboard(Watching):
     async def get(self) -> None:
         around = await self.around()
         view = View(self)
-        rendered = [Markup(self.render_card(memory, view)) for memory in view.memories]  # noqa: S704 - a template's
+        cards = await self.render_cards(view.memories, view)
+        rendered = [Markup(card) for card in cards.values()]  # noqa: S704 - a template's
         self.show("dashboard.html", rendered=rendered, count=len(rendered), version=view.version, poll=POLL, **around)
 
 
@@ -96,7 +103,7 @@ class Changes(Watching):
             "version": view.version,
             "now": view.now,
             "order": [f"s-{memory.session.id}" for memory in view.memories],
-            "cards": {f"s-{memory.session.id}": self.render_card(memory, view) for memory in view.changed_since(since)},
+            "cards": await self.render_cards(view.changed_since(since), view),
         }
         if not view.same_sessions_as(since):
             page |= await self._rendered_around(len(view.memories))

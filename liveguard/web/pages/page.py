@@ -136,4 +136,3 @@ def code_of(refusal: Refusal) -> str:
         known = {"password": "password_short", "email": "email_invalid", "firstName": "name_missing"}
         return known.get(field, refusal.code)
     return refusal.code
-
