@@ -187,17 +187,21 @@ def house(free_port: int, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
     there = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "LIVEGUARD_PORT": str(free_port)}
     environment = os.environ | there | {"LIVEGUARD_DATABASE": str(tmp_path / "its.db")}
 
+    started: list[subprocess.Popen[str]] = []
+
     def start(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, *arguments], env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE
-        )
+        command = [sys.executable, *arguments]
+        process = subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE)
+        started.append(process)
+        return process
 
     server = start("-m", "liveguard", "serve")
     assert server.stdout is not None
     assert str(free_port) in server.stdout.readline()
     yield start
-    server.terminate()
-    server.communicate()
+    for process in reversed(started):
+        with process:
+            process.terminate()
 
 
 @pytest.mark.slow
@@ -213,14 +217,12 @@ def test_the_examples_for_python_work_word_for_word(
 
     for command in re.findall(r"^\.venv/bin/liveguard ((?:user|guardian) add .+)$", readme, re.MULTILINE):
         assert house("-m", "liveguard", *command.split()).wait() == 0
-    tokens = [house("-m", "liveguard", "token", f"{name}@example.org").communicate()[0] for name in ("ana", "ben")]
+    ana, ben = (house("-m", "liveguard", "token", f"{name}@example.org").communicate()[0] for name in ("ana", "ben"))
 
-    watching = house(program(readme, "GuardianClient"), tokens[1].strip())
+    watching = house(program(readme, "GuardianClient"), ben.strip())
     assert watching.stdout is not None
     assert watching.stdout.readline().startswith("guardian:snapshot")
-    walking = house(program(clients, "WardClient"), tokens[0].strip())
+    walking = house(program(clients, "WardClient"), ana.strip())
     assert "'reason': 'manual_stop'" in walking.communicate()[0]
     heard = [watching.stdout.readline().split(" ")[0] for _ in range(4)]
-    watching.terminate()
-    watching.communicate()
     assert heard == ["guardian:session-started", "location-updated", "message", "session-ended"]
