@@ -116,19 +116,6 @@ async def test_what_runs_is_there_after_a_restart_with_all_that_was_said(tmp_pat
         assert (one.metadata, one.last_location) == (metadata, location)
 
 
-@pytest.mark.gen_test
-async def test_of_two_sessions_that_run_for_one_ward_the_older_ended_when_the_newer_began(tmp_path: Path) -> None:
-    async with shelf(tmp_path) as storage:
-        for session_id, ward, when in (("old", "ana", NOW), ("other", "tom", NOW), ("new", "ana", NOW + 90_500)):
-            await storage.journal.start(session_id, ward, when)
-        assert await storage.journal.end_overtaken() == 1
-        assert [session.id for session in await storage.journal.active()] == ["other", "new"]
-        assert read(
-            storage.database.path, "SELECT end_seq, end_time, duration, reason FROM sessions WHERE id = 'old'"
-        ) == [(4, NOW + 90_500, 91, "ward_disconnected")]
-        assert await storage.journal.end_overtaken() == 0
-
-
 # -- what a guardian has missed ----------------------------------------------------------------------------------------
 
 

@@ -39,17 +39,16 @@ class Chronicle:
 
     def write(self, entries: Sequence[Entry], trails: dict[str, Changes]) -> asyncio.Future[None]:
         """Add some entries and points, all or none of them."""
-        rows = [
-            (one.session_id, one.moment, one.kind, one.person_id, one.name, encoded(one.data)) for one in entries
-        ]
+        rows = [(one.session_id, one.moment, one.kind, one.person_id, one.name, encoded(one.data)) for one in entries]
 
         def job(db: sqlite3.Connection) -> None:
-            db.executemany(
-                f"INSERT INTO session_entries ({ENTRY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
-                rows,
+            db.execute(
+                f"INSERT INTO session_entries ({ENTRY_COLUMNS})"  # noqa: S608
+                f" SELECT {_values(6)} FROM json_each(?)",
+                (table(rows),),
             )
-            for session_id, changes in trails.items():
-                _write_trail(db, session_id, changes)
+            if trails:
+                _write_trails(db, trails)
 
         return self._database.submit(job, write=True)
 
@@ -107,21 +106,46 @@ class Chronicle:
         return self._database.submit(job, write=True)
 
 
-def _write_trail(db: sqlite3.Connection, session_id: str, changes: Changes) -> None:
-    if changes.anew:
-        db.execute("DELETE FROM trail_points WHERE session_id = ?", (session_id,))
-    elif changes.gone is not None:
-        db.execute("DELETE FROM trail_points WHERE session_id = ? AND moment = ?", (session_id, changes.gone))
-    db.executemany(
-        f"INSERT OR REPLACE INTO trail_points (session_id, {POINT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        [(session_id, *point) for point in changes.points],
-    )
+def _write_trails(db: sqlite3.Connection, trails: dict[str, Changes]) -> None:
+    anew = [session_id for session_id, changes in trails.items() if changes.anew]
+    gone = [(session_id, changes.gone) for session_id, changes in trails.items() if changes.gone is not None]
+    points = [(session_id, *point) for session_id, changes in trails.items() for point in changes.points]
     # What is to be forgotten one day is found by its last location.
-    latest = changes.points[-1]
-    place = {"latitude": latest.latitude, "longitude": latest.longitude, "timestamp": timestamp(latest.moment)}
+    places = [
+        (
+            session_id,
+            encoded(
+                {
+                    "latitude": latest.latitude,
+                    "longitude": latest.longitude,
+                    "timestamp": timestamp(latest.moment),
+                }
+            ),
+        )
+        for session_id, latest in ((session_id, changes.points[-1]) for session_id, changes in trails.items())
+    ]
+    db.execute("DELETE FROM trail_points WHERE session_id IN (SELECT value FROM json_each(?))", (table(anew),))
     db.execute(
-        "UPDATE sessions SET last_location = ? WHERE id = ? AND last_location IS NULL", (encoded(place), session_id)
+        # Without their types SQLite would not search for both of them.
+        "DELETE FROM trail_points WHERE (session_id, moment) IN"
+        " (SELECT CAST(value ->> 0 AS TEXT), CAST(value ->> 1 AS INTEGER) FROM json_each(?))",
+        (table(gone),),
     )
+    db.execute(
+        f"INSERT OR REPLACE INTO trail_points (session_id, {POINT_COLUMNS})"  # noqa: S608
+        f" SELECT {_values(9)} FROM json_each(?)",
+        (table(points),),
+    )
+    db.execute(
+        "UPDATE sessions SET last_location = value ->> 1 FROM json_each(?)"
+        " WHERE sessions.id = value ->> 0 AND last_location IS NULL",
+        (table(places),),
+    )
+
+
+def _values(columns: int) -> str:
+    """The columns of a row of ``json_each``."""
+    return ", ".join(f"value ->> {column}" for column in range(columns))
 
 
 def _entry(row: Sequence[Any]) -> Entry:

@@ -54,14 +54,6 @@ class Journal:
         end = End(session_id, end_time, duration, reason, ended_by)
         return self._database.submit_item(write_entries, end, write=True)
 
-    def end_overtaken(self) -> asyncio.Future[int]:
-        """End all sessions but the newest of each ward, and say how many there were.
-
-        There are some only where the process died while an end waited for a journal that could not be written, and
-        the ward's next start did not have to wait. Each ended, as far as the journal knows, when the next one began.
-        """
-        return self._database.submit(_end_overtaken, write=True)
-
     def locate(self, locations: Mapping[str, object]) -> asyncio.Future[None]:
         """Keep the last location of some sessions, by their ids."""
         rows = [(session_id, encoded(location)) for session_id, location in locations.items()]
@@ -110,19 +102,3 @@ def _active(db: sqlite3.Connection) -> list[JournaledSession]:
         JournaledSession(session_id, Person(*ward), start_time, decoded(metadata), decoded(location), seq)
         for session_id, *ward, start_time, metadata, location, seq in rows
     ]
-
-
-def _end_overtaken(db: sqlite3.Connection) -> int:
-    rows = select(
-        db,
-        "s.id, s.start_time, (SELECT start_time FROM sessions n WHERE n.ward_id = s.ward_id AND n.end_seq IS NULL"
-        " AND n.start_seq > s.start_seq ORDER BY n.start_seq LIMIT 1)",
-        "FROM sessions s WHERE s.end_seq IS NULL ORDER BY s.start_seq",
-    )
-    ends = [
-        End(session_id, overtaken, max(0, overtaken - started + 500) // 1000, "ward_disconnected", None)
-        for session_id, started, overtaken in rows
-        if overtaken is not None
-    ]
-    write_entries(db, ends)
-    return len(ends)
