@@ -77,7 +77,10 @@ const socket = new Socket("/ws/guardian", {
 });
 
 // What the guardian's socket does not say (to an admin, of one's own session) is asked for.
-setInterval(() => ask(), Number(live.dataset.poll));
+setInterval(() => {
+  const quiet = !cards.childElementCount && performance.now() - asked < Number(live.dataset.quiet);
+  if (!document.hidden && !quiet) ask();
+}, Number(live.dataset.poll));
 
 // -- what the server renders ------------------------------------------------------------------------------------------
 

@@ -119,3 +119,29 @@ async def test_two_hundred_sessions_that_move_keep_the_page_smooth(tmp_path: Pat
                 ward.say("update-location", place)
             await expect(ben.locator(".card code").last).to_have_text(f"{place['latitude']:.5f}, 16.37000")
         assert await ben.evaluate("window.slow") == []
+
+
+@long
+async def test_the_wards_page_is_read_in_the_dark_and_in_the_sun(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        await busy(one)
+        for name in ("ana", "mallory"):
+            page = await one.sign_in(name, "/ward")
+            for scheme in ("light", "dark"):
+                await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                assert await faults_of(page, "color-contrast-enhanced") == [], (name, scheme)
+
+
+@long
+async def test_the_shell_opens_without_network_and_says_so(tmp_path: Path) -> None:
+    async with street(tmp_path) as one:
+        ana = await one.sign_in("ana", "/ward")
+        await ana.evaluate("navigator.serviceWorker.ready")
+        await ana.wait_for_function("navigator.serviceWorker.controller !== null")
+        await ana.context.set_offline(True)
+        await ana.reload()
+        await expect(ana.locator("h1")).to_have_text("No connection")
+        one.complaints.clear()  # that there was no network is right
+        await ana.context.set_offline(False)
+        await expect(ana.locator("#start")).to_be_enabled(timeout=10_000)
+        one.complaints.clear()

@@ -68,10 +68,11 @@ async def street(folder: Path, **settings: Any) -> AsyncIterator[Street]:
             await browser.close()
 
 
-async def faults_of(page: Page) -> list[str]:
-    """What axe-core finds. It comes in by the browser's own protocol, so the page's policy stays as it is."""
+async def faults_of(page: Page, *more: str) -> list[str]:
+    """What axe-core finds, by its usual rules and some more. It comes in by the browser's own protocol, so the page's policy stays as it is."""
     await page.evaluate(AXE.read_text())
-    found = await page.evaluate("axe.run()")
+    rules = {rule: {"enabled": True} for rule in more}
+    found = await page.evaluate("(rules) => axe.run({ rules })", rules)
     return [
         f"{one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
         for one in found["violations"]

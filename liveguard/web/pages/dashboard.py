@@ -18,6 +18,7 @@ from liveguard.web.pages.past import Past
 LATELY = 8
 TURN = 0.005  # seconds of rendering at a stretch
 POLL = 1000  # milliseconds, for what the guardian's socket does not tell
+QUIET = 5000  # the same while there is no session, but for admins, whom nobody tells of the next one
 
 
 class View:
@@ -82,7 +83,15 @@ class Dashboard(Watching):
         view = View(self)
         cards = await self.render_cards(view.memories, view)
         rendered = [Markup(card) for card in cards.values()]  # noqa: S704 - a template's
-        self.show("dashboard.html", rendered=rendered, count=len(rendered), version=view.version, poll=POLL, **around)
+        self.show(
+            "dashboard.html",
+            rendered=rendered,
+            count=len(rendered),
+            version=view.version,
+            poll=POLL,
+            quiet=0 if self.user.is_admin else QUIET,
+            **around,
+        )
 
 
 class Changes(Watching):
