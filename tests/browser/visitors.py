@@ -69,7 +69,10 @@ async def street(folder: Path, **settings: Any) -> AsyncIterator[Street]:
 
 
 async def faults_of(page: Page, *more: str) -> list[str]:
-    """What axe-core finds, by its usual rules and some more. It comes in by the browser's own protocol, so the page's policy stays as it is."""
+    """What axe-core finds, by its usual rules and some more.
+
+    It comes in by the browser's own protocol, so the page's policy stays as it is.
+    """
     await page.evaluate(AXE.read_text())
     rules = {rule: {"enabled": True} for rule in more}
     found = await page.evaluate("(rules) => axe.run({ rules })", rules)
