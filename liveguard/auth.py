@@ -196,8 +196,8 @@ def _keys_for(settings: Settings, fetch: Fetch) -> Keys:
 class Passwords:
     """Hashes and checks passwords, away from the event loop: each costs a fifth of a second of a core."""
 
-    def __init__(self, threads: int = 2) -> None:
-        self._hasher = argon2.PasswordHasher()
+    def __init__(self, threads: int = 2, hasher: argon2.PasswordHasher | None = None) -> None:
+        self._hasher = hasher or argon2.PasswordHasher()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._nobodys = _hash_of_nobody(self._hasher)
 
