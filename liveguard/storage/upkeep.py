@@ -23,6 +23,8 @@ def back_up(path: Path, target: Path) -> None:
     """
     if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
         raise ConfigurationError(f"{target} is no place for a copy")
+    if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal")):
+        raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
     draft = target.with_name(f"{target.name}.{token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -1,0 +1,121 @@
+"""A consistent copy of a database in use, and what can be found wrong with one."""
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from shelf import NOW, read, shelf
+
+from liveguard.errors import ConfigurationError
+from liveguard.storage import Storage
+from liveguard.storage.migrations import MIGRATIONS
+from liveguard.storage.upkeep import back_up, problems
+
+
+@pytest.mark.gen_test
+async def test_a_copy_made_under_load_is_whole_and_a_server_can_start_on_it(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        journal, loop, copy = storage.journal, asyncio.get_running_loop(), tmp_path / "copy.db"
+        for number in range(500):
+            await asyncio.gather(*(journal.start(f"{ward}-{number}", ward, NOW) for ward in ("ana", "tom", "ida")))
+
+        async def walk(ward: str, copied: "asyncio.Future[None]") -> None:
+            number = 500
+            while not copied.done() or number < 510:
+                await journal.start(f"{ward}-{number}", ward, NOW)
+                await journal.end(f"{ward}-{number}", NOW, 0, "manual_stop")
+                number += 1
+
+        copied = loop.run_in_executor(None, back_up, storage.database.path, copy)
+        await asyncio.gather(copied, *(walk(ward, copied) for ward in ("ana", "tom", "ida")))
+        assert storage.database.healthy
+        last = await journal.last_seq()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    on_copy = await Storage.open(copy, exclusive=True)
+    assert on_copy.set_aside is None
+    in_copy = await on_copy.journal.last_seq()
+    await on_copy.close()
+    assert 1500 <= in_copy <= last
+    assert read(copy, "SELECT count(*) + count(end_seq) FROM sessions") == [(in_copy,)]
+    assert read(copy, "PRAGMA integrity_check") == [("ok",)]
+    assert {file.name for file in tmp_path.iterdir() if file.name.startswith("copy.db.")} == {"copy.db.lock"}
+
+
+@pytest.mark.gen_test
+async def test_a_copy_replaces_an_older_one_and_never_a_database_in_use(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage, shelf(tmp_path / "other") as other:
+        path, copy = storage.database.path, tmp_path / "copy.db"
+        back_up(path, copy)
+        await storage.users.add(email="zoe@example.org", now=NOW)
+        back_up(path, copy)
+        assert read(copy, "SELECT count(*) FROM users") == [(7,)]
+        (tmp_path / "link").symlink_to(path)
+        await other.users.count()
+        for place in (path, tmp_path, tmp_path / "link", other.database.path):
+            with pytest.raises(ConfigurationError, match="no place for a copy"):
+                back_up(path, place)
+
+
+@pytest.mark.gen_test
+async def test_a_copy_that_cannot_be_made_leaves_nothing_half_done(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        path = storage.database.path
+        with pytest.raises(ConfigurationError, match="no database"):
+            back_up(tmp_path / "nothing", tmp_path / "copy")
+        with pytest.raises(OSError):
+            back_up(path, tmp_path / "no folder" / "copy")
+    (tmp_path / "rubbish").write_bytes(b"rubbish" * 1000)
+    with pytest.raises(sqlite3.DatabaseError):
+        back_up(tmp_path / "rubbish", tmp_path / "copy")
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith("copy")]
+
+
+@pytest.mark.gen_test
+async def test_a_sound_database_has_no_problems_also_while_it_is_served(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    async with shelf(tmp_path) as storage:
+        assert problems(storage.database.path) == []
+        storage.database.path.chmod(0o644)
+        assert "Others than the owner" in problems(storage.database.path)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE sequence SET value = value", None),
+        ("DELETE FROM users WHERE id = 'ana'", "points to nothing in users"),
+        ("CREATE INDEX mended ON users (first_name)", None),
+        (f"PRAGMA user_version = {len(MIGRATIONS) + 1}", "newer liveguard"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_what_is_wrong_is_named(tmp_path: Path, change: str, problem: str | None) -> None:
+    tmp_path.chmod(0o700)
+    async with shelf(tmp_path) as storage:
+        await storage.journal.start("walk", "ana", NOW)
+        path = storage.database.path
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(change)
+    found = problems(path)
+    assert len(found) == (problem is not None)
+    assert problem is None or problem in found[0]
+
+
+@pytest.mark.gen_test
+async def test_an_index_that_lies_is_found(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    async with shelf(tmp_path) as storage:
+        path = storage.database.path
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, 'email_key TEXT', 'email_key INTEGER') WHERE name = 'users'"
+        )
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'guardians_by_guardian'").fetchone()
+        db.execute("UPDATE sqlite_schema SET rootpage = ? WHERE name = 'logins_by_user'", (root,))
+    assert any("damaged" in line for line in problems(path))
+    (tmp_path / "rubbish").write_bytes(b"rubbish" * 1000)
+    assert "rubbish" in problems(tmp_path / "rubbish")[-1]
