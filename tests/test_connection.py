@@ -1,6 +1,7 @@
 """Connections over real sockets: what is asked and answered, limits, and how they end."""
 
 import asyncio
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,28 @@ async def test_a_client_that_leaves_before_it_is_answered_leaves_nothing_behind(
         ana.say("ping")
         assert (await ana.event())["event"] == "pong"
         assert len(house.connections.of("tom")) == 1
+
+
+@pytest.mark.gen_test
+async def test_small_packets_do_not_wait_for_others(house):
+    async with house:
+        await house.ward("ana")
+        (line,) = house.connections.of("ana")
+        sock = line.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.gen_test
+async def test_a_guardian_whose_arrival_fails_is_asked_to_come_again(house):
+    async with house:
+
+        async def broken(connection, since):
+            raise ValueError
+
+        house.live.guardian_came = broken
+        with ExpectLog("liveguard.faults", "A fault in a guardian's arrival: ValueError"):
+            ben = await house.guardian("ben")
+            assert await ben.closed() == 1011
 
 
 # -- limits --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from exchange import ON_BOTH_LOOPS, Exchange
+from lines import event_frame
 from tornado.ioloop import IOLoop
 
 from liveguard.events import Message, Notice, Sender
@@ -117,6 +118,25 @@ async def test_who_asks_and_does_not_read_the_answers_is_given_up_too(house):
             await asyncio.sleep(0)
         assert line.unsent <= MOST_UNSENT
         assert await ana.closed() == 1013
+
+
+@pytest.mark.gen_test
+async def test_who_sends_much_at_once_lets_others_have_their_turn(house):
+    async with house:
+        ana = await house.ward("ana")
+        turns = 0
+
+        async def count():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.ensure_future(count())
+        ana.raw(event_frame("ping") * 5000)
+        assert {(await ana.event())["event"] for _ in range(5000)} == {"pong"}
+        counting.cancel()
+        assert turns >= 5000 / wire.MOST_AT_ONCE
 
 
 # -- who comes late ------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from liveguard.events import (
 )
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
-from liveguard.web.connections import KEEPALIVE_MISSED, NOT_AUTHENTICATED, TOO_MANY, Connections
+from liveguard.web.connections import INTERNAL_ERROR, KEEPALIVE_MISSED, NOT_AUTHENTICATED, TOO_MANY, Connections
 from liveguard.web.keepalive import Pulse
 from liveguard.web.rate import Bucket
 
@@ -103,9 +103,15 @@ class Connection(ABC):
             self._connections.spawn(self._arrive_as_guardian(since))
 
     async def _arrive_as_guardian(self, since: int | None) -> None:
-        if not self._gone:
-            self._came_as_guardian = True
+        if self._gone:
+            return
+        self._came_as_guardian = True
+        try:
             await self._live.guardian_came(self, since)
+        except Exception as fault:
+            # Better to come again than to wait here for news that never come.
+            log_fault("a guardian's arrival", fault)
+            self.close(INTERNAL_ERROR)
 
     def gone(self, own_word: bool) -> None:
         """The connection has ended, by the client's own word or not. Told to the use cases at the first call only."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 # PROTOCOL 6: why a connection was closed from this side.
-TOO_SLOW: Final = 1013
+INTERNAL_ERROR: Final = 1011
 TRY_AGAIN: Final = 1013
 NOT_AUTHENTICATED: Final = 4401
 KEEPALIVE_MISSED: Final = 4408
@@ -26,9 +26,7 @@ TOO_MANY: Final = 4429
 class Connections:
     """All open connections of the process, over whatever transport."""
 
-    def __init__(
-        self, live: Live, doorkeeper: Doorkeeper, limits: Limits, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, live: Live, doorkeeper: Doorkeeper, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.live = live
         self.doorkeeper = doorkeeper
         self.limits = limits

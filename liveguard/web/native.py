@@ -97,7 +97,7 @@ class NativeConnection(Wire, Connection):
             if not self._backlog:
                 self._backlog = None
             self.sent(seq)
-            self._transport.write(frames)
+            self.transport.write(frames)
 
 
 class Backlog:

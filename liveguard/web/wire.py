@@ -6,6 +6,7 @@ What one turn of the loop queues for a wire goes out as one write.
 """
 
 import asyncio
+from collections.abc import Iterator
 from time import monotonic
 from typing import Final, cast
 
@@ -17,6 +18,7 @@ from liveguard.web.websocket import (
     NORMAL,
     PING,
     TEXT,
+    Message,
     MessageReader,
     ProtocolError,
     close_code,
@@ -26,6 +28,7 @@ from liveguard.web.websocket import (
 
 TOO_SLOW: Final = 1013
 
+MOST_AT_ONCE: Final = 100  # messages of one client in a turn of the loop, some 3 ms
 LINGER: Final = 2.0  # seconds for the other side to answer a close frame
 LINGER_UNSENT: Final = 5.0  # seconds for the other side to read what it is too slow for
 
@@ -87,7 +90,7 @@ class Wire(asyncio.Protocol):
         self.closing = False  # a close frame was sent; what still arrives is not looked at
         self.choked = False  # a good deal waits to be sent
         self._wires = wires
-        self._transport = cast(asyncio.Transport, None)
+        self.transport = cast(asyncio.Transport, None)
         self._reader: MessageReader | None = MessageReader(wires.max_message)
         self._outbox: list[bytes] = []
         self._reading = False
@@ -127,7 +130,7 @@ class Wire(asyncio.Protocol):
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
-        transport = self._transport
+        transport = self.transport
         if transport.is_closing():
             return
         unsent = transport.get_write_buffer_size()
@@ -141,7 +144,7 @@ class Wire(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """The bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._outbox))
+        return self.transport.get_write_buffer_size() + sum(map(len, self._outbox))
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
@@ -153,8 +156,8 @@ class Wire(asyncio.Protocol):
         """
         if self.closing:
             return
-        self.gone(False)
         self.closing = True
+        self.gone(False)
         self._outbox.append(last_word + close_frame(code))
         self.flush()
         self._linger()
@@ -166,56 +169,72 @@ class Wire(asyncio.Protocol):
     def due(self, now: float) -> float | None:
         """The sweep comes by: whoever has not closed by now, is cut off."""
         unread = self._shut_at + LINGER_UNSENT
-        if now < unread and self._transport.get_write_buffer_size():
+        if now < unread and self.transport.get_write_buffer_size():
             return unread
-        self._transport.abort()
+        self.transport.abort()
         return None
 
     def _close_frame_came(self, payload: bytes) -> None:
         if not self.closing:
             code = close_code(payload)
-            self.gone(code in (NORMAL, NO_CODE))
             self.closing = True
+            self.gone(code in (NORMAL, NO_CODE))
             self._outbox.append(close_frame(code))
             self.flush()
             self._linger()
         # RFC 6455, 7.1.1: it is the server that closes the connection below.
-        self._transport.close()
+        self.transport.close()
 
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         self._wires.opened(self)
         (first_words, early), self.prologue = self.prologue, (b"", b"")
-        self._transport.write(first_words)
+        self.transport.write(first_words)
         self.opened()
         if early:
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        if self._reader is None:
-            return
-        if not self.closing:
-            self.heard()
+        if self._reader is not None:
+            if not self.closing:
+                self.heard()
+            self._read(self._reader.feed(data))
+
+    def _read(self, messages: Iterator[Message]) -> None:
+        """Take in messages, but no more of them than others may wait for; the rest comes in a later turn."""
         self._reading = True
+        left = MOST_AT_ONCE
         try:
-            for opcode, payload in self._reader.feed(data):
+            for opcode, payload in messages:
                 if opcode == CLOSE:
                     self._close_frame_came(payload)
-                elif self.closing:
-                    continue
-                elif opcode == TEXT:
-                    self.text_came(payload)
-                elif opcode == PING:
-                    self.write(pong_frame(payload))
-                elif opcode == BINARY:
-                    self.binary_came(payload)
+                elif not self.closing:
+                    self._take(opcode, payload)
+                left -= 1
+                if not left and not self.transport.is_closing():
+                    self.transport.pause_reading()
+                    self._wires.loop.call_soon(self._read_on, messages)
+                    break
         except ProtocolError as fault:
             self._reader = None
             self.shut(fault.code)
         self._reading = False
         self.flush()
+
+    def _read_on(self, messages: Iterator[Message]) -> None:
+        if self._reader is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._read(messages)
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == TEXT:
+            self.text_came(payload)
+        elif opcode == PING:
+            self.write(pong_frame(payload))
+        elif opcode == BINARY:
+            self.binary_came(payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone(False)
