@@ -87,7 +87,10 @@ class Results:
                 yield f"{where} failed: {run['broken']}"
                 continue
             if run["load_share"] > BUSIEST_LOAD:
-                yield f"{where}: of its core, the load used {run['load_share']:.0%}, the server {run['server_share']:.0%}"
+                yield (
+                    f"{where}: of its core, the load used {run['load_share']:.0%}, "
+                    f"the server {run['server_share']:.0%}"
+                )
             if run["others_share"] + run["stolen_share"] > MOST_OTHERS:
                 yield (
                     f"{where}: other processes took {run['others_share']:.0%} of a core meanwhile,"
