@@ -151,10 +151,3 @@ async def everybody(door: Door) -> None:
 async def signed_in(door: Door) -> None:
     """Admit whoever is known."""
     await door.sign_in()
-
-
-async def administrators(door: Door) -> None:
-    """Admit admins."""
-    visitor = await door.sign_in()
-    if not visitor.user.is_admin:
-        raise NotAllowed
