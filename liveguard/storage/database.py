@@ -90,9 +90,7 @@ class Database:
             except BaseException:
                 await connection.close()
                 raise
-            database = cls(path, connection, aside, held.pop_all())
-        database._data_version = await database.submit(_data_version, write=False)
-        return database
+            return cls(path, connection, aside, held.pop_all())
 
     async def close(self) -> None:
         """Finish what was submitted, then let go of the file."""
@@ -123,7 +121,7 @@ class Database:
         """
         if self._closed:
             raise StorageUnavailable("The database is closed")
-        result = await self._aside.run(partial(self._transactions_aside.run, [Job(job, False)]))
+        result = await self._aside.run(lambda: self._transactions_aside.run([Job(job, False)]))
         outcome: Outcome = result.outcomes[0]
         if outcome.error:
             raise outcome.error
@@ -131,7 +129,7 @@ class Database:
         return value
 
     async def changed_elsewhere(self) -> bool:
-        """Whether another process has committed something since this was last asked."""
+        """Whether another process has committed something since this was last asked; at first it may have."""
         version = await self.submit(_data_version, write=False)
         changed = version != self._data_version
         self._data_version = version
@@ -152,7 +150,9 @@ class Database:
 
     def _run_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(MOST_JOBS, len(self._waiting)))]
-        done = self._connection.run(partial(self._transactions.run, [job for job, _ in batch]))
+        jobs = [job for job, _ in batch]
+        # Not a partial: aiosqlite logs what it calls, and a job may hold what is in no log.
+        done = self._connection.run(lambda: self._transactions.run(jobs))
         done.add_done_callback(partial(self._finish_batch, [future for _, future in batch]))
 
     def _finish_batch(self, futures: list["asyncio.Future[Any]"], done: "asyncio.Future[Result]") -> None:
