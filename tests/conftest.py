@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cast import Stage
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
+
+from liveguard.storage import transactions
 
 NODE_MODULES = Path(__file__).parent / "node" / "node_modules"
 
@@ -101,3 +104,14 @@ def free_port() -> int:
 def torture(pytestconfig: pytest.Config) -> bool:
     """Whether this run is one at full size."""
     return bool(pytestconfig.getoption("--torture"))
+
+
+@pytest.fixture
+def stage(io_loop: IOLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """The stage of the lifecycle's stories, everybody moved in."""
+    monkeypatch.setattr(transactions, "PATIENT", 0)
+    monkeypatch.setattr(transactions, "HURRIED", 0)
+    stage = Stage(tmp_path / "liveguard.db")
+    io_loop.run_sync(stage.open)
+    yield stage
+    io_loop.run_sync(stage.close)

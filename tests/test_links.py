@@ -1,0 +1,117 @@
+"""One-time links: they work once, for what they were made for, and not for long."""
+
+from pathlib import Path
+
+import pytest
+from family import DAY, MovedClock, family, quick_passwords, refused
+
+from liveguard.auth import digest
+from liveguard.errors import (
+    AccountInactive,
+    Conflict,
+    InvalidPayload,
+    NotAllowed,
+    NotFound,
+)
+from liveguard.people import People
+from liveguard.storage import Storage
+
+ADA = ("ada@example.org", "Ada", "Berg", "another password")
+
+
+@pytest.mark.gen_test
+async def test_the_first_admin_comes_in_through_the_set_up_link_once(tmp_path: Path) -> None:
+    storage = await Storage.open(tmp_path / "liveguard.db")
+    people = People(storage, quick_passwords(), clock=MovedClock())
+    token, other = await people.links.for_set_up(), await people.links.for_set_up()
+    assert token and other
+    await refused(InvalidPayload, people.links.set_up(token, "no email", "Ada", "", "another password"))
+    await refused(InvalidPayload, people.links.set_up(token, "ada@example.org", "Ada", "", "short"))
+    ada = await people.links.set_up(token, *ADA)
+    assert ada.is_admin
+    assert await people.accounts.sign_in("ada@example.org", "another password") == ada
+    await refused(NotFound, people.links.set_up(token, *ADA))
+    await refused(Conflict, people.links.set_up(other, *ADA))
+    assert await people.links.for_set_up() is None
+    await storage.close()
+
+
+@pytest.mark.gen_test
+async def test_a_sign_in_link_works_once_for_its_person(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        token = await f.people.links.for_sign_in(f.ana)
+        link, whom = await f.people.links.look(token)
+        assert (link.purpose, whom) == ("sign-in", f.ana)
+        assert await f.people.links.sign_in(token) == f.ana
+        for used in (token, "rubbish", "", digest(token)):
+            await refused(NotFound, f.people.links.sign_in(used))
+
+
+@pytest.mark.gen_test
+async def test_links_expire_and_do_not_serve_another_purpose(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        token = await f.people.links.for_sign_in(f.ana)
+        await refused(NotFound, f.people.links.reset(token, "another password"))
+        await refused(NotFound, f.people.links.set_up(token, *ADA))
+        await refused(NotFound, f.people.links.join(token, *ADA))
+        await refused(NotFound, f.people.links.accept(token, f.mallory))
+        f.clock.wall += DAY
+        await refused(NotFound, f.people.links.look(token))
+        await refused(NotFound, f.people.links.sign_in(token))
+
+
+@pytest.mark.gen_test
+async def test_a_disabled_user_has_no_use_of_a_link(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        sign_in, reset = (
+            await f.people.links.for_sign_in(f.ana),
+            await f.people.links.for_reset(f.ana, by=f.alex),
+        )
+        await f.people.accounts.disable("ana")
+        await refused(AccountInactive, f.people.links.sign_in(sign_in))
+        await refused(AccountInactive, f.people.links.reset(reset, "another password"))
+
+
+@pytest.mark.gen_test
+async def test_an_admin_hands_out_a_link_for_a_forgotten_password(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        await refused(NotAllowed, f.people.links.for_reset(f.ana, by=f.mallory))
+        before = await f.people.logins.begin(f.ana)
+        token = await f.people.links.for_reset(f.ana, by=f.alex)
+        await refused(InvalidPayload, f.people.links.reset(token, "short"))
+        await f.people.links.reset(token, "another password")
+        assert await f.people.accounts.sign_in("ana@example.org", "another password")
+        assert await f.people.logins.find(before) is None
+        await refused(NotFound, f.people.links.reset(token, "a third password"))
+
+
+@pytest.mark.gen_test
+async def test_somebody_new_joins_by_an_invitation_and_guards_the_ward(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        token = await f.people.links.for_invitation(f.ana)
+        f.clock.wall += 6 * DAY
+        taken = ("ben@example.org", *ADA[1:])
+        await refused(Conflict, f.people.links.join(token, *taken))
+        ada = await f.people.links.join(token, *ADA)
+        assert not ada.is_admin
+        assert [ward.id for ward in await f.people.guardianships.wards_of(ada)] == ["ana"]
+        assert f.changes == [({"ana"}, {ada.id})]
+        await refused(NotFound, f.people.links.join(token, "eve@example.org", *ADA[1:]))
+
+
+@pytest.mark.gen_test
+async def test_somebody_known_may_follow_an_invitation_too_but_not_the_ward(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        token = await f.people.links.for_invitation(f.ana)
+        await refused(InvalidPayload, f.people.links.accept(token, f.ana))
+        pair = await f.people.links.accept(token, f.chloe)
+        assert (pair.ward.id, pair.guardian.id, pair.status) == ("ana", "chloe", "accepted")
+        await refused(NotFound, f.people.links.accept(token, f.mallory))
+
+
+@pytest.mark.gen_test
+async def test_an_invitation_by_link_is_good_for_seven_days(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        token = await f.people.links.for_invitation(f.ana)
+        f.clock.wall += 7 * DAY
+        await refused(NotFound, f.people.links.accept(token, f.chloe))

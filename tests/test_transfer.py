@@ -1,0 +1,110 @@
+"""People in and out as one document: all of them, or none."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from family import PASSWORD, family, quick_passwords, refused
+
+from liveguard.clock import SystemClock
+from liveguard.errors import (
+    InvalidPayload,
+    Refusal,
+)
+from liveguard.people.transfer import export_people, import_people
+from liveguard.storage import Storage
+
+EVA = {"id": "eva", "email": "eva@example.org", "firstName": "Eva", "lastName": "Lind"}
+
+
+def document(**changed: Any) -> bytes:
+    whole = {
+        "users": [
+            {**EVA, "password": PASSWORD},
+            {"id": "max", "email": "max@example.org", "firstName": "Max", "lastName": "", "isActive": False},
+        ],
+        "guardians": [
+            {"wardId": "eva", "guardianId": "max", "status": "accepted"},
+            {"wardId": "ana", "guardianId": "eva", "status": "pending"},
+        ],
+    }
+    return json.dumps({**whole, **changed}).encode()
+
+
+@pytest.mark.gen_test
+async def test_people_move_in_together_and_out_without_their_passwords(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        await import_people(f.storage, f.passwords, f.clock, document())
+        assert await f.people.accounts.sign_in("eva@example.org", PASSWORD)
+        assert not (await f.people.accounts.find("max")).is_active
+        exported = json.loads(await export_people(f.storage))
+        assert {"eva", "max", "ana", "ben"} < {user["id"] for user in exported["users"]}
+        assert {"wardId": "ana", "guardianId": "eva", "status": "pending"} in exported["guardians"]
+        assert "password" not in json.dumps(exported)
+
+
+@pytest.mark.gen_test
+async def test_what_was_exported_can_be_imported_elsewhere(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        exported = await export_people(f.storage)
+        elsewhere = await Storage.open(tmp_path / "elsewhere" / "liveguard.db")
+        await import_people(elsewhere, f.passwords, f.clock, exported)
+        assert json.loads(await export_people(elsewhere)) == json.loads(exported)
+        await elsewhere.close()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"users": [EVA, {**EVA, "email": "x@example.org"}]}, r"users\[1\]: a user with this id"),
+        ({"users": [EVA, {**EVA, "id": "x", "email": "EVA@example.org"}]}, r"users\[1\]: a user with this email"),
+        ({"users": [EVA, {**EVA, "id": "x", "email": "ana@EXAMPLE.org"}]}, r"users\[1\]: a user with this email"),
+        ({"users": [EVA, {**EVA, "id": "x", "email": "no email"}]}, r"users\[1\]: email"),
+        ({"users": [EVA, {**EVA, "id": ""}]}, r"users\[1\]: id"),
+        ({"users": [EVA, {**EVA, "id": 7}]}, r"users\[1\]"),
+        ({"users": [{**EVA, "isactive": False}]}, r"isactive"),
+        ({"users": [{**EVA, "isActive": "no"}]}, r"users\[0\]"),
+        ({"users": [{**EVA, "password": ""}]}, r"users\[0\]: password"),
+        ({"users": [{**EVA, "firstName": "a\u0000b"}]}, r"users\[0\]: firstName"),
+        ({"users": None}, "users"),
+        ({"people": []}, "people"),
+        ({"guardians": [{"wardId": "eva", "guardianId": "eva", "status": "accepted"}]}, r"guardians\[0\]: nobody"),
+        ({"guardians": [{"wardId": "eva", "guardianId": "x", "status": "accepted"}]}, r"guardians\[0\]: guardianId"),
+        ({"guardians": [{"wardId": "x", "guardianId": "eva", "status": "accepted"}]}, r"guardians\[0\]: wardId"),
+        ({"guardians": [{"wardId": "ana", "guardianId": "ben", "status": "pending"}]}, r"guardians\[0\]: this pair"),
+        ({"guardians": [{"wardId": "eva", "guardianId": "max", "status": "maybe"}]}, r"guardians\[0\]"),
+    ],
+)
+async def test_one_wrong_entry_keeps_all_of_them_out(tmp_path: Path, changed: dict[str, Any], place: str) -> None:
+    async with family(tmp_path) as f:
+        before = await export_people(f.storage)
+        with pytest.raises(Refusal, match=place):
+            await import_people(f.storage, f.passwords, f.clock, document(**changed))
+        assert await export_people(f.storage) == before
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("rubbish", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"users": [NaN]}'])
+async def test_rubbish_is_no_document(tmp_path: Path, rubbish: bytes) -> None:
+    async with family(tmp_path) as f:
+        await refused(InvalidPayload, import_people(f.storage, f.passwords, f.clock, rubbish))
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_twenty_thousand_people_move_in_at_once(tmp_path: Path) -> None:
+    users = [
+        {"id": f"id-{n}", "email": f"person-{n}@example.org", "firstName": "Ida", "lastName": f"No {n}"}
+        for n in range(20_000)
+    ]
+    pairs = [{"wardId": f"id-{n}", "guardianId": f"id-{n + 1}", "status": "accepted"} for n in range(19_999)]
+    storage = await Storage.open(tmp_path / "liveguard.db")
+    document = json.dumps({"users": users, "guardians": pairs}).encode()
+    await import_people(storage, quick_passwords(), SystemClock(), document)
+    await storage.close()
+    with sqlite3.connect(tmp_path / "liveguard.db") as db:
+        assert db.execute("SELECT count(*) FROM users").fetchone() == (20_000,)
+    db.close()
