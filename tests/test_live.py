@@ -1,0 +1,280 @@
+"""The life of a session as PROTOCOL section 5 has it, rule by rule, with races driven by hand."""
+
+import pytest
+from cast import Stage, settle
+from tornado.testing import ExpectLog
+
+pytestmark = pytest.mark.gen_test(timeout=10)
+
+
+async def test_the_ward_hears_who_guards_them_and_guardians_hear_who_started(stage: Stage) -> None:
+    ben, ana = await stage.guardian("ben"), await stage.ward("ana")
+    start = ana.start({"note": "home"})
+    await settle()
+    told = ana.answer(start)
+    assert told is not None and told.name == "session-started"
+    assert {person["id"] for person in told.data["guardians"]} == {"ben", "chloe"}
+    assert told.data["connectedGuardians"] == 1
+    assert told.data["roomName"] == "ward:ana"
+    assert "durable" not in told.data
+    heard = ben.last("guardian:session-started")
+    assert (heard["wardId"], heard["metadata"], heard["state"]) == ("ana", {"note": "home"}, "active")
+    assert heard["seq"] > 0
+
+
+async def test_nobody_else_hears_anything(stage: Stage) -> None:
+    mallory, ana = await stage.guardian("mallory"), await stage.ward("ana")
+    ana.start()
+    ana.locate()
+    ana.say("hello")
+    ana.stop()
+    await settle()
+    assert mallory.news() == ["guardian:snapshot"]
+    assert mallory.last("guardian:snapshot")["sessions"] == []
+
+
+# -- rule 1 ----------------------------------------------------------------------------------------------------------
+
+
+async def test_of_two_starts_at_once_on_two_devices_one_wins(stage: Stage) -> None:
+    phone, watch = await stage.ward("ana"), await stage.ward("ana")
+    first, second = phone.start(), watch.start()
+    await settle()
+    won, lost = phone.answer(first), watch.answer(second)
+    assert won is not None and won.name == "session-started"
+    assert lost is not None and lost.data["code"] == "session_already_active"
+    assert stage.live.sessions.get_active_session_count() == 1
+
+
+async def test_a_start_behind_a_stop_begins_a_new_session(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    ana.stop()
+    again = ana.start()
+    await settle()
+    assert ben.news()[1:] == ["guardian:session-started", "session-ended", "guardian:session-started"]
+    answer = ana.answer(again)
+    assert answer is not None and answer.name == "session-started"
+
+
+async def test_a_second_stop_finds_no_session(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    ana.stop()
+    second = ana.stop()
+    await settle()
+    answer = ana.answer(second)
+    assert answer is not None and answer.data["code"] == "no_active_session"
+
+
+# -- rules 2 and 3 ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_while_the_start_waits_takes_effect_after_it(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    stage.crank.hold()
+    ana.start()
+    ana.stop()
+    await settle()
+    assert ben.news() == ["guardian:snapshot"]
+    stage.crank.release()
+    await settle()
+    assert ben.news() == ["guardian:session-started", "session-ended"]
+    assert ben.last("session-ended")["reason"] == "manual_stop"
+
+
+async def test_a_goodbye_while_the_start_waits_ends_it_after_it(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    stage.crank.hold()
+    ana.start()
+    ana.leave()
+    stage.crank.release()
+    await settle()
+    assert ben.news()[1:] == ["guardian:session-started", "session-ended"]
+    assert ben.last("session-ended")["reason"] == "ward_disconnected"
+
+
+async def test_a_start_without_a_journal_is_told_all_the_same(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    stage.neighbour.lock_writing()
+    with ExpectLog("liveguard.journaling", ".*cannot be written.*"):
+        start = ana.start()
+        await settle()
+    told = ana.answer(start)
+    assert told is not None and told.data["durable"] is False
+    assert "seq" not in ben.last("guardian:session-started")
+
+
+# -- rules 4 and 5 ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_wards_own_word_ends_the_session_at_once(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    stage.clock.advance(61.5)
+    ana.leave()
+    await settle()
+    ended = ben.last("session-ended")
+    assert (ended["reason"], ended["duration"]) == ("ward_disconnected", 62)
+
+
+async def test_the_close_of_another_device_changes_nothing(stage: Stage) -> None:
+    ana, watch, ben = await stage.ward("ana"), await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ben.news()
+    watch.leave()
+    await settle()
+    assert ben.news() == []
+    assert stage.live.sessions.has_active_session("ana")
+
+
+async def test_a_lost_ward_is_told_at_once_and_the_return_carries_the_session_on(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ben.news()
+    ana.lose()
+    await settle()
+    assert ben.news() == ["session-interrupted"]
+    stage.clock.advance(12)
+    back = await stage.ward("ana")
+    assert back.news() == ["session-started", "session-resumed"]
+    assert ben.news() == ["session-resumed"]
+    assert ben.last("session-resumed")["interruptedFor"] == 12
+    stage.clock.advance(60)
+    await settle()
+    assert stage.live.sessions.has_active_session("ana")
+
+
+async def test_a_ward_who_does_not_come_back_in_time_has_ended(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ana.lose()
+    stage.clock.advance(29.9)
+    await settle()
+    assert ben.all("session-ended") == []
+    stage.clock.advance(0.2)
+    await settle()
+    assert ben.last("session-ended")["reason"] == "ward_disconnected"
+    assert len(ben.all("session-ended")) == 1
+
+
+async def test_a_return_wins_over_the_grace_that_goes_off_in_the_same_moment(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    await settle()
+    ana.lose()
+    stage.clock.move(30)
+    back = await stage.ward("ana")
+    stage.clock.ring()
+    await settle()
+    assert stage.live.sessions.has_active_session("ana")
+    assert back.news() == ["session-started", "session-resumed"]
+
+
+async def test_a_phone_that_changed_its_network_carries_on_without_a_word(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    stage.clock.advance(3)
+    newer = await stage.ward("ana")
+    ben.news()
+    ana.lose()
+    await settle()
+    assert ben.news() == []
+    newer.leave()
+    await settle()
+    assert ben.last("session-ended")["reason"] == "ward_disconnected"
+
+
+async def test_an_older_second_device_does_not_take_over(stage: Stage) -> None:
+    watch = await stage.ward("ana")
+    stage.clock.advance(5)
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ana.lose()
+    await settle()
+    assert ben.news()[-1] == "session-interrupted"
+    assert watch.closed is None
+
+
+# -- rule 6 ----------------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_is_accepted_during_a_session_joins_it_and_whoever_is_revoked_hears_no_more(stage: Stage) -> None:
+    ana, mallory, ben = await stage.ward("ana"), await stage.guardian("mallory"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    await stage.permit("ana", "mallory", "accepted")
+    assert mallory.news()[1:] == ["guardian:session-started"]
+    await stage.permit("ana", "ben", "revoked")
+    ben.news()
+    ana.locate()
+    await settle()
+    assert ben.all("guardian:access-revoked")[-1]["wardId"] == "ana"
+    assert ben.news() == []
+    assert mallory.news() == ["location-updated"]
+
+
+async def test_whoever_is_revoked_while_the_start_waits_hears_nothing(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ben.news()
+    await stage.storage.guardians.put("ana", "ben", "revoked", 1)
+    ana.start()
+    await settle()
+    assert ben.news() == []
+
+
+async def test_a_disabled_ward_is_ended_and_closed(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    await stage.disable("ana")
+    assert ben.last("session-ended")["reason"] == "account_disabled"
+    assert ana.closed is not None and ana.closed[0] == 4401
+
+
+# -- rules 9 and 10 --------------------------------------------------------------------------------------------------
+
+
+async def test_a_guardian_who_was_away_hears_of_each_end_once_they_confirmed(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ben.confirm()
+    ben.lose()
+    ana.stop()
+    await settle()
+    back = await stage.guardian("ben")
+    assert back.news() == ["guardian:snapshot", "session-ended"]
+    assert back.last("guardian:snapshot")["seq"] < back.last("session-ended")["seq"]
+    back.confirm()
+    back.lose()
+    again = await stage.guardian("ben")
+    assert again.news() == ["guardian:snapshot"]
+
+
+async def test_after_a_crash_the_session_is_interrupted_and_carried_on(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start({"note": "home"})
+    await settle()
+    await stage.restart(crash=True)
+    ben = await stage.guardian("ben")
+    (session,) = ben.last("guardian:snapshot")["sessions"]
+    assert (session["state"], session["metadata"]) == ("interrupted", {"note": "home"})
+    back = await stage.ward("ana")
+    assert back.news() == ["session-started", "session-resumed"]
+    assert ben.news()[-1] == "session-resumed"
+
+
+async def test_after_a_day_it_has_expired(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    stage.clock.advance(24 * 3600)
+    await settle()
+    assert ben.last("session-ended")["reason"] == "expired"
