@@ -78,7 +78,7 @@ def _complain(error: Exception) -> int:
     if isinstance(error, LiveguardError):
         line = str(error)
     elif isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        line = "This port is in use already: choose another one with --port"
+        line = "This port is in use already: choose another one, as in LIVEGUARD_PORT=8081"
     elif isinstance(error, OSError):
         line = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     else:
