@@ -57,13 +57,13 @@ coverage: $(developing) $(node_packages)
 	.venv/bin/coverage report
 
 clean:
-	rm -rf .venv build dist *.egg-info .coverage* htmlcov tests/node/node_modules
+	rm -rf .venv build dist *.egg-info .coverage* htmlcov tests/node/node_modules benchmarks/node_modules benchmarks/build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find liveguard tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(installed): setup.cfg pyproject.toml
 	$(call need,print(True),$(PYTHON) is missing: apt-get install python3 python3-venv)
-	$(call need,import sys; print(sys.hexversion >= 0x030B0000),$(PYTHON) is older than Python 3.11: name a newer one, as in "make demo PYTHON=python3.12")
+	$(call need,import sys; print(sys.hexversion >= 0x030B0000),$(PYTHON) is older than Python 3.11: try "make demo PYTHON=python3.12")
 	$(call need,import ensurepip; print(True),$(PYTHON) cannot make virtual environments: apt-get install python3-venv)
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/pip install --quiet --editable .
