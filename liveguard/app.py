@@ -77,11 +77,13 @@ class Server:
     """One running liveguard. After ``start`` it serves at ``url``, until ``stop``."""
 
     url: str
+    port: int
     set_up_link: str | None  # for the first admin, on an empty database
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, passwords: Passwords | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
+        self._passwords = passwords or Passwords()
 
     async def start(self) -> None:
         """Open the database, take up what was running, and listen. Raises what keeps it from it, nothing left open."""
@@ -100,8 +102,9 @@ class Server:
             raise
 
     async def _serve(self) -> None:
+        self.port = self._sockets[0].getsockname()[1]
         self._build_use_cases()
-        self._build_doors(self.settings.site(self._sockets[0].getsockname()[1]))
+        self._build_doors(self.settings.site(self.port))
         await self.live.restore()
         await self.chronicle.restore(self.live.sessions.get_active_sessions())
         self._http.add_sockets(self._sockets)
@@ -115,7 +118,6 @@ class Server:
         self.live = Live(storage, clock, grace=settings.reconnect_grace, longest=settings.session_limit)
         self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
         self.live.watch(self.chronicle.happened)
-        self._passwords = Passwords()
         self.people = People(storage, self._passwords, clock=clock, access_changed=self._access_changed)
         self._health = Health(storage, clock)
 

@@ -24,11 +24,11 @@ from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import jwt
+from family import quick_passwords
 from lines import Client
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from liveguard.app import Server
-from liveguard.auth import Passwords
 from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.people.transfer import import_people
@@ -56,6 +56,33 @@ Event = dict[str, Any]
 def token_of(name: str, seconds: float = 3600, **claims: Any) -> str:
     """A token for one of the cast, good for so many seconds."""
     return jwt.encode({"sub": name, "exp": time.time() + seconds, **claims}, SECRET, "HS256")
+
+
+# -- the house rule of all answers ---------------------------------------------------------------------------------
+
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+FOR_EVERYBODY = ("/static/", "/sw.js", "/favicon.ico", "/manifest.webmanifest")
+
+
+def check_headers(answer: "Answer", path: str) -> None:
+    """What must be true of each answer, whatever it is and whether it went well."""
+    for name, value in ALWAYS.items():
+        assert answer.headers.get_list(name) == [value], (path, name)
+    (policy,) = answer.headers.get_list("Content-Security-Policy")
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == directives["frame-ancestors"] == directives["base-uri"] == "'none'"
+    assert set(directives.values()) == {"'self'", "'none'"}
+    assert "geolocation=(self)" in answer.headers["Permissions-Policy"]
+    assert "camera=()" in answer.headers["Permissions-Policy"]
+    assert "Server" not in answer.headers
+    if answer.status >= 400 or not path.startswith(FOR_EVERYBODY):
+        assert answer.headers["Cache-Control"] == "no-store", path
 
 
 # -- what comes back -----------------------------------------------------------------------------------------------
@@ -275,9 +302,13 @@ class Stage:
                 f"http://127.0.0.1:{self.port}{path}", method, headers, body,
                 follow_redirects=False, allow_nonstandard_methods=True, decompress_response=False,
             )  # fmt: skip
-            return Answer(await client.fetch(request, raise_error=False))
+            answer = Answer(await client.fetch(request, raise_error=False))
         finally:
             client.close()
+        # What is no HTTP at all is answered by Tornado, in one line.
+        if answer.status != 400 or answer.headers:
+            check_headers(answer, path)
+        return answer
 
     def browser(self) -> Browser:
         """A browser in which nobody is signed in."""
@@ -294,6 +325,10 @@ class House(Stage):
     """The server in the test's own loop."""
 
     server: Server = field(kw_only=True)
+
+    @property
+    def port(self) -> int:
+        return self.server.port
 
 
 def test_settings(folder: Path, **settings: Any) -> Settings:
@@ -318,7 +353,7 @@ async def move_in(database: Path, *, with_password: tuple[str, ...] = ()) -> Non
         for ward, guardians in GUARDED_BY.items()
         for guardian in guardians
     ]
-    storage, passwords = await Storage.open(database), Passwords()
+    storage, passwords = await Storage.open(database), quick_passwords()
     try:
         document = json.dumps({"users": users, "guardians": pairs}).encode()
         await import_people(storage, passwords, SystemClock(), document)
@@ -333,7 +368,7 @@ async def house(folder: Path, *, with_password: tuple[str, ...] = (), **settings
     chosen = test_settings(folder, **settings)
     if not chosen.database.exists():
         await move_in(chosen.database, with_password=with_password)
-    server = Server(chosen)
+    server = Server(chosen, passwords=quick_passwords())
     await server.start()
     home = House(server.url, chosen.database, server=server)
     try:

@@ -5,7 +5,6 @@ that the Host is compared, and the Origin where the browser names one. What a br
 stranger's page, because a cookie signs it in, must carry the token of its form.
 """
 
-from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -140,8 +139,6 @@ def bearer_token(authorization: str) -> str | None:
 
 
 # -- whom handlers admit -------------------------------------------------------------------------------------------
-
-Admission = Callable[[Door], Awaitable[None]]
 
 
 async def everybody(door: Door) -> None:
