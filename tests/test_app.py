@@ -1,0 +1,345 @@
+"""The server as a whole: how it starts and stops, what it says, what it obeys, and what survives it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server import PASSWORD, Process, environment_of, house, process, run_cli, token_of
+from tornado.testing import ExpectLog
+
+PLACE = {"latitude": 53.551234, "longitude": 9.931234}
+
+
+@contextlib.contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Another process keeps the database to itself."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+# -- the start -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_it_says_in_one_line_where_it_serves_and_nothing_else(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        assert re.fullmatch(r"liveguard serves at http://127\.0\.0\.1:\d+\n", home.first_lines)
+        assert (await home.fetch("/healthz")).json == {"status": "ok"}
+        assert (await home.fetch("/readyz")).json == {"status": "ok", "database": "ok", "journal": "ok"}
+        assert await home.stop() == 0
+        assert await home.child.stdout.read() == b""  # type: ignore[union-attr]
+
+
+@pytest.mark.gen_test
+async def test_where_nobody_is_known_the_first_admin_comes_in_by_a_link(tmp_path: Path) -> None:
+    home = await Process.start(tmp_path)
+    try:
+        line = (await home.child.stdout.readline()).decode()  # type: ignore[union-attr]
+        link = re.search(rf"{re.escape(home.url)}(/link/[\w-]{{20,}})\n$", line)
+        assert link, line
+        browser = home.browser()
+        assert (await browser.get(link[1])).status == 200
+        fields = {"first_name": "Alex", "last_name": "Admin", "email": "alex@example.org", "password": PASSWORD}
+        assert (await browser.post(link[1], fields)).status == 303
+        assert (await browser.get("/admin")).status == 200
+        assert (await home.browser().get(link[1])).status == 410
+        assert await home.stop() == 0
+        assert link[1].rpartition("/")[2] not in home.log
+    finally:
+        await ended(home)
+
+
+async def ended(home: Process) -> None:
+    if home.child.returncode is None:
+        home.child.kill()
+    await home.child.wait()
+
+
+@pytest.mark.gen_test
+async def test_a_port_that_is_taken_is_named_in_one_line_and_the_database_is_not_touched(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        environment = environment_of(tmp_path, port=other.getsockname()[1])
+        status, out, err = await run_cli(environment, "serve")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"liveguard: [^\n]*port[^\n]*\n", err)
+    assert not (tmp_path / "liveguard.db").exists()
+
+
+@pytest.mark.gen_test
+async def test_a_second_server_on_the_same_database_is_refused_in_one_line(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        status, out, err = await home.cli("serve")
+        assert (status, out) == (1, "")
+        assert re.fullmatch(r"liveguard: [^\n]*liveguard\.db[^\n]*\n", err)
+        assert (await home.fetch("/readyz")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "many"), ("GRACE", "5"), ("JWT_SECRET", "short"), ("DATABASE", "/dev/null/x.db")]
+)
+@pytest.mark.gen_test
+async def test_what_makes_no_sense_stops_the_start_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+    environment = {**environment_of(tmp_path), f"LIVEGUARD_{name}": value}
+    status, out, err = await run_cli(environment, "serve")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"liveguard: [^\n]+\n", err)
+    assert "short" not in err.replace("too short", "")
+
+
+# -- the end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_told_to_stop_it_closes_all_connections_and_is_gone_within_five_seconds(
+    tmp_path: Path, number: int
+) -> None:
+    async with process(tmp_path) as home:
+        ana, ben = await home.ward("ana"), await home.guardian("ben")
+        session = (await ana.answer("start-live-session"))["data"]
+        await ben.expect("guardian:session-started")
+        silent = await home.connect("/ws/guardian", token=token_of("chloe"))
+        silent._reader.cancel()  # reads nothing, and answers no close frame
+        began = time.monotonic()
+        assert await home.stop(number) == 0
+        assert time.monotonic() - began < 5
+        assert await ana.closed() == await ben.closed() == 1012
+        assert not {"session-ended", "session-interrupted"} & {event["event"] for event in ben.heard}
+        assert "Traceback" not in home.log
+        async with process(tmp_path) as again:
+            ana = await again.ward("ana")
+            assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
+
+
+@pytest.mark.gen_test
+async def test_a_session_survives_a_server_that_is_killed(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        ana = await home.ward("ana")
+        session = (await ana.answer("start-live-session", {"note": "home"}))["data"]
+        await home.stop(signal.SIGKILL)
+    async with process(tmp_path, reconnect_grace=0) as home:
+        ben = await home.guardian("ben")
+        started = await ben.expect("guardian:session-started")
+        assert (started["sessionId"], started["state"]) == (session["sessionId"], "interrupted")
+        assert (started["startTime"], started["metadata"]) == (session["startTime"], {"note": "home"})
+        ana = await home.ward("ana")
+        await ben.expect("session-resumed")
+        await ana.answer("stop-live-session")
+        assert (await ben.expect("session-ended"))["reason"] == "manual_stop"
+
+
+@pytest.mark.gen_test
+async def test_what_a_guardian_has_heard_is_known_after_a_restart(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        ana, ben = await home.ward("ana"), await home.guardian("ben")
+        await ana.answer("start-live-session")
+        heard = (await ana.answer("stop-live-session"))["data"]
+        await ben.expect("session-ended")
+        await ben.leave()
+        await ana.answer("start-live-session")
+        missed = (await ana.answer("stop-live-session"))["data"]
+        assert await home.stop() == 0
+    async with process(tmp_path) as home:
+        ben = await home.guardian("ben")
+        assert (await ben.expect("guardian:snapshot"))["sessions"] == []
+        assert (await ben.expect("session-ended"))["sessionId"] == missed["sessionId"]
+        assert await ben.all_so_far() == []
+        assert heard["seq"] < missed["seq"]
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_while_the_disk_hangs_it_stops_in_time_all_the_same(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("ping")
+        with locked(home.database):
+            ana.say("start-live-session")
+            began = time.monotonic()
+            assert await home.stop() == 0
+            assert time.monotonic() - began < 5.5
+
+
+# -- what the command line changes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        ana, ben, mallory = await home.ward("ana"), await home.guardian("ben"), await home.guardian("mallory")
+        await ana.answer("start-live-session")
+        await ben.expect("guardian:session-started")
+        status, _, err = await home.cli(
+            "guardian", "add", "ana@example.org", "mallory@example.org", "--status", "accepted"
+        )
+        assert status == 0, err
+        await mallory.expect("guardian:session-started", patience=1)
+        assert (await home.cli("guardian", "revoke", "ana@example.org", "ben@example.org"))[0] == 0
+        await ben.expect("guardian:access-revoked", patience=1)
+        await ana.answer("update-location", PLACE)
+        await mallory.expect("location-updated")
+        assert await ben.all_so_far() == []
+        assert (await home.cli("user", "disable", "ana@example.org"))[0] == 0
+        assert await ana.closed(patience=1) == 4401
+        assert (await mallory.expect("session-ended"))["reason"] == "account_disabled"
+
+
+# -- readiness -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_while_the_journal_cannot_be_written_it_is_not_ready_but_alive(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        with locked(home.database):
+            began = time.monotonic()
+            answer = await home.fetch("/readyz")
+            assert time.monotonic() - began < 2
+            assert answer.status == 503
+            assert (answer.json["status"], answer.json["journal"]) == ("failing", "failing")
+            assert (await home.fetch("/healthz")).status == 200
+            answers = await asyncio.gather(*(home.fetch("/readyz") for _ in range(20)))
+            assert {answer.status for answer in answers} == {503}
+        async with asyncio.timeout(5):
+            while (await home.fetch("/readyz")).status != 200:
+                pass
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_a_session_starts_while_the_journal_cannot_be_written_and_is_written_later(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana, ben = await home.ward("ana"), await home.guardian("ben")
+        await ben.expect("guardian:snapshot")
+        await ana.answer("ping")
+        with locked(home.database), ExpectLog("liveguard.journaling", "The journal cannot be written"):
+            started = await ana.answer("start-live-session", patience=8)
+            assert started["event"] == "session-started", started
+            assert started["data"]["durable"] is False
+            assert "seq" not in await ben.expect("guardian:session-started")
+        async with asyncio.timeout(5):
+            while not await home.server.storage.journal.active():
+                pass
+
+
+# -- slowness ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_whoever_is_slow_with_a_request_is_let_go_after_ten_seconds(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+
+        async def lasts(sent: bytes) -> float:
+            began = time.monotonic()
+            reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+            writer.write(sent)
+            dripping = asyncio.get_running_loop().create_task(drip(writer))
+            await reader.read()
+            dripping.cancel()
+            writer.close()
+            return time.monotonic() - began
+
+        async def drip(writer: asyncio.StreamWriter) -> None:
+            while True:
+                await asyncio.sleep(1)
+                writer.write(b"x")
+
+        head = b"POST /api/login HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % home.port
+        times = await asyncio.gather(
+            lasts(b""), lasts(head + b"X-Slow: "), lasts(head + b"Content-Length: 1000\r\n\r\n{")
+        )
+        assert all(9 < seconds < 12 for seconds in times), times
+
+
+@pytest.mark.gen_test
+async def test_headers_of_any_size_are_not_read(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Large: " + b"x" * 100_000)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+        assert (await home.fetch("/healthz")).status == 200
+
+
+# -- the log -------------------------------------------------------------------------------------------------------
+
+SENT = ("a-password-nobody-may-read", "53.551234", "9.931234", "a secret note", "a-query")
+
+
+async def use(home: Process) -> None:
+    """Do a bit of everything, some of it wrong."""
+    ana, ben = await home.ward("ana"), await home.guardian("ben")
+    await ana.answer("start-live-session", {"note": "a secret note"})
+    await ana.answer("update-location", PLACE)
+    await ana.answer("update-location", {**PLACE, "latitude": 1e9})
+    await ana.answer("send-message", {"text": "a secret note"})
+    await ben.expect("message")
+    await home.fetch("/api/login", "POST", body={"email": "ana@example.org", "password": "a-password-nobody-may-read"})
+    await home.fetch("/api/login", "POST", body='{"email": "ana@example.org", "password": a-password-nobody-may-read}')
+    await home.fetch(
+        f"/api/me?token={token_of('ana')}&a-query", headers={"Cookie": "liveguard=a-password-nobody-may-read"}
+    )
+    await home.fetch("/link/a-password-nobody-may-read")
+    await home.fetch("/a-password-nobody-may-read%0d%0aINFO%20forged")
+    await home.fetch("/healthz", headers={"User-Agent": "a-password-nobody-may-read\x1b[31m"})
+    await ana.leave()
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.gen_test
+async def test_one_line_of_the_log_is_one_event_and_no_secret_is_in_it(tmp_path: Path, log_format: str) -> None:
+    async with process(tmp_path, log_format=log_format, log_level="debug") as home:
+        await use(home)
+        assert await home.stop() == 0
+        lines = home.log.splitlines()
+        for line in lines:
+            if log_format == "json":
+                entry = json.loads(line)
+                assert {"time", "level", "logger", "message"} <= set(entry)
+            else:
+                assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING) [\w.]+: ", line), line
+        assert any("GET /link/{token} 410" in line for line in lines)
+        for secret in (*SENT, "forged", "eyJ", "\x1b"):
+            assert secret not in home.log
+
+
+@pytest.mark.gen_test
+async def test_the_log_is_as_quiet_as_it_is_told_to_be(tmp_path: Path) -> None:
+    async with process(tmp_path, log_level="warning") as home:
+        await use(home)
+        assert await home.stop() == 0
+        assert home.log == ""
+
+
+# -- the process ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_left_open_when_it_has_stopped(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async with house(tmp_path) as home:
+        await home.fetch("/healthz")
+    before = descriptors()
+    for _ in range(3):
+        async with house(tmp_path) as home:
+            ana = await home.ward("ana")
+            await ana.answer("start-live-session")
+            await home.fetch("/readyz")
+    assert descriptors() <= before
