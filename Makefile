@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Never into anybody's own Python, whatever befalls the environment.
+export PIP_REQUIRE_VIRTUALENV = 1
 
 installed := .venv/installed
 developing := .venv/developing
