@@ -88,8 +88,7 @@ class Results:
                 continue
             if run["load_share"] > BUSIEST_LOAD:
                 yield (
-                    f"{where}: of its core, the load used {run['load_share']:.0%}, "
-                    f"the server {run['server_share']:.0%}"
+                    f"{where}: of its core, the load used {run['load_share']:.0%}, the server {run['server_share']:.0%}"
                 )
             if run["others_share"] + run["stolen_share"] > MOST_OTHERS:
                 yield (

@@ -15,6 +15,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from growth import draw
 from lines import LINES, core_speed, measure
 from people import People
 from report import TRANSPORTS, Results
@@ -85,7 +86,7 @@ def compare(people, options, results):
                     results.add(transport, line, server, round_number, result)
                     print(f"{round_number} {transport} {line.name} {server.name}: {summary(line, result)}", flush=True)
                 results.save(options.out, lines)
-    return lines
+    print(f"\n{results.markdown(lines)}")
 
 
 def arguments():
@@ -108,10 +109,14 @@ def main():
     begun = time.monotonic()
     try:
         build()
+        os.sched_setaffinity(0, {LOAD_CORE})
         allow_many_files()
         with tempfile.TemporaryDirectory(prefix="liveguard-benchmark-") as folder:
-            results = Results(options.quick, versions())
-            compare(People(folder), options, results)
+            people = People(folder)
+            if options.growth:
+                draw(people, options.out)
+            else:
+                compare(people, options, Results(options.quick, versions()))
     except Broken as broken:
         sys.exit(f"benchmark: {broken}")
     except KeyboardInterrupt:

@@ -10,8 +10,8 @@ from liveguard.clock import Clock
 from liveguard.errors import StorageUnavailable
 from liveguard.storage import Storage, probes
 
-PATIENCE = 1.5  # seconds
-FRESH = 0.5  # seconds for which a finding is good, so that whoever asks often writes no more often
+PATIENCE = 1.0  # seconds
+FRESH = 0.25  # seconds for which a finding is good, so that whoever asks often writes no more often
 
 Finding = Literal["ok", "failing"]
 
@@ -21,6 +21,7 @@ class Readiness(Struct, frozen=True):
 
     database: Finding
     journal: Finding
+    set_aside: str | None  # the name of a damaged file that was moved out of the way, and lies there still
 
     @property
     def ready(self) -> bool:
@@ -51,7 +52,8 @@ class Health:
             database, journal = await asyncio.gather(
                 self._works(probes.read(self._storage.database)), self._works(probes.write(self._storage.database))
             )
-            self._found = Readiness(database, journal)
+            damaged = self._storage.set_aside
+            self._found = Readiness(database, journal, damaged.name if damaged else None)
             self._found_at = self._clock.now().steady
             return self._found
         finally:

@@ -42,7 +42,6 @@ class Overseer:
     async def look(self) -> State:
         """How it is now."""
         readiness = await self._health.readiness()
-        damaged = self._storage.set_aside
         return State(
             version=__version__,
             started_at=self._started_at,
@@ -53,7 +52,7 @@ class Overseer:
             database=readiness.database,
             journal=readiness.journal,
             bytes=_size(self._storage.database.path),
-            set_aside=damaged.name if damaged else None,
+            set_aside=readiness.set_aside,
         )
 
 

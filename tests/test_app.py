@@ -218,6 +218,22 @@ async def test_while_the_journal_cannot_be_written_it_is_not_ready_but_alive(tmp
                 pass
 
 
+@pytest.mark.gen_test
+async def test_a_damaged_database_is_kept_aside_and_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "liveguard.db").write_bytes(b"SQLite format 3\x00" + b"rubbish" * 1000)
+    with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
+        async with house(tmp_path) as home:
+            answer = await home.fetch("/readyz")
+            assert (answer.status, answer.json["database"], answer.json["journal"]) == (200, "ok", "ok")
+            aside = tmp_path / answer.json["setAside"]
+            assert b"rubbish" in aside.read_bytes()
+            assert home.server.set_up_link is not None
+            aside.unlink()
+            async with asyncio.timeout(5):
+                while "setAside" in (await home.fetch("/readyz")).json:
+                    pass
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_session_starts_while_the_journal_cannot_be_written_and_is_written_later(tmp_path: Path) -> None:

@@ -391,6 +391,8 @@ async def test_nothing_behind_a_close_frame_is_heard(house):
         ana.raw(client_frame(CLOSE, b"\x03\xe9") + event_frame("stop-live-session"))
         assert await ana.closed() == 1001
         assert (await ben.event())["event"] == "session-interrupted"
+        await (await house.ward("ana")).hear("session-started")
+        assert (await ben.event())["event"] == "session-resumed"
 
 
 @pytest.mark.gen_test

@@ -165,6 +165,8 @@ async def test_a_single_message_may_be_of_any_size(house):
         (line,) = house.connections.of("ben")
         line.catch_up([notice(1, "x" * 5_000_000), notice(2)])
         assert [number_in(await ben.event()) for _ in range(2)] == [1, 2]
+        line.send(notice(3, "x" * 5_000_000))
+        assert number_in(await ben.event()) == 3
 
 
 @pytest.mark.gen_test
@@ -238,6 +240,22 @@ async def test_what_was_followed_by_nothing_is_told_again(house):
         assert (await ben.event())["event"] == "guardian:snapshot"
         again = await ben.event()
         assert (again["event"], again["data"]["sessionId"]) == ("session-ended", session_id)
+
+
+@pytest.mark.gen_test
+async def test_what_was_told_on_return_is_not_told_a_third_time(house):
+    async with house:
+        ben, _ = await hearing_of_an_end(house)
+        ben.reset()
+        ben = await house.guardian("ben")
+        await ben.hear("session-ended")
+        ben.say("ping")
+        await ben.hear("pong")
+        ben.reset()
+        ben = await house.guardian("ben")
+        assert (await ben.event())["event"] == "guardian:snapshot"
+        ben.say("ping")
+        assert (await ben.event())["event"] == "pong"
 
 
 @pytest.mark.gen_test

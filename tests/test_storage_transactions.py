@@ -1,6 +1,5 @@
 """Jobs that are done together get what each would have got alone."""
 
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -119,5 +119,6 @@ void line_sessions(struct load *);
 void line_crowd(struct load *);
 void line_rate(struct load *);
 void line_connect(struct load *);
+void line_hold(struct load *);
 
 #endif

@@ -29,6 +29,7 @@ static const struct {
     {"crowd", line_crowd},
     {"rate", line_rate},
     {"connect", line_connect},
+    {"hold", line_hold},
 };
 
 static void too_long(int signal)

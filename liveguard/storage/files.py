@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from liveguard.errors import ConfigurationError
-from liveguard.storage.migrations import migrate
+from liveguard.storage.migrations import check_origin, migrate
 from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 
 OLDEST_SQLITE = (3, 38, 0)
@@ -122,6 +122,7 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
         with contextlib.ExitStack() as failing:
             db = failing.enter_context(contextlib.closing(_connect(path)))
             db.execute(f"PRAGMA busy_timeout = {WHILE_OPENING:d}")
+            check_origin(db, path)  # before anything is changed
             _set_journal_mode(db, exclusive)
             if exclusive:
                 _check(db)

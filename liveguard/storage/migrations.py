@@ -129,14 +129,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def migrate(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
-    """Bring the file to the newest shape.
-
-    Raises :class:`ConfigurationError` for a file from a newer program, and for one from another program altogether.
-    """
-    _check_origin(db, path)
-    while (version := _pragma(db, "user_version")) != len(migrations):
-        if version > len(migrations):
-            raise ConfigurationError(f"The database {path} was written by a newer liveguard; update this one")
+    """Bring the file to the newest shape. Raises :class:`ConfigurationError` where :func:`check_origin` does."""
+    check_origin(db, path, migrations)
+    while (version := _pragma(db, "user_version")) < len(migrations):
         db.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have been quicker.
@@ -151,10 +146,13 @@ def migrate(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...
                 db.execute("ROLLBACK")
 
 
-def _check_origin(db: sqlite3.Connection, path: Path) -> None:
+def check_origin(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+    """Raises :class:`ConfigurationError` for a file from a newer program, and for one from another one altogether."""
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables and _pragma(db, "application_id") != APPLICATION_ID:
         raise ConfigurationError(f"The file {path} is the database of another program")
+    if _pragma(db, "user_version") > len(migrations):
+        raise ConfigurationError(f"The database {path} was written by a newer liveguard; update this one")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

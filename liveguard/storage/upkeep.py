@@ -32,7 +32,8 @@ def back_up(path: Path, target: Path) -> None:
             # Written at once and without waits for the disk, because the server cannot write meanwhile.
             copy.execute("PRAGMA synchronous = OFF")
             source.backup(copy, pages=-1)
-            copy.execute("PRAGMA journal_mode = TRUNCATE")
+            # Of its own, without a second file beside it.
+            copy.execute("PRAGMA journal_mode = DELETE")
         _sync(draft)
         os.replace(draft, target)
     finally:

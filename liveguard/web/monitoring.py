@@ -21,7 +21,10 @@ class Healthz(Door):
 
 
 class Readyz(Door):
-    """``GET /readyz``: the database answers and the journal can be written; 503 with what does not work."""
+    """``GET /readyz``: the database answers and the journal can be written; 503 with what does not work.
+
+    A damaged database that was set aside at a start is named as long as it lies there.
+    """
 
     admit = everybody
 
@@ -29,7 +32,8 @@ class Readyz(Door):
         found = await self.services.health.readiness()
         self.set_status(200 if found.ready else 503)
         status = "ok" if found.ready else "failing"
-        self.finish({"status": status, "database": found.database, "journal": found.journal})
+        aside = {"setAside": found.set_aside} if found.set_aside else {}
+        self.finish({"status": status, "database": found.database, "journal": found.journal, **aside})
 
 
 class Figures(Door):
