@@ -31,12 +31,14 @@ from liveguard.web.assets import Assets
 from liveguard.web.cards import Cards
 from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
+from liveguard.web.engineio import EngineDoor
 from liveguard.web.keepalive import Rhythm
 from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
 from liveguard.web.pages import PAGES, Unknown
 from liveguard.web.render import Renderer
 from liveguard.web.services import Services
+from liveguard.web.socketio import SocketIO
 from liveguard.web.sockets import GuardianSocket, WardSocket
 from liveguard.web.wire import Wires
 
@@ -49,12 +51,13 @@ LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end
 
 
-def routes(connections: Connections, wires: Wires) -> list[Route]:
+def routes(connections: Connections, wires: Wires, serve_socketio: Callable[[EngineDoor], Any]) -> list[Route]:
     """Every address of the server and who answers there."""
     sockets = {"connections": connections, "wires": wires}
     return [
         ("/ws/ward", WardSocket, sockets),
         ("/ws/guardian", GuardianSocket, sockets),
+        ("/socket.io/", EngineDoor, {"serve": serve_socketio}),
         ("/api/login", api.Login),
         ("/api/me", api.Me),
         ("/api/sessions", api.Sessions),
@@ -128,6 +131,7 @@ class Server:
         doorkeeper = self.people.doorkeeper(self.tokens)
         self.connections = Connections(self.live, doorkeeper, limits, loop)
         self.wires = Wires(loop, self.connections.sweep, max_message=limits.message, max_unsent=limits.unsent)
+        self.socketio = SocketIO(self.connections, self.wires)
         self._rounds = Rounds(
             self.storage, self.people, self.connections, self.clock,
             admit=self.live.access_changed, lazily=[self.live.write_lazily, self.chronicle.write],
@@ -142,7 +146,7 @@ class Server:
             overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
         )  # fmt: skip
         self._http = HTTPServer(
-            Application(routes(self.connections, self.wires), Unknown, services),
+            Application(routes(self.connections, self.wires, self.socketio.serve), Unknown, services),
             idle_connection_timeout=SLOW,
             body_timeout=SLOW,
             max_header_size=LARGEST_HEADERS,
@@ -154,6 +158,7 @@ class Server:
         self._http.stop()
         await self.live.close()
         self.connections.close(RESTART)
+        self.socketio.close(RESTART)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.wires.all_closed(), LAST_WORDS)
         await self._http.close_all_connections()

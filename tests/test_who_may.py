@@ -67,6 +67,9 @@ ANAS = "ben ana alex"
 TABLE: dict[str, Row] = {
     "GET /ws/ward": everybody(400),
     "GET /ws/guardian": everybody(400),
+    "GET /socket.io/": everybody(400),
+    "POST /socket.io/": everybody(400),
+    "OPTIONS /socket.io/": everybody(204),
     "POST /api/login": everybody(401),
     "GET /api/me": known(200),
     "GET /api/sessions": known(200, sees=ANAS),
@@ -123,7 +126,7 @@ TABLE: dict[str, Row] = {
 def addresses() -> list[str]:
     """All of them, by all methods, as the routing table has them. What HEAD answers, GET does."""
     found = []
-    for path, handler, *_ in routes(None, None):  # type: ignore[arg-type]
+    for path, handler, *_ in routes(None, None, None):  # type: ignore[arg-type]
         if path == "/api/{rest*}":
             found.append(f"GET {path}")
             continue

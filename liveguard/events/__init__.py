@@ -24,9 +24,10 @@ from liveguard.events.decoding import (
     MAX_NESTING,
     Frame,
     client_event,
-    convert_event,
+    decode_array,
     decode_event,
     decode_frame,
+    decode_object,
     frame_id,
 )
 from liveguard.events.notices import Connection, Notice, Request
@@ -61,6 +62,6 @@ __all__ = [
     "LocationAcknowledged", "LocationError", "LocationUpdated", "Message", "Notice", "Person", "Ping", "Pong", "Reason",
     "RefreshToken", "Request", "SendMessage", "Sender", "ServerEvent", "SessionEnded", "SessionError",
     "SessionInterrupted", "SessionResumed", "SessionStarted", "StartLiveSession", "StopLiveSession", "TokenRefreshed",
-    "UpdateLocation", "client_event", "convert_event", "decode_event", "decode_frame", "frame_id", "located",
-    "refusal_event", "timestamp",
+    "UpdateLocation", "client_event", "decode_array", "decode_event", "decode_frame", "decode_object", "frame_id",
+    "located", "refusal_event", "timestamp",
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """The door of the wire contract: what a client's frame says, or one error that names what is wrong with it."""
 
-import json
 import re
 from typing import Annotated, Any
 
@@ -45,6 +44,8 @@ class Frame(Identified, frozen=True, kw_only=True):
 
 
 _frame_decoder = msgspec.json.Decoder(Frame)
+_array_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(min_length=1)])
+_name_decoder = msgspec.json.Decoder(Annotated[str, Meta(min_length=1)])
 _id_decoder = msgspec.json.Decoder(Identified)
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
 _data_decoders = {event: msgspec.json.Decoder(event) for event in CLIENT_EVENTS.values()}
@@ -62,6 +63,29 @@ def decode_frame(text: bytes) -> Frame:
         raise InvalidMessage from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise InvalidMessage from None
+
+
+def decode_array(text: bytes) -> Frame:
+    """Read an event in an array, as Socket.IO writes it. Raises :class:`InvalidMessage`."""
+    if _may_nest_too_deep(text) and _nesting(text) > MAX_NESTING:
+        raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
+    try:
+        parts = _array_decoder.decode(text)
+        name = _name_decoder.decode(parts[0])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidMessage("A message is an array: the name of an event, and perhaps one object") from None
+    if len(parts) == 1:
+        return Frame(event=name)
+    # Several objects are none that an event knows; those that ignore their data, ignore them as well.
+    return Frame(event=name, data=parts[1] if len(parts) == 2 else Raw(text))
+
+
+def decode_object(text: bytes) -> dict[str, Any]:
+    """Whatever a client says of itself; empty where that is no object at all."""
+    try:
+        return {} if _may_nest_too_deep(text) else _object_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return {}
 
 
 def frame_id(text: bytes) -> str | None:
@@ -91,18 +115,6 @@ def decode_event(name: str, data: bytes | Raw) -> ClientEvent:
         return _data_decoders[kind].decode(data or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
         raise _payload_error(kind, problem) from None
-
-
-def convert_event(name: str, data: object) -> ClientEvent:
-    """The same as :func:`decode_event` for data that a transport has decoded already; none is ``None``."""
-    try:
-        # Not msgspec: it would make a text of bytes, and null of what is not a number.
-        encoded = b"" if data is None else json.dumps(data, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError):
-        raise InvalidPayload("The data must be one JSON object") from None
-    if _may_nest_too_deep(encoded) and _nesting(encoded) > MAX_NESTING:
-        raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
-    return decode_event(name, encoded)
 
 
 def _start(metadata: dict[str, Any] | None) -> StartLiveSession:

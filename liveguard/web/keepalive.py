@@ -131,3 +131,24 @@ class Pulse:
         self._asked_at = now
         peer.ping()
         return now + self._rhythm.patience
+
+
+class Metronome(Pulse):
+    """The same for peers who want to be asked regularly, however much they have to say by themselves."""
+
+    __slots__ = ("_last_asked_at",)
+
+    def __init__(self, rhythm: Rhythm) -> None:
+        super().__init__(rhythm)
+        self._last_asked_at: float | None = None
+
+    def _after_a_sign_of_life(self, peer: Peer, now: float) -> float:
+        self._asked_at, self._suspected = None, False
+        if self._last_asked_at is None:
+            self._last_asked_at = now
+        question_due = self._last_asked_at + self._rhythm.interval
+        if now < question_due:
+            return question_due
+        self._asked_at = self._last_asked_at = now
+        peer.ping()
+        return now + min(self._rhythm.interval, self._rhythm.patience)

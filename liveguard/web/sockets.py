@@ -7,6 +7,7 @@ browser shows a page only what came over an open WebSocket: one ``session-error`
 import re
 from typing import ClassVar, Final, cast
 
+from tornado.httputil import HTTPHeaders
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from liveguard.errors import (
@@ -30,6 +31,15 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _SEQ = re.compile(r"[0-9]{1,15}")
 
 
+def check_upgrade(headers: HTTPHeaders) -> None:
+    """Is this an upgrade to WebSocket as RFC 6455, 4.2.1, has it? Raises InvalidMessage."""
+    wanted = [part.strip().lower() for part in headers.get("Connection", "").split(",")]
+    if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in wanted:
+        raise InvalidMessage("This address speaks WebSocket only")
+    if headers.get("Sec-WebSocket-Version") != "13" or not _KEY.fullmatch(headers.get("Sec-WebSocket-Key", "")):
+        raise InvalidMessage("This is not an upgrade to WebSocket version 13")
+
+
 class Socket(Door, WebSocketHandler):
     """A door that opens a WebSocket."""
 
@@ -45,13 +55,8 @@ class Socket(Door, WebSocketHandler):
         return ["GET"]
 
     async def admit(self) -> None:
-        """Everybody who asks in the right way (RFC 6455, 4.2.1); who they are decides how it goes on."""
-        headers = self.request.headers
-        wanted = [part.strip().lower() for part in headers.get("Connection", "").split(",")]
-        if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in wanted:
-            raise InvalidMessage("This address speaks WebSocket only")
-        if headers.get("Sec-WebSocket-Version") != "13" or not _KEY.fullmatch(headers.get("Sec-WebSocket-Key", "")):
-            raise InvalidMessage("This is not an upgrade to WebSocket version 13")
+        """Everybody who asks in the right way; who they are decides how it goes on."""
+        check_upgrade(self.request.headers)
 
     def check_origin(self, origin: str) -> bool:
         return True  # the door has looked at it already, and at the Host before it

@@ -41,18 +41,18 @@ class Wires:
         self.sweep = sweep
         self.max_message = max_message
         self.max_unsent = max_unsent
-        self._open: set[Wire] = set()
+        self._open: set[object] = set()
         self._waiting: list[Wire] = []
         self._all_closed: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def opened(self, wire: "Wire") -> None:
-        """Note a wire that has a transport."""
+    def opened(self, wire: object) -> None:
+        """Note a wire that has a transport, or whatever else must be closed before all is closed."""
         self._open.add(wire)
 
-    def closed(self, wire: "Wire") -> None:
+    def closed(self, wire: object) -> None:
         """Forget a wire whose transport is closed."""
         self._open.discard(wire)
         if not self._open and self._all_closed is not None:

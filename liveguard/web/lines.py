@@ -1,0 +1,82 @@
+"""All lines of Engine.IO, and what they share."""
+
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from liveguard.errors import TooManyConnections
+from liveguard.web.wire import Wire, Wires
+
+if TYPE_CHECKING:
+    from liveguard.web.line import Line
+
+PATIENCE: Final = 10.0  # seconds for somebody to sign in over a line
+MOST_STRANGERS: Final = 4096  # lines of one address over which nobody has signed in yet
+
+
+class User(Protocol):
+    """Whoever is at the other end of a line, once they are signed in."""
+
+    def heard(self) -> None:
+        """There was a sign of life."""
+
+    def gone(self, own_word: bool) -> None:
+        """The line has ended, by their own word or not."""
+
+    def go_on(self) -> None:
+        """What was sent has been read."""
+
+
+class Asker(Protocol):
+    """A request that may wait for its answer, or change to a WebSocket."""
+
+    when_gone: Callable[[], None] | None
+    """Called where the client does not wait any more."""
+
+    async def change_to(self, wire: Wire) -> None:
+        """Answer an upgrade; what follows is the wire's."""
+
+
+class Lines:
+    """What all lines share."""
+
+    def __init__(
+        self,
+        wires: Wires,
+        message_came: Callable[["Line", bytes], None],
+        binary_came: Callable[["Line"], None],
+        ended: Callable[["Line"], None],
+    ) -> None:
+        self.wires = wires
+        self.message_came = message_came
+        self.binary_came = binary_came
+        self._ended = ended
+        self._strangers: Counter[str] = Counter()
+
+    def opened(self, line: "Line") -> None:
+        """Note a line that nobody has signed in yet. Raises TooManyConnections."""
+        if self._strangers[line.address] >= MOST_STRANGERS:
+            raise TooManyConnections
+        self.wires.opened(line)
+        self.wait_for_user(line)
+
+    def wait_for_user(self, line: "Line") -> None:
+        """Give somebody a moment to sign in."""
+        self._strangers[line.address] += 1
+        self.wires.sweep.watch(line, monotonic() + PATIENCE)
+
+    def user_came(self, line: "Line") -> None:
+        """Somebody is signed in."""
+        self._strangers[line.address] -= 1
+        if not self._strangers[line.address]:
+            del self._strangers[line.address]
+        self.wires.sweep.forget(line)
+
+    def ended(self, line: "Line") -> None:
+        """Forget a line."""
+        if line.user is None:
+            self.user_came(line)
+        self.wires.sweep.forget(line)
+        self.wires.closed(line)
+        self._ended(line)

@@ -1,0 +1,252 @@
+"""Socket.IO, the second door to the same live sessions: python-socketio's protocol, connections like all others.
+
+python-socketio signs in and out, and knows the packets of that. An event goes straight from its line to its connection,
+which reads it as the native transport does, and back as a packet that is made once for all who receive it.
+"""
+
+import logging
+import re
+from typing import Any, Final
+
+import socketio
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from liveguard.errors import AuthenticationError, InvalidMessage, Refusal, StorageUnavailable
+from liveguard.events import (
+    GuardianSnapshot,
+    Notice,
+    Request,
+    decode_array,
+    decode_event,
+    decode_object,
+)
+from liveguard.faults import log_fault
+from liveguard.people import Visitor
+from liveguard.web.connection import Connection, last_word
+from liveguard.web.connections import INTERNAL_ERROR, NOT_AUTHENTICATED, TOO_MANY, TRY_AGAIN, Connections
+from liveguard.web.engineio import Engine, EngineDoor
+from liveguard.web.keepalive import Metronome
+from liveguard.web.line import Line
+from liveguard.web.lines import Lines
+from liveguard.web.native import PORTION, Backlog
+from liveguard.web.packets import (
+    BINARY_EVENT,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    MESSAGE,
+    PING,
+    SEPARATOR,
+    ack_packet,
+    frame_of,
+    packet_of,
+)
+from liveguard.web.websocket import PROTOCOL_ERROR
+from liveguard.web.wire import TOO_SLOW, Wires
+
+log = logging.getLogger("socketio")
+
+FINAL: Final = (NOT_AUTHENTICATED, TOO_MANY)  # codes after which a client should not try again by itself
+MOST_ATTACHMENTS: Final = 10  # that belong to a message which was refused
+
+_EVENT = re.compile(rb"([0-9]{0,15})(\[.*)", re.DOTALL)
+_BINARY_EVENT = re.compile(rb"([0-9]{1,15})-([0-9]{0,15})\[.*", re.DOTALL)
+_CONNECT = re.compile(rb"(/[^,]*)?,?(.*)", re.DOTALL)
+
+
+class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
+    """The server's side of Socket.IO: who signs in over which line, and which packet is whose."""
+
+    def __init__(self, connections: Connections, wires: Wires) -> None:
+        lines = Lines(wires, self._message_came, self._binary_came, self._ended)
+        super().__init__(logger=log, engineio_logger=log, lines=lines, limits=connections.limits)
+        self.on("connect", self._sign_in)
+        self._connections = connections
+        self._wires = wires
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    async def serve(self, door: EngineDoor) -> None:
+        """Answer one request at ``/socket.io/``."""
+        await self.eio.serve(door)
+
+    def close(self, code: int) -> None:
+        """Close what is still open and has nobody who speaks over it."""
+        for line in list(self.eio.sockets.values()):
+            line.shut(code)
+
+    # -- packets ---------------------------------------------------------------------------------------------------
+
+    def _message_came(self, line: Line, packet: bytes) -> None:
+        kind, rest = packet[:1], packet[1:]
+        connection = line.user
+        if kind == CONNECT:
+            self._wants_in(line, rest)
+        elif not isinstance(connection, SocketIOConnection):
+            line.shut(PROTOCOL_ERROR)
+        elif kind == EVENT:
+            connection.event_came(rest)
+        elif kind == DISCONNECT and rest in (b"", b"/", b"/,"):
+            self._forget(line)
+            line.sign_out()
+        else:
+            connection.other_came(kind, rest)
+
+    def _binary_came(self, line: Line) -> None:
+        if isinstance(line.user, SocketIOConnection):
+            line.user.binary_came()
+        else:
+            line.shut(PROTOCOL_ERROR)
+
+    # -- coming and going ------------------------------------------------------------------------------------------
+
+    def _wants_in(self, line: Line, rest: bytes) -> None:
+        found = _CONNECT.fullmatch(rest)
+        namespace, auth = (found[1] or b"/", found[2]) if found else (b"/", rest)
+        if namespace.partition(b"?")[0] != b"/":
+            line.write(MESSAGE + CONNECT_ERROR + namespace + b',{"message":"Invalid namespace"}')
+        elif line.entering or line.user is not None:
+            line.shut(PROTOCOL_ERROR)
+        else:
+            line.entering = True
+            self._connections.spawn(self._enter(line, decode_object(auth)))
+
+    async def _enter(self, line: Line, auth: dict[str, Any]) -> None:
+        try:
+            await self._handle_connect(line.sid, "/", auth)
+        except Exception as fault:
+            log_fault("a sign-in", fault)
+            line.shut(INTERNAL_ERROR)
+        line.entering = False
+        if line.closing:
+            self._ended(line)
+        elif isinstance(line.user, SocketIOConnection):
+            # Only now, for what is said to a newcomer must not overtake the packet that lets it in.
+            line.user.arrive()
+        else:
+            line.shut(NOT_AUTHENTICATED)
+
+    async def _sign_in(self, sid: str, environ: dict[str, Any], auth: dict[str, Any] | None = None) -> None:
+        """python-socketio's ``connect``: raises what the client hears as ``connect_error``."""
+        line: Line = environ["line"]
+        try:
+            visitor = await self._connections.doorkeeper.sign_in((auth or {}).get("token"))
+        except AuthenticationError as refusal:
+            raise Refused(refusal.message, {"code": refusal.code}) from None
+        except StorageUnavailable:
+            line.shut(TRY_AGAIN)
+            raise Refused from None
+        if not line.closing:
+            line.sign_in(SocketIOConnection(line, self._connections, visitor, self._wires.max_unsent))
+
+    def _ended(self, line: Line) -> None:
+        """A line is gone; while somebody is being signed in over it, python-socketio is not to forget it yet."""
+        self.eio.sockets.pop(line.sid, None)
+        if not line.entering:
+            self._forget(line)
+            self.environ.pop(line.sid, None)
+
+    def _forget(self, line: Line) -> None:
+        sid = self.manager.sid_from_eio_sid(line.sid, "/")
+        if sid is not None:
+            self.manager.basic_disconnect(sid, "/")
+
+
+class SocketIOConnection(Connection):
+    """A connection over a line of Socket.IO. It speaks as a ward and as a guardian, as the original clients do."""
+
+    def __init__(self, line: Line, connections: Connections, visitor: Visitor, max_unsent: int) -> None:
+        super().__init__(connections, visitor, as_ward=True, as_guardian=True)
+        # The client takes a server for dead that does not ping it regularly, whatever else it hears.
+        self._pulse = Metronome(connections.limits.ward_rhythm)
+        self._line = line
+        self._max_unsent = max_unsent
+        self._backlog: Backlog | None = None
+        self._caught_up = False
+        self._attachments = 0  # still to come, of a message that was refused
+
+    # -- as a connection -------------------------------------------------------------------------------------------
+
+    def send(self, notice: Notice, request: Request | None = None) -> None:
+        if self._line.closing:
+            return
+        asked = request is not None and request.id is not None
+        ack = ack_packet(notice, request.id) if request is not None and asked else b""
+        if self._backlog is None:
+            self.sent(notice.seq)
+            self._line.tell(notice, packet_of, frame_of)
+            if ack:
+                self._line.write(ack)
+        else:
+            packets = SEPARATOR.join((notice.framed(packet_of), ack, b"") if ack else (notice.framed(packet_of), b""))
+            if not self._backlog.add(notice.seq, packets, self._max_unsent):
+                self._line.shut(TOO_SLOW)
+
+    def catch_up(self, notices: list[Notice]) -> None:
+        self._caught_up = True
+        told = [notice for notice in notices if not isinstance(notice.event, GuardianSnapshot)]
+        self._backlog = Backlog((notice.seq, notice.framed(packet_of) + SEPARATOR) for notice in told)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Send on of what waits until the client has read what came before it."""
+        while self._backlog is not None and not self._line.choked and not self._line.closing:
+            seq, packets = self._backlog.take(PORTION)
+            if not self._backlog:
+                self._backlog = None
+            self.sent(seq)
+            if packets:
+                self._line.pour(packets.removesuffix(SEPARATOR))
+
+    def sent(self, seq: int) -> None:
+        # Until the guardian has caught up, only the ward is told: what the guardian missed is still to come.
+        if self._caught_up:
+            super().sent(seq)
+
+    def close(self, code: int, refusal: Refusal | None = None) -> None:
+        last_words = [] if refusal is None else [packet_of(last_word(refusal))]
+        if code in FINAL:
+            last_words.append(MESSAGE + DISCONNECT)
+        self._line.shut(code, SEPARATOR.join(last_words))
+
+    def ping(self) -> None:
+        self._line.write(PING)
+
+    def all_sent(self) -> bool:
+        return not self._line.unsent and self._backlog is None
+
+    def gone(self, own_word: bool) -> None:
+        self._backlog = None
+        self._connections.sweep.forget(self)
+        super().gone(own_word)
+
+    # -- what arrives ----------------------------------------------------------------------------------------------
+
+    def event_came(self, packet: bytes) -> None:
+        """An event: an id where an acknowledgement is wanted, then an array."""
+        found = _EVENT.fullmatch(packet)
+        id = found[1] or None if found else None
+        try:
+            frame = decode_array(found[2] if found else packet)
+        except InvalidMessage as refusal:
+            self.reject(Request(self, "", id), refusal)
+            return
+        self.handle(Request(self, frame.event, id), decode_event, frame.data)
+
+    def other_came(self, kind: bytes, packet: bytes) -> None:
+        """Something other than an event."""
+        found = _BINARY_EVENT.fullmatch(packet) if kind == BINARY_EVENT else None
+        if found is None:
+            self.reject(Request(self, ""), InvalidMessage("This is no event"))
+            return
+        self._attachments = min(int(found[1]), MOST_ATTACHMENTS)
+        self.reject(Request(self, "", found[2] or None), InvalidMessage("A message is text, not binary"))
+
+    def binary_came(self) -> None:
+        """An attachment, which nobody keeps, or something else that is no text."""
+        if self._attachments:
+            self._attachments -= 1
+        else:
+            self.reject(Request(self, ""), InvalidMessage("A message is text, not binary"))
