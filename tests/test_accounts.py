@@ -31,6 +31,7 @@ async def test_the_right_password_signs_in_however_the_email_is_spelled(tmp_path
         assert (await f.people.accounts.sign_in(" ANA@Example.org ", PASSWORD)).id == "ana"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_wrong_password_and_an_unknown_person_are_refused_in_the_same_words_and_time(tmp_path: Path) -> None:
     async with family(tmp_path, Passwords()) as f:

@@ -76,6 +76,7 @@ async def test_a_port_that_is_taken_is_named_in_one_line_and_the_database_is_not
     assert not (tmp_path / "liveguard.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_second_server_on_the_same_database_is_refused_in_one_line(tmp_path: Path) -> None:
     async with process(tmp_path) as home:

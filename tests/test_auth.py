@@ -554,6 +554,7 @@ def passwords() -> Iterator[Passwords]:
     passwords.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_right_password_matches_and_no_other(passwords: Passwords) -> None:
     kept = await passwords.hash("Grüße, Ana")
@@ -571,6 +572,7 @@ async def test_where_no_password_is_kept_none_matches(passwords: Passwords, kept
     assert not await passwords.matches(kept, "password")
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_nobodys_password_takes_as_long_as_anybodys(passwords: Passwords) -> None:
     kept = await passwords.hash("right")

@@ -250,6 +250,7 @@ def renewal(*tokens: str) -> tuple[Callable[[], Awaitable[str]], list[str]]:
     return refresh, left
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_expired_token_is_renewed_by_the_callback(server: Server) -> None:
     refresh, left = renewal(newer := token(seconds=7200))
@@ -262,6 +263,7 @@ async def test_an_expired_token_is_renewed_by_the_callback(server: Server) -> No
         assert not left
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_token_is_renewed_before_it_expires(server: Server) -> None:
     refresh, _ = renewal(newer := token(seconds=3600))
@@ -275,6 +277,7 @@ async def test_the_token_is_renewed_before_it_expires(server: Server) -> None:
         assert again.request.headers["Authorization"] == f"Bearer {newer}"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_callback_that_fails_is_asked_again(server: Server) -> None:
     failed = asyncio.Event()

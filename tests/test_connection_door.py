@@ -95,6 +95,7 @@ async def test_a_refusal_is_read_even_by_those_who_have_already_said_much(house)
         assert await refusal_of(client) == ("invalid_token", "Invalid token", 4401)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_when_nobody_can_be_looked_up_the_client_may_try_again(house):
     async with house:

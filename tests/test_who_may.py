@@ -16,6 +16,8 @@ from liveguard.app import routes
 from liveguard.auth import digest
 from liveguard.web.assets import Assets
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "anonymous"
 OTHERS = ("mallory", "pia", "dan", "rita", "tom")  # a stranger; asked, declined, revoked; another ward
 THOSE_WHO_MAY = ("ben", "ana", "alex")  # a guardian, the ward herself, an admin
