@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exchange import ON_BOTH_LOOPS, Exchange
+from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, OVER_WEBSOCKETS, Exchange
 from lines import client_frame, event_frame
 from server import token_of
 from tornado.ioloop import IOLoop
@@ -24,8 +24,13 @@ def settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-def house(io_loop: IOLoop, tmp_path: Path, settings: dict[str, Any]) -> Exchange:
-    return Exchange(tmp_path, **settings)
+def transport() -> str:
+    return "native"
+
+
+@pytest.fixture
+def house(io_loop: IOLoop, tmp_path: Path, settings: dict[str, Any], transport: str) -> Exchange:
+    return Exchange(tmp_path, transport, **settings)
 
 
 async def walking(house):
@@ -42,6 +47,7 @@ async def walking(house):
 # -- asking and answering ------------------------------------------------------------------------------------------
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_answers_carry_the_id_of_what_they_answer_and_others_do_not(house):
     async with house:
@@ -93,6 +99,7 @@ async def test_what_makes_no_sense_is_refused_and_the_connection_stays(house, me
         assert (await ana.event())["event"] == "pong"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_refused_location_is_told_as_such(house):
     async with house:
@@ -122,11 +129,13 @@ async def test_fragments_are_one_message(house):
         assert (await ana.event())["event"] == "pong"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_many_messages_at_once_are_answered_in_order(house):
     async with house:
         ana = await house.ward("ana")
-        ana.raw(b"".join(event_frame("ping", id=str(place)) for place in range(30)))
+        for place in range(30):
+            ana.say("ping", id=str(place))
         assert [(await ana.event())["replyTo"] for _ in range(30)] == [str(place) for place in range(30)]
 
 
@@ -140,6 +149,7 @@ async def test_a_guardian_may_not_speak_as_a_ward(house, event):
         assert (await ben.event())["data"]["code"] == "not_allowed"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_both_sides_write_to_the_room(house):
     async with house:
@@ -173,6 +183,7 @@ async def test_a_ward_may_not_write_to_the_room_of_another(house):
         assert (await ana.hear("message"))["data"]["text"] == "Here"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_fault_of_ours_is_answered_and_logged_without_what_was_said(house, caplog):
     async with house:
@@ -234,6 +245,7 @@ async def test_small_packets_do_not_wait_for_others(house):
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_guardian_whose_arrival_fails_is_asked_to_come_again(house):
     async with house:
@@ -280,11 +292,13 @@ async def test_who_breaks_the_protocol_is_told_how_and_is_lost(house, frames, co
         await ben.hear("session-interrupted")
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_burst_passes_and_more_than_that_is_refused_but_for_a_stop(house):
     async with house:
         ana, _ = await walking(house)
-        ana.raw(event_frame("ping") * 60)
+        for _ in range(60):
+            ana.say("ping")
         answers = [await ana.event() for _ in range(60)]
         assert [answer["event"] for answer in answers[:39]] == ["pong"] * 39  # one more was the start
         assert answers[-1]["data"]["code"] == "rate_limited"
@@ -295,12 +309,14 @@ async def test_a_burst_passes_and_more_than_that_is_refused_but_for_a_stop(house
         await ana.hear("session-ended")
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 @pytest.mark.parametrize("settings", [{"rate_limit": 0}])
 async def test_no_rate_is_no_limit(house):
     async with house:
         ana = await house.ward("ana")
-        ana.raw(event_frame("ping") * 500)
+        for _ in range(500):
+            ana.say("ping")
         assert {(await ana.event())["event"] for _ in range(500)} == {"pong"}
 
 
@@ -342,6 +358,7 @@ async def test_the_eleventh_connection_of_a_person_is_one_too_many(house):
 # -- ends ----------------------------------------------------------------------------------------------------------
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 @pytest.mark.parametrize("code", [1000, None])
 async def test_a_ward_who_says_good_bye_ends_the_session(house, code):
@@ -352,6 +369,7 @@ async def test_a_ward_who_says_good_bye_ends_the_session(house, code):
         assert (await ben.hear("session-ended"))["data"]["reason"] == "ward_disconnected"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 @pytest.mark.parametrize("code", [1001, 1011, 3000, 4999])
 async def test_any_other_code_is_a_loss(house, code):
@@ -362,6 +380,7 @@ async def test_any_other_code_is_a_loss(house, code):
         assert (await ben.event())["event"] == "session-interrupted"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 @pytest.mark.parametrize("leave", ["hang_up", "reset"])
 async def test_no_close_frame_is_a_loss(house, leave):
@@ -374,12 +393,15 @@ async def test_no_close_frame_is_a_loss(house, leave):
         assert (await ben.event())["event"] == "session-resumed"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_what_a_ward_said_last_is_done_before_it_leaves(house):
     async with house:
         ben = await house.guardian("ben")
         ana = await house.ward("ana")
-        ana.raw(event_frame("start-live-session") + event_frame("stop-live-session") + client_frame(CLOSE))
+        ana.say("start-live-session")
+        ana.say("stop-live-session")
+        ana.close()
         assert (await ben.hear("guardian:session-started"))["data"]["wardId"] == "ana"
         assert (await ben.event())["data"]["reason"] == "manual_stop"
 
@@ -395,6 +417,7 @@ async def test_nothing_behind_a_close_frame_is_heard(house):
         assert (await ben.event())["event"] == "session-resumed"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_guardian_who_leaves_is_not_counted_any_more(house):
     async with house:
@@ -404,6 +427,7 @@ async def test_a_guardian_who_leaves_is_not_counted_any_more(house):
         assert changed["data"]["connectedGuardians"] == 0
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_when_the_server_closes_everybody_reads_why(house):
     async with house:
@@ -416,6 +440,8 @@ async def test_when_the_server_closes_everybody_reads_why(house):
         assert len(house.connections) == len(house.wires) == 0
 
 
+@pytest.mark.slow
+@OVER_WEBSOCKETS
 @pytest.mark.gen_test
 async def test_who_does_not_answer_a_close_frame_is_cut_off(house):
     async with house:
@@ -425,6 +451,7 @@ async def test_who_does_not_answer_a_close_frame_is_cut_off(house):
         await asyncio.wait_for(house.wires.all_closed(), 4)
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_an_account_that_is_disabled_is_told_so_and_shut_out(house):
     async with house:
@@ -435,6 +462,7 @@ async def test_an_account_that_is_disabled_is_told_so_and_shut_out(house):
         assert (await ben.hear("session-ended"))["data"]["reason"] == "account_disabled"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_all_that_connections_hold_goes_with_them(house):
     async with house:

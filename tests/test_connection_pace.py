@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from exchange import ON_BOTH_LOOPS, Exchange
+from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, OVER_WEBSOCKETS, Exchange
 from lines import event_frame
 from tornado.ioloop import IOLoop
 
@@ -19,8 +19,13 @@ MOST_UNSENT = 256 * 1024
 
 
 @pytest.fixture
-def house(io_loop: IOLoop, tmp_path: Path) -> Exchange:
-    return Exchange(tmp_path, rate_limit=0)
+def transport() -> str:
+    return "native"
+
+
+@pytest.fixture
+def house(io_loop: IOLoop, tmp_path: Path, transport: str) -> Exchange:
+    return Exchange(tmp_path, transport, rate_limit=0)
 
 
 async def walking(house):
@@ -56,6 +61,7 @@ def number_in(event):
 # -- who does not read ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_guardian_who_does_not_read_is_given_up_and_the_others_hear_everything(house):
     async with house:
@@ -93,6 +99,7 @@ async def test_who_was_too_slow_misses_nothing_when_they_are_back(house):
         assert (await ben.event())["data"]["sessionId"] == ended["data"]["sessionId"]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_who_never_reads_again_is_cut_off(house, monkeypatch):
     monkeypatch.setattr(wire, "LINGER", 0.1)
@@ -206,6 +213,7 @@ async def hearing_of_an_end(house):
     return ben, ended["data"]["sessionId"]
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_what_was_followed_by_a_sign_of_life_was_heard(house):
     async with house:
@@ -219,6 +227,7 @@ async def test_what_was_followed_by_a_sign_of_life_was_heard(house):
         assert (await ben.event())["event"] == "pong"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_what_was_followed_by_a_good_bye_was_heard(house):
     async with house:
@@ -231,6 +240,7 @@ async def test_what_was_followed_by_a_good_bye_was_heard(house):
         assert (await ben.event())["event"] == "pong"
 
 
+@OVER_WEBSOCKETS  # a poll is a sign of life
 @pytest.mark.gen_test
 async def test_what_was_followed_by_nothing_is_told_again(house):
     async with house:
@@ -242,6 +252,7 @@ async def test_what_was_followed_by_nothing_is_told_again(house):
         assert (again["event"], again["data"]["sessionId"]) == ("session-ended", session_id)
 
 
+@OVER_WEBSOCKETS  # a poll is a sign of life
 @pytest.mark.gen_test
 async def test_what_was_told_on_return_is_not_told_a_third_time(house):
     async with house:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exchange import ON_BOTH_LOOPS, Exchange
+from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, Exchange
 from lines import client_frame
 from server import token_of
 from tornado.ioloop import IOLoop
 
 from liveguard.web.websocket import PING, PONG, TEXT, ping_frame
 
-pytestmark = ON_BOTH_LOOPS
+pytestmark = [ON_BOTH_LOOPS, pytest.mark.slow]
 
 QUICK: dict[str, Any] = {
     "ward_ping_interval": 0.3,
@@ -26,19 +26,25 @@ QUICK: dict[str, Any] = {
 
 
 @pytest.fixture
-def house(io_loop: IOLoop, tmp_path: Path) -> Exchange:
-    return Exchange(tmp_path, **QUICK)
+def transport() -> str:
+    return "native"
 
 
 @pytest.fixture
-def calm_house(io_loop: IOLoop, tmp_path: Path) -> Exchange:
+def house(io_loop: IOLoop, tmp_path: Path, transport: str) -> Exchange:
+    return Exchange(tmp_path, transport, **QUICK)
+
+
+@pytest.fixture
+def calm_house(io_loop: IOLoop, tmp_path: Path, transport: str) -> Exchange:
     """One with the usual rhythm."""
-    return Exchange(tmp_path)
+    return Exchange(tmp_path, transport)
 
 
 # -- signs of life -------------------------------------------------------------------------------------------------
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_ward_who_has_gone_silent_is_found_and_the_guardians_are_told(house):
     async with house:
@@ -132,6 +138,7 @@ async def test_a_loop_that_was_held_up_takes_nobody_for_dead(house):
 # -- tokens --------------------------------------------------------------------------------------------------------
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_no_connection_outlives_its_token(calm_house):
     async with calm_house as house:
@@ -144,6 +151,7 @@ async def test_no_connection_outlives_its_token(calm_house):
         await ben.hear("session-interrupted")
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_newer_token_prolongs_a_connection(calm_house):
     async with calm_house as house:
@@ -157,6 +165,7 @@ async def test_a_newer_token_prolongs_a_connection(calm_house):
         assert (await ana.event())["event"] == "pong"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("token", "code"),
@@ -179,6 +188,7 @@ async def test_a_token_that_prolongs_nothing_is_refused(calm_house, token, code)
         assert (await ana.event())["event"] == "pong"
 
 
+@OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_refused_token_leaves_the_old_one_as_it_is(calm_house):
     async with calm_house as house:

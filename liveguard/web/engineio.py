@@ -6,11 +6,12 @@ and bounds nothing. Here a request is checked before anything is made for it, as
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 import engineio
 from engineio.packet import OPEN, Packet
+from tornado.http1connection import HTTP1Connection
 
 from liveguard.web.application import LARGEST_BODY
 from liveguard.web.base import Door, everybody
@@ -71,6 +72,12 @@ class EngineDoor(Door):
             self.set_header("Access-Control-Allow-Headers", wanted)
         self.set_status(204)
         self.finish()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the client has closed its side already, of which Tornado then tells nobody."""
+        connection = cast(HTTP1Connection, self.request.connection)
+        return connection.stream.closed()
 
     def on_connection_close(self) -> None:
         if self.when_gone is not None:

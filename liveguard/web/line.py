@@ -224,6 +224,9 @@ class Line:
         return self._payload()
 
     async def _something_to_say(self, poll: Asker) -> None:
+        if poll.gone:
+            self.lost()
+            return
         self._poll = self._lines.wires.loop.create_future()
         poll.when_gone = self.lost
         try:

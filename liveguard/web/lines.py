@@ -34,6 +34,10 @@ class Asker(Protocol):
     when_gone: Callable[[], None] | None
     """Called where the client does not wait any more."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether it did not even wait for this."""
+
     async def change_to(self, wire: Wire) -> None:
         """Answer an upgrade; what follows is the wire's."""
 

@@ -172,16 +172,16 @@ class SocketIOConnection(Connection):
     def send(self, notice: Notice, request: Request | None = None) -> None:
         if self._line.closing:
             return
-        asked = request is not None and request.id is not None
-        ack = ack_packet(notice, request.id) if request is not None and asked else b""
+        # The acknowledgement comes first: a client that waits for both knows the event for its answer.
+        ack = None if request is None or request.id is None else ack_packet(notice, request.id)
         if self._backlog is None:
             self.sent(notice.seq)
-            self._line.tell(notice, packet_of, frame_of)
-            if ack:
+            if ack is not None:
                 self._line.write(ack)
+            self._line.tell(notice, packet_of, frame_of)
         else:
-            packets = SEPARATOR.join((notice.framed(packet_of), ack, b"") if ack else (notice.framed(packet_of), b""))
-            if not self._backlog.add(notice.seq, packets, self._max_unsent):
+            packet = notice.framed(packet_of) if ack is None else ack + SEPARATOR + notice.framed(packet_of)
+            if not self._backlog.add(notice.seq, packet + SEPARATOR, self._max_unsent):
                 self._line.shut(TOO_SLOW)
 
     def catch_up(self, notices: list[Notice]) -> None:
