@@ -66,6 +66,8 @@ class Audience:
         self._arriving.add(connection)
         try:
             view = await self._view(connection, since)
+            if view is not None and view.stands_at is None:
+                view = await self._first_view(connection, view)
         finally:
             still_there = connection in self._arriving
             self._arriving.discard(connection)
@@ -74,7 +76,8 @@ class Audience:
         if not view.is_active:
             connection.close(ACCOUNT_INACTIVE, AccountInactive())
             return
-        self._note_where_they_stand(connection.person.id, since, view)
+        if since is not None and view.stands_at is not None:
+            self.delivered(connection.person.id, view.stands_at)
         self._enter(connection, view)
 
     async def _view(self, connection: Member, since: int | None) -> GuardianView | None:
@@ -88,12 +91,12 @@ class Audience:
                 await pause(self._clock, RETRY)
         return None
 
-    def _note_where_they_stand(self, guardian_id: str, since: int | None, view: GuardianView) -> None:
-        if view.stands_at is None:
-            # A first visit has missed nothing, and the next one only what comes after it.
-            self._delivered.setdefault(guardian_id, view.seq)
-        elif since is not None:
-            self.delivered(guardian_id, view.stands_at)
+    async def _first_view(self, connection: Member, view: GuardianView) -> GuardianView | None:
+        """A first visit has missed nothing, and the next one only what comes after it: that is written before anything
+        is said, so that it is true after a crash as well."""
+        self.delivered(connection.person.id, view.seq)
+        await self.write_delivered()
+        return await self._view(connection, None)
 
     def _enter(self, connection: Member, view: GuardianView) -> None:
         guardian = connection.person

@@ -60,7 +60,11 @@ class Client:
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
         client = cls(*await asyncio.open_connection(sock=sock, limit=2**16 if receive_buffer is None else 1024))
         lines = {
             "Host": f"127.0.0.1:{port}",

@@ -340,17 +340,23 @@ def test_settings(folder: Path, **settings: Any) -> Settings:
 test_settings.__test__ = False  # type: ignore[attr-defined] - pytest takes the name for a test's
 
 
-async def move_in(database: Path, *, with_password: tuple[str, ...] = ()) -> None:
+async def move_in(
+    database: Path,
+    *,
+    with_password: tuple[str, ...] = (),
+    cast: dict[str, str] = CAST,
+    guarded_by: dict[str, tuple[str, ...]] = GUARDED_BY,
+) -> None:
     """Put the cast into a database; these have ``PASSWORD``, the others sign in by tokens."""
     users = []
-    for user_id, name in CAST.items():
+    for user_id, name in cast.items():
         first, _, last = name.partition(" ")
         user = {"id": user_id, "email": f"{user_id}@example.org", "firstName": first, "lastName": last}
         secret = {"password": PASSWORD} if user_id in with_password else {}
         users.append({**user, **secret, "isAdmin": user_id == "alex"})
     pairs = [
         {"wardId": ward, "guardianId": guardian, "status": "accepted"}
-        for ward, guardians in GUARDED_BY.items()
+        for ward, guardians in guarded_by.items()
         for guardian in guardians
     ]
     storage, passwords = await Storage.open(database), quick_passwords()
