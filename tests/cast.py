@@ -72,6 +72,11 @@ class HandClock:
         """How many timers will still go off."""
         return sum(not timer.cancelled for timer in self._timers) + len(self._ringing)
 
+    @property
+    def rings(self) -> bool:
+        """Whether something has gone off that has not arrived."""
+        return bool(self._ringing)
+
     def move(self, seconds: float) -> None:
         """Time passes. What goes off is on its way from now on, too late to be cancelled, and comes with ``ring``."""
         self.steady += seconds
@@ -327,18 +332,22 @@ class Stage:
         self.happened: list[tuple[str, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> Self:
-        """Move in."""
+    async def open(self, *, furnished: bool = False) -> Self:
+        """Move in; into a place that is ``furnished`` already where the file is a copy of one that was."""
         self.storage = open_storage(self.path)
+        if not furnished:
+            await self._furnish()
+        self.neighbour = Neighbour(self.path)
+        self._begin()
+        return self
+
+    async def _furnish(self) -> None:
         for person in CAST.values():
             await self.storage.users.add(
                 user_id=person.id, email=person.email, first_name=person.first_name, last_name=person.last_name, now=0
             )
         for ward_id, guardian_id in GUARDED:
             await self.storage.guardians.put(ward_id, guardian_id, "accepted", 0)
-        self.neighbour = Neighbour(self.path)
-        self._begin()
-        return self
 
     def _begin(self) -> None:
         self.live = Live(self.storage, self.clock, grace=self.grace, longest=self.longest)
@@ -372,10 +381,16 @@ class Stage:
             self.crank.raw.close()
         else:
             await self.live.close()
+            self.everybody_is_cut_off()
             await self.storage.close()
         self.storage = open_storage(self.path)
         self._begin()
         await self.live.restore()
+
+    def everybody_is_cut_off(self) -> None:
+        """The connections are closed, and what they had under way is given up."""
+        for task in self._tasks:
+            task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Do something that waits."""
