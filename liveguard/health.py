@@ -1,7 +1,7 @@
 """Whether this process can do what it is for: the database answers, and the journal can be written."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -30,11 +30,15 @@ class Readiness(Struct, frozen=True):
 
 
 class Health:
-    """Looks after the storage when asked, once for all who ask at the same time."""
+    """Looks after the storage when asked, once for all who ask at the same time.
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
+    ``behind`` says whether something waits to be written to the journal: then it fails, whatever else can be written.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock, behind: Callable[[], bool]) -> None:
         self._storage = storage
         self._clock = clock
+        self._behind = behind
         self._found: Readiness | None = None
         self._found_at = 0.0
         self._probe: asyncio.Task[Readiness] | None = None
@@ -52,6 +56,8 @@ class Health:
             database, journal = await asyncio.gather(
                 self._works(probes.read(self._storage.database)), self._works(probes.write(self._storage.database))
             )
+            if self._behind():
+                journal = "failing"
             damaged = self._storage.set_aside
             self._found = Readiness(database, journal, damaged.name if damaged else None)
             self._found_at = self._clock.now().steady

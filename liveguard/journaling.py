@@ -40,6 +40,11 @@ class Journaling:
         self._unwritten: deque[Unwritten] = deque()
         self._catching_up: asyncio.Task[None] | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._unwritten)
+
     def know(self, ward_id: str, guardians: Iterable[Person]) -> None:
         """Remember a connected ward's accepted guardians, for the time when the database cannot be read."""
         self._known[ward_id] = list(guardians)
@@ -60,9 +65,9 @@ class Journaling:
 
         try:
             begun = await write()
-        except StorageUnavailable:
+        except StorageUnavailable as fault:
             guardians = await self._guardians(session.ward.id)
-            self._postpone(Unwritten(session, write))
+            self._postpone(Unwritten(session, write), fault)
             return guardians, None
         except Exception as problem:
             log.error("A start could not be written: %s", type(problem).__name__)
@@ -78,15 +83,16 @@ class Journaling:
         def write() -> Awaitable[int]:
             return self._storage.journal.end(session.id, ended.wall, session.duration(ended), reason, ended_by=ended_by)
 
+        fault = None
         if session.seq is not None:
             try:
                 return await write()
-            except StorageUnavailable:
-                pass
+            except StorageUnavailable as problem:
+                fault = problem
             except Exception as problem:
                 log.error("An end could not be written: %s", type(problem).__name__)
                 return None
-        self._postpone(Unwritten(session, write))
+        self._postpone(Unwritten(session, write), fault)
         return None
 
     async def left_behind(self) -> list[JournaledSession]:
@@ -129,6 +135,8 @@ class Journaling:
         if self._catching_up is not None:
             self._catching_up.cancel()
         await self._write_what_waits()
+        if self._unwritten:
+            log.error("What could not be written is lost: %d starts and ends of sessions", len(self._unwritten))
 
     async def _guardians(self, ward_id: str) -> list[Person]:
         try:
@@ -141,10 +149,11 @@ class Journaling:
             log.error("The guardians of a ward could not be read: %s", type(problem).__name__)
             raise StartFailed from None
 
-    def _postpone(self, unwritten: Unwritten) -> None:
+    def _postpone(self, unwritten: Unwritten, fault: StorageUnavailable | None) -> None:
         self._unwritten.append(unwritten)
         if self._catching_up is None or self._catching_up.done():
             log.error("The journal cannot be written; sessions go on without it")
+            log.warning("Why the journal cannot be written: %s", fault)
             self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     async def _catch_up(self) -> None:

@@ -298,6 +298,11 @@ class Live:
             self._lifecycle.restore(journaled, self._grace)
         await self.access_changed()
 
+    @property
+    def journal_is_behind(self) -> bool:
+        """Whether something that was told waits to be written."""
+        return self._journaling.is_behind
+
     async def write_lazily(self) -> None:
         """Write what need not be written at once: last locations, and what guardians have heard."""
         await self.audience.write_delivered()

@@ -301,6 +301,7 @@ SENT = ("a-password-nobody-may-read", "53.551234", "9.931234", "a secret note", 
 async def use(home: Process) -> None:
     """Do a bit of everything, some of it wrong."""
     ana, ben = await home.ward("ana"), await home.guardian("ben")
+    await ben.expect("guardian:snapshot")
     await ana.answer("start-live-session", {"note": "a secret note"})
     await ana.answer("update-location", PLACE)
     await ana.answer("update-location", {**PLACE, "latitude": 1e9})

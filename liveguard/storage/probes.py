@@ -21,4 +21,6 @@ def _read(db: sqlite3.Connection) -> None:
 
 
 def _write(db: sqlite3.Connection) -> None:
-    db.execute("UPDATE sequence SET value = value")
+    # There and back: of an update that changes nothing, SQLite writes nothing.
+    db.execute("UPDATE sequence SET value = value + 1")
+    db.execute("UPDATE sequence SET value = value - 1")

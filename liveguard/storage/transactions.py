@@ -91,8 +91,14 @@ class Transactions:
         """Run the jobs in order. One that fails takes none of the others with it."""
         self._fault = None
         outcomes = (self._run_writes if any(job.write for job in jobs) else self._run_reads)(jobs)
-        self._wait_up_to(PATIENT if self._healthy and not self._fault else HURRIED)
+        self._prepare_for_the_next()
         return Result(outcomes, self._healthy, self._fault.sqlite_errorname if self._fault else None)
+
+    def _prepare_for_the_next(self) -> None:
+        self._wait_up_to(PATIENT if self._healthy and not self._fault else HURRIED)
+        if self._fault and primary_code(self._fault) in DAMAGE:
+            # What was read is forgotten: a file that is mended is read anew.
+            self._db.execute("PRAGMA shrink_memory")
 
     def _run_writes(self, jobs: Sequence[Job]) -> list[Outcome]:
         try:
