@@ -66,10 +66,15 @@ class Exchange:
         path = "/ws/guardian" if since is None else f"/ws/guardian?since={since}"
         client = await self._client(self._transport, path, token=token_of(name, seconds), **how)
         if isinstance(client, Talk):
-            # What this transport leaves out: a read that is answered later was asked later than the guardian's own.
-            await self.storage.journal.guardian_view(name, None, 0)
-            client.pretend("guardian:snapshot")
+            await self._arrived(name)
+            client.pretend("guardian:snapshot")  # which this transport leaves out
         return client
+
+    async def _arrived(self, name: str) -> None:
+        """Wait until the newest connection of a guardian has caught up, or is gone again."""
+        for newest in self.connections.of(name)[-1:]:
+            while newest in self.connections.of(name) and not self.live.audience.present.holds(newest):
+                await asyncio.sleep(0)
 
     async def client(self, path: str, **how: Any) -> Client:
         """A native client whose request was answered."""

@@ -12,10 +12,13 @@ from typing import Any, Self
 from unittest.mock import ANY
 
 from lines import Client
+from server import House, token_of
 
 from liveguard.web.websocket import CLOSE, NO_CODE, NORMAL, TEXT
 
 ADDRESS = "/socket.io/?EIO=4&transport="
+POLLING = f"{ADDRESS}polling"
+WEBSOCKET = f"{ADDRESS}websocket"
 UNTOLD = ANY  # over polling, nobody hears with which code they are closed
 GOODBYE = "41"
 
@@ -222,3 +225,40 @@ class PollingClient(Talk, Client):
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         self.hang_up()
+
+
+# -- step by step ----------------------------------------------------------------------------------------------------
+
+
+def nothing_left(server: Any) -> bool:
+    """Whether nobody and nothing is kept of Socket.IO."""
+    door = server.socketio
+    kept = (
+        door.eio.sockets,
+        door.environ,
+        door.manager.rooms,
+        door.manager.pending_connect,
+        door.eio._lines._strangers,
+    )
+    return not any(kept) and not len(server.wires) and not len(server.connections) and not len(server.connections.sweep)
+
+
+async def emptied(server: Any) -> None:
+    """Wait until all that closes is closed."""
+    await asyncio.wait_for(server.wires.all_closed(), 5)
+    assert nothing_left(server)
+
+
+async def shake_hands(home: House, **headers: str) -> str:
+    """Open a line by polling; its sid."""
+    answer = await home.fetch(POLLING, headers=headers)
+    assert answer.status == 200, answer.text
+    return str(json.loads(answer.text[1:])["sid"])
+
+
+async def signed_in(home: House, name: str = "ana") -> str:
+    """Somebody is there by polling, and has polled what they must know; the address of their line."""
+    address = f"{POLLING}&sid={await shake_hands(home)}"
+    await home.fetch(address, "POST", body="40" + json.dumps({"token": token_of(name)}))
+    assert (await home.fetch(address)).text.startswith('40{"sid":')
+    return address

@@ -187,8 +187,9 @@ class SocketIOConnection(Connection):
     def catch_up(self, notices: list[Notice]) -> None:
         self._caught_up = True
         told = [notice for notice in notices if not isinstance(notice.event, GuardianSnapshot)]
-        self._backlog = Backlog((notice.seq, notice.framed(packet_of) + SEPARATOR) for notice in told)
-        self.go_on()
+        if told:
+            self._backlog = Backlog((notice.seq, notice.framed(packet_of) + SEPARATOR) for notice in told)
+            self.go_on()
 
     def go_on(self) -> None:
         """Send on of what waits until the client has read what came before it."""
@@ -197,8 +198,7 @@ class SocketIOConnection(Connection):
             if not self._backlog:
                 self._backlog = None
             self.sent(seq)
-            if packets:
-                self._line.pour(packets.removesuffix(SEPARATOR))
+            self._line.pour(packets.removesuffix(SEPARATOR))
 
     def sent(self, seq: int) -> None:
         # Until the guardian has caught up, only the ward is told: what the guardian missed is still to come.
