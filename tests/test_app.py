@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from server import PASSWORD, Process, environment_of, house, process, run_cli, token_of
@@ -228,7 +229,12 @@ async def test_a_damaged_database_is_kept_aside_and_said_to_be(tmp_path: Path) -
             assert (answer.status, answer.json["database"], answer.json["journal"]) == (200, "ok", "ok")
             aside = tmp_path / answer.json["setAside"]
             assert b"rubbish" in aside.read_bytes()
-            assert home.server.set_up_link is not None
+            browser, link = home.browser(), home.server.set_up_link
+            assert link is not None
+            fields = {"first_name": "Alex", "last_name": "", "email": "alex@example.org", "password": PASSWORD}
+            await browser.get(urlsplit(link).path)
+            await browser.post(urlsplit(link).path, fields)
+            assert aside.name in (await browser.get("/admin")).text
             aside.unlink()
             async with asyncio.timeout(5):
                 while "setAside" in (await home.fetch("/readyz")).json:

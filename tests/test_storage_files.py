@@ -115,6 +115,28 @@ def test_wal_is_used_only_where_it_loses_nothing(version: tuple[int, int, int], 
     assert is_wal_safe(version) is safe
 
 
+@pytest.mark.gen_test
+async def test_a_file_changes_its_ways_with_the_sqlite_that_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shelf(tmp_path):
+        pass  # moves everybody in
+    for version, mode in (((3, 50, 6), "truncate"), ((3, 50, 7), "wal"), ((3, 51, 2), "truncate")):
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+        storage = await Storage.open(tmp_path / "liveguard.db", exclusive=True)
+        assert await storage.database.submit(journal_mode, write=False) == mode
+        await storage.journal.start(f"walk-{version}", "ana", NOW)
+        await storage.close()
+    assert read(tmp_path / "liveguard.db", "SELECT count(*) FROM sessions") == [(3,)]
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
+    with pytest.raises(ConfigurationError, match="too old"):
+        await Storage.open(tmp_path / "liveguard.db")
+
+
+def journal_mode(db: sqlite3.Connection) -> str:
+    return str(db.execute("PRAGMA journal_mode").fetchone()[0])
+
+
 # -- shapes ------------------------------------------------------------------------------------------------------------
 
 
