@@ -5,6 +5,7 @@ the same and what could not be written waits here, in order, until the journal w
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -104,7 +105,8 @@ class Journaling:
             if following is not one:
                 # Its end was told, and went down with the process while the journal could not be written.
                 ran = whole_seconds((following.start_time - one.start_time) / 1000)
-                await self._storage.journal.end(one.id, following.start_time, ran, "ward_disconnected")
+                with contextlib.suppress(StorageUnavailable):  # a later start will do
+                    await self._storage.journal.end(one.id, following.start_time, ran, "ward_disconnected")
         return list(newest.values())
 
     def moved(self, session: LiveSession) -> None:

@@ -30,12 +30,12 @@ with open(sys.argv[1], "r+b") as file:
 
 
 @contextmanager
-def small_disk(place: Path) -> Iterator[None]:
-    """A disk of one megabyte at this place, or no disk of its own where nobody may mount one."""
+def small_disk(place: Path) -> Iterator[bool]:
+    """A disk of one megabyte at this place, or no disk of its own where nobody may mount one: which of them?"""
     place.mkdir()
     mounted = _done("mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "liveguard-tests", str(place))
     try:
-        yield
+        yield mounted
     finally:
         if mounted:
             subprocess.run(["umount", "--lazy", str(place)], check=True)

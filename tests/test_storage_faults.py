@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faults import Fault, full_disk, locked, read_only, rubbish_everywhere, rubbish_in_the_journal, small_disk
 from server import Process, process
-from shelf import read
+from shelf import change_elsewhere, read
 
 PLACE = {"latitude": 53.55, "longitude": 9.93}
 STILL_READABLE = [full_disk, read_only]
@@ -98,6 +98,29 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
             assert (await ana.expect("session-started"))["sessionId"] == started["sessionId"]
             assert (await ben.expect("session-ended"))["sessionId"] == before["sessionId"]
             assert (await ana.answer("stop-live-session"))["data"]["seq"]
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_running(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as mounted:
+        if not mounted:
+            pytest.skip("Only root may mount a small disk")
+        database = tmp_path / "disk" / "liveguard.db"
+        async with process(tmp_path, database=database) as home:
+            ana = await home.ward("ana")
+            session = (await ana.answer("start-live-session"))["data"]["sessionId"]
+            await home.stop(signal.SIGKILL)
+            # An older one, whose end was told and never written.
+            change_elsewhere(
+                database, "INSERT INTO sessions (start_seq, id, ward_id, start_time) VALUES (0, 'x', 'ana', 1)"
+            )
+            with full_disk(home):
+                async with process(tmp_path, database=database) as again:
+                    ana = await again.ward("ana")
+                    assert (await ana.expect("session-started"))["sessionId"] == session
+                    assert (await again.fetch("/readyz")).status == 503
+                    assert (await ana.answer("stop-live-session"))["event"] == "session-ended"
 
 
 async def remain(home: Process, seconds: float) -> None:
