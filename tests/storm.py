@@ -6,6 +6,7 @@ What a record says is held against what comes later: a program that finds the se
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
@@ -54,6 +55,7 @@ class Ward:
         self.running: str | None = None
         self.started: dict[str, str] = {}  # each confirmed session, and its start
         self.stopped: dict[str, int] = {}  # each confirmed stop, and its seq
+        self.longest_wait = 0.0  # for an answer
         self._chance = chance
         self._said = said
         self._asked: str | None = None  # what was asked for and never answered
@@ -124,11 +126,12 @@ class Ward:
 
     async def ask(self, client: Client, event: str, data: Any = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """What came before the answer, and the answer."""
-        asked, before = f"ask-{next(self._ids)}", []
+        asked, before, began = f"ask-{next(self._ids)}", [], time.monotonic()
         client.say(event, data, asked)
         self._said()
         while (answer := await client.event()).get("replyTo") != asked:
             before.append(answer)
+        self.longest_wait = max(self.longest_wait, time.monotonic() - began)
         return before, answer
 
 
