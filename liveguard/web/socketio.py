@@ -51,7 +51,7 @@ FINAL: Final = (NOT_AUTHENTICATED, TOO_MANY)  # codes after which a client shoul
 MOST_ATTACHMENTS: Final = 10  # that belong to a message which was refused
 
 _EVENT = re.compile(rb"([0-9]{0,15})(\[.*)", re.DOTALL)
-_BINARY_EVENT = re.compile(rb"([0-9]{1,15})-([0-9]{0,15})\[.*", re.DOTALL)
+_BINARY_EVENT = re.compile(rb"([0-9]{1,15})-([0-9]{0,15})(\[.*)", re.DOTALL)
 _CONNECT = re.compile(rb"(/[^,]*)?,?(.*)", re.DOTALL)
 
 
@@ -242,7 +242,11 @@ class SocketIOConnection(Connection):
             self.reject(Request(self, ""), InvalidMessage("This is no event"))
             return
         self._attachments = min(int(found[1]), MOST_ATTACHMENTS)
-        self.reject(Request(self, "", found[2] or None), InvalidMessage("A message is text, not binary"))
+        try:
+            event = decode_array(found[3]).event
+        except InvalidMessage:
+            event = ""
+        self.reject(Request(self, event, found[2] or None), InvalidMessage("A message is text, not binary"))
 
     def binary_came(self) -> None:
         """An attachment, which nobody keeps, or something else that is no text."""
