@@ -68,6 +68,7 @@ class UnderWay:
 
     reason: str | None  # of an end; a start has none
     request: Any = None
+    since: float = 0.0
     session: Session | None = None
     shut_out: bool = False
 
@@ -111,6 +112,7 @@ class Model:
         self.fault = False
         self.closing = False
         self.certain: Callable[[str, str], bool | None] = lambda ward_id, guardian_id: None
+        self.paired: Callable[[str, str], bool] = lambda ward_id, guardian_id: False
         self.received: Callable[[str], set[str]] = lambda guardian_id: set()
         self._ends = 0
         self._ringing: list[tuple[float, str, Callable[[], None]]] = []
@@ -177,13 +179,13 @@ class Model:
             if what == "start" and device not in ward.devices:
                 self._refused(request, "account_inactive")
             elif what == "start" and session is None:
-                ward.under_way = UnderWay(None, request)
+                ward.under_way = UnderWay(None, request, self.now)
             elif what == "start":
                 self._refused(request, "session_already_active")
             elif session is None:
                 self._refused(request, "no_active_session")
             elif what == "stop":
-                ward.under_way = UnderWay("manual_stop", request, session)
+                ward.under_way = UnderWay("manual_stop", request, session=session)
             elif what == "locate":
                 self._room_must_hear(session, "location-updated")
                 count = len(session.listening)
@@ -324,7 +326,7 @@ class Model:
                 self._ended(ward, under_way, ward.session, data["reason"], data.get("seq"))
 
     def _begun(self, ward: Ward, under_way: UnderWay, session_id: str, seq: int | None) -> None:
-        session = Session(session_id, ward.id, under_way.request.connection, seq, self.now + self.longest)
+        session = Session(session_id, ward.id, under_way.request.connection, seq, under_way.since + self.longest)
         under_way.session = ward.session = self.sessions[session_id] = session
         for device in ward.devices:
             reply_to = under_way.request.id if under_way.request.connection is device else None
@@ -345,7 +347,15 @@ class Model:
         session.reason, session.end_seq = reason, seq
         self._ends += 1
         session.ended_as = self._ends
-        session.knew = {guardian_id: self.certain(session.ward, guardian_id) for guardian_id in self.guardians}
+        session.knew = {guardian_id: self._knows(session.ward, guardian_id) for guardian_id in self.guardians}
+        if seq is None:
+            # It counts from when the journal catches up: whoever is accepted until then may hear of it as well.
+            session.knew = {guardian_id: knows or None for guardian_id, knows in session.knew.items()}
+
+    def _knows(self, ward_id: str, guardian_id: str) -> bool | None:
+        """Whether somebody must learn of an end, or must not. Whoever is disabled may, once they are enabled again."""
+        certain = self.certain(ward_id, guardian_id)
+        return None if certain is False and self.paired(ward_id, guardian_id) else certain
 
     def happened(self, ward_id: str, name: str, session_id: str, seq: int | None, reason: str | None) -> None:
         """The server is done with an event, and has told all whom it tells."""

@@ -149,6 +149,7 @@ class World(Stage):
         self.model = Model(WARDS, GUARDIANS, grace, LONGEST)
         self.model.now = self.clock.steady
         self.model.certain = self.certain
+        self.model.paired = self.paired
         self.model.received = self.received
         self.phones: list[Phone] = []
         self.screens: list[Screen] = []
@@ -255,17 +256,17 @@ class World(Stage):
                     self.model.access_lost(*key)
         self._file = now
 
-    def accepted(self, ward_id: str, guardian_id: str) -> bool:
-        """What the file says."""
+    def paired(self, ward_id: str, guardian_id: str) -> bool:
+        """Whether the ward accepts the guardian, as the file has it."""
         pair = self._file.get((ward_id, guardian_id))
-        return bool(pair and pair[0] and self._file[guardian_id])
+        return bool(pair and pair[0])
 
     def certain(self, ward_id: str, guardian_id: str) -> bool | None:
         """What the server must know; None if it may or may not."""
         for key in ((ward_id, guardian_id), guardian_id):
             if self._looked.get(key, 0) < self._changed.get(key, 0):
                 return None
-        return self.accepted(ward_id, guardian_id)
+        return self.paired(ward_id, guardian_id) and bool(self._file[guardian_id])
 
     async def review(self, ward_ids: set[str] | None, user_ids: set[str] | None) -> None:
         """Let the server look at what has changed."""

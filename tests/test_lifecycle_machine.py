@@ -1,15 +1,18 @@
 """The lifecycle in any order: schedules drawn at random, played by the real program against the model of PROTOCOL 5."""
 
 import asyncio
-import tempfile
-from collections.abc import Iterator
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cast import Stage
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.internal.conjecture.data import Spans
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from lifecycle_mutants import MUTANTS
 from lifecycle_world import GUARDIANS, PAIRS, WARDS, Phone, Screen, World
 
 from liveguard.storage import transactions
@@ -17,21 +20,51 @@ from liveguard.storage import transactions
 # A process that is killed leaves things undone.
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
-PACES = ("at once", "one round", "two rounds", "to the database", "at rest", "at rest", "at rest")
-pace = st.sampled_from(PACES)
-which = st.integers(0, 5)
+Deed = Callable[[World, "Step"], None]
+
+ENOUGH = 400  # schedules in which each of the mutants is found out
+
+PACES = ("at once", "one round", "two rounds", "to the database", "at rest")
+
+
+class Step(NamedTuple):
+    """One thing that happens, to whom, and how far everything goes before the next one."""
+
+    deed: str
+    ward: str
+    guardian: str
+    which: int
+    yes: bool
+    seconds: float
+    pace: str
+
+
+def step(seed: int) -> Step:
+    """Whatever the seed is, each deed is as likely as its weight says."""
+    draw = random.Random(seed)
+    (deed,) = draw.choices(list(DEEDS), [weight for weight, _ in DEEDS.values()])
+    return Step(
+        deed,
+        draw.choice(WARDS),
+        draw.choice(GUARDIANS),
+        draw.choice((0, 0, 1, 2)),
+        draw.random() < 0.5,
+        draw.choice((0.5, 5, 30, 30, 30, 31, 600)),
+        draw.choice((*PACES, "at rest", "at rest")),
+    )
 
 
 class Lifecycle(RuleBasedStateMachine):
-    """What may befall a server. Each step says how far everything goes before the next one."""
+    """What may befall a server, in any order."""
 
     template: Path
     path: Path
+    world: World
 
     def __init__(self) -> None:
         super().__init__()
-        self.world: World | None = None
-        self.sound = True
+        self.began = False
+        self.sound = False
 
     @initialize(
         grace=st.sampled_from([30.0, 30.0, 30.0, 0.0]),
@@ -41,6 +74,7 @@ class Lifecycle(RuleBasedStateMachine):
     def begins(self, grace: float, here: tuple[str, ...], on_their_way: tuple[str, ...]) -> None:
         self.path.unlink(missing_ok=True)
         self.world = World(self.template, self.path, grace)
+        self.began = True
         for name in here:
             self.world.guardian_connects(name, program=True)
         self.go("at rest")
@@ -51,183 +85,147 @@ class Lifecycle(RuleBasedStateMachine):
                 self.world.asks(phone, "start")
         self.go("at rest")
 
+    @rule(step=st.integers(0, 2**32 - 1).map(step))
+    def happens(self, step: Step) -> None:
+        note(repr(step))
+        _, deed = DEEDS[step.deed]
+        deed(self.world, step)
+        self.go(step.pace)
+
     def go(self, pace: str) -> None:
-        """Let time go on so far, and look whether all is well."""
-        world = self.world
-        assert world is not None
+        """Let everything go so far, and look whether all is well."""
         self.sound = False
         if pace == "at rest":
-            world.rest()
+            self.world.rest()
         elif pace == "to the database":
-            world.settle()
+            self.world.settle()
         else:
             for _ in range(PACES.index(pace)):
-                world.tick()
-        world.check()
+                self.world.tick()
+        self.world.check()
         self.sound = True
 
-    @property
-    def phones(self) -> list[Phone]:
-        return [phone for phone in self.world.phones if phone.closed is None]
-
-    def phone(self, which: int) -> Phone:
-        return self.phones[-1 - which % len(self.phones)]
-
-    @property
-    def screens(self) -> list[Screen]:
-        return [screen for screen in self.world.screens if screen.closed is None]
-
-    def screen(self, which: int) -> Screen:
-        return self.screens[-1 - which % len(self.screens)]
-
-    # -- wards -----------------------------------------------------------------------------------------------------
-
-    @rule(name=st.sampled_from(WARDS), pace=pace)
-    def a_ward_connects(self, name: str, pace: str) -> None:
-        if self.world.may_sign_in(name):
-            self.world.ward_connects(name)
-        self.go(pace)
-
-    @precondition(lambda self: self.phones)
-    @rule(which=which, what=st.sampled_from(["start", "start", "start", "stop", "stop", "locate", "say"]), pace=pace)
-    def a_ward_asks(self, which: int, what: str, pace: str) -> None:
-        self.world.asks(self.phone(which), what)
-        self.go(pace)
-
-    @precondition(lambda self: self.phones)
-    @rule(which=which, own_word=st.booleans(), pace=pace)
-    def a_ward_goes(self, which: int, own_word: bool, pace: str) -> None:
-        phone = self.phone(which)
-        phone.leave() if own_word else phone.lose()
-        self.go(pace)
-
-    @precondition(lambda self: self.phones)
-    @rule(which=which, pace=pace)
-    def a_ward_gives_a_sign_of_life(self, which: int, pace: str) -> None:
-        self.phone(which).last_heard = self.world.clock.steady
-        self.go(pace)
-
-    @precondition(lambda self: self.phones)
-    @rule(which=which, pace=pace)
-    def a_wards_token_expires(self, which: int, pace: str) -> None:
-        self.phone(which).close(4401)
-        self.go(pace)
-
-    # -- guardians -------------------------------------------------------------------------------------------------
-
-    @rule(name=st.sampled_from(GUARDIANS), program=st.booleans(), pace=pace)
-    def a_guardian_connects(self, name: str, program: bool, pace: str) -> None:
-        if self.world.may_sign_in(name):
-            self.world.guardian_connects(name, program)
-        self.go(pace)
-
-    @precondition(lambda self: self.screens)
-    @rule(which=which, how=st.sampled_from(["leaves", "lost", "lost with what was sent"]), pace=pace)
-    def a_guardian_goes(self, which: int, how: str, pace: str) -> None:
-        screen = self.screen(which)
-        if how == "leaves":
-            screen.confirm()
-            screen.leave()
-        else:
-            if how == "lost with what was sent":
-                screen.lose_tail()
-            screen.lose()
-        self.go(pace)
-
-    @precondition(lambda self: self.screens)
-    @rule(which=which, pace=pace)
-    def a_guardian_gives_a_sign_of_life(self, which: int, pace: str) -> None:
-        self.screen(which).confirm()
-        self.go(pace)
-
-    @precondition(lambda self: self.screens)
-    @rule(which=which, name=st.sampled_from(WARDS), pace=pace)
-    def a_guardian_speaks(self, which: int, name: str, pace: str) -> None:
-        self.world.guardian_says(self.screen(which), name)
-        self.go(pace)
-
-    # -- who guards whom -------------------------------------------------------------------------------------------
-
-    @rule(pair=st.sampled_from(PAIRS), accept=st.booleans(), beside=st.booleans(), pace=pace)
-    def a_pair_changes(self, pair: tuple[str, str], accept: bool, beside: bool, pace: str) -> None:
-        self.world.spawn(self.world.permit_by(beside, *pair, "accepted" if accept else "revoked"))
-        self.go(pace)
-
-    @rule(name=st.sampled_from(["ana", "tom", "ben"]), active=st.booleans(), beside=st.booleans(), pace=pace)
-    def an_account_changes(self, name: str, active: bool, beside: bool, pace: str) -> None:
-        self.world.spawn(self.world.activate_by(beside, name, active))
-        self.go(pace)
-
-    @rule(pace=pace)
-    def the_server_looks_what_has_changed(self, pace: str) -> None:
-        self.world.spawn(self.world.look())
-        self.go(pace)
-
-    @rule(which=which, pace=pace)
-    def an_admin_ends_a_session(self, which: int, pace: str) -> None:
-        sessions = list(self.world.model.sessions)
-        if sessions:
-            self.world.spawn(self.world.admin_ends(sessions[-1 - which % len(sessions)]))
-        self.go(pace)
-
-    # -- time, and the machine -------------------------------------------------------------------------------------
-
-    @rule(seconds=st.sampled_from([0.5, 5, 30, 30, 31, 600]), arrives=st.booleans(), pace=pace)
-    def time_passes(self, seconds: float, arrives: bool, pace: str) -> None:
-        self.world.time_passes(seconds, arrives)
-        self.go(pace)
-
-    @precondition(lambda self: self.world.clock.rings)
-    @rule(pace=pace)
-    def what_has_gone_off_arrives(self, pace: str) -> None:
-        self.world.ring()
-        self.go(pace)
-
-    @rule(hours=st.sampled_from([-1, 1]))
-    def the_wall_clock_jumps(self, hours: int) -> None:
-        self.world.clock.wall += hours * 3_600_000
-
-    @precondition(lambda self: self.world.crank.waiting)
-    @rule(pace=pace)
-    def the_database_works(self, pace: str) -> None:
-        self.world.crank.work()
-        self.go(pace)
-
-    @precondition(lambda self: self.world.crank.waiting)
-    @rule(pace=pace)
-    def the_database_answers(self, pace: str) -> None:
-        self.world.crank.answer()
-        self.go(pace)
-
-    @precondition(lambda self: not self.world.locked)
-    @rule(how=st.sampled_from(["writing", "all"]))
-    def the_file_is_locked(self, how: str) -> None:
-        self.world.lock(how)
-
-    @precondition(lambda self: self.world.locked)
-    @rule(pace=pace)
-    def the_file_is_free_again(self, pace: str) -> None:
-        self.world.unlock()
-        self.go(pace)
-
-    @rule(pace=pace)
-    def what_may_be_late_is_written(self, pace: str) -> None:
-        self.world.spawn(self.world.live.write_lazily())
-        self.go(pace)
-
-    @rule(crash=st.booleans())
-    def the_process_ends_and_another_begins(self, crash: bool) -> None:
-        self.world.do(self.world.ends_and_begins(crash))
-        self.go("at rest")
-
     def teardown(self) -> None:
-        if self.world is None:
+        if not self.began:
             return
         try:
             if self.sound:
                 self.world.finish()
         finally:
             self.world.close_all()
+
+
+# -- what may happen -------------------------------------------------------------------------------------------------
+
+
+def a_ward_connects(world: World, step: Step) -> None:
+    if world.may_sign_in(step.ward):
+        world.ward_connects(step.ward)
+
+
+def by_a_phone(deed: Callable[[World, Phone], None]) -> Deed:
+    """Something that one of a ward's phones does, or that befalls it."""
+
+    def does(world: World, step: Step) -> None:
+        phones = [phone for phone in world.phones if phone.closed is None and phone.person.id == step.ward]
+        if phones:
+            deed(world, phones[-1 - step.which % len(phones)])
+
+    return does
+
+
+def asks_for(what: str) -> Deed:
+    return by_a_phone(lambda world, phone: world.asks(phone, what))
+
+
+def gives_a_sign_of_life(world: World, phone: Phone) -> None:
+    phone.last_heard = world.clock.steady
+
+
+def a_guardian_connects(world: World, step: Step) -> None:
+    if world.may_sign_in(step.guardian):
+        world.guardian_connects(step.guardian, program=step.yes)
+
+
+def by_a_screen(deed: Callable[[World, Screen, Step], None]) -> Deed:
+    """Something that one of a guardian's screens does, or that befalls it."""
+
+    def does(world: World, step: Step) -> None:
+        screens = [one for one in world.screens if one.closed is None and one.person.id == step.guardian]
+        if screens:
+            deed(world, screens[-1 - step.which % len(screens)], step)
+
+    return does
+
+
+def leaves(world: World, screen: Screen, step: Step) -> None:
+    screen.confirm()
+    screen.leave()
+
+
+def is_lost(world: World, screen: Screen, step: Step) -> None:
+    if step.yes:
+        screen.lose_tail()
+    screen.lose()
+
+
+def a_pair_changes(world: World, step: Step) -> None:
+    pair = PAIRS[(step.which + len(step.guardian)) % len(PAIRS)]
+    status = "revoked" if step.yes and world.paired(*pair) else "accepted"
+    world.spawn(world.permit_by(step.seconds > 5, *pair, status))
+
+
+def an_account_changes(world: World, step: Step) -> None:
+    name = ("ana", "ben")[step.which % 2]
+    world.spawn(world.activate_by(step.seconds > 5, name, not step.yes or not world.may_sign_in(name)))
+
+
+def an_admin_ends_a_session(world: World, step: Step) -> None:
+    sessions = list(world.model.sessions)
+    if sessions:
+        world.spawn(world.admin_ends(sessions[-1 - step.which % len(sessions)]))
+
+
+def the_wall_clock_jumps(world: World, step: Step) -> None:
+    world.clock.wall += 3_600_000 if step.yes else -3_600_000
+
+
+def the_file_is_locked(world: World, step: Step) -> None:
+    if not world.locked:
+        world.lock("all" if step.yes else "writing")
+
+
+DEEDS: dict[str, tuple[int, Deed]] = {
+    "a ward connects": (6, a_ward_connects),
+    "a ward starts": (10, asks_for("start")),
+    "a ward stops": (3, asks_for("stop")),
+    "a ward is somewhere": (2, asks_for("locate")),
+    "a ward writes": (1, asks_for("say")),
+    "a ward leaves": (2, by_a_phone(lambda world, phone: phone.leave())),
+    "a ward is lost": (7, by_a_phone(lambda world, phone: phone.lose())),
+    "a ward gives a sign of life": (1, by_a_phone(gives_a_sign_of_life)),
+    "a ward's token expires": (1, by_a_phone(lambda world, phone: phone.close(4401))),
+    "a guardian connects": (8, a_guardian_connects),
+    "a guardian gives a sign of life": (3, by_a_screen(lambda world, screen, step: screen.confirm())),
+    "a guardian writes": (1, by_a_screen(lambda world, screen, step: world.guardian_says(screen, step.ward))),
+    "a guardian leaves": (2, by_a_screen(leaves)),
+    "a guardian is lost": (4, by_a_screen(is_lost)),
+    "a pair changes": (5, a_pair_changes),
+    "an account changes": (4, an_account_changes),
+    "an admin ends a session": (2, an_admin_ends_a_session),
+    "time passes": (5, lambda world, step: world.time_passes(step.seconds, arrives=True)),
+    "time passes, unnoticed as yet": (4, lambda world, step: world.time_passes(step.seconds, arrives=False)),
+    "what has gone off arrives": (4, lambda world, step: world.ring()),
+    "the wall clock jumps": (1, the_wall_clock_jumps),
+    "the database works": (4, lambda world, step: world.crank.work()),
+    "the database answers": (4, lambda world, step: world.crank.answer()),
+    "the file is locked": (2, the_file_is_locked),
+    "the file is free": (4, lambda world, step: world.unlock()),
+    "the server looks what has changed": (3, lambda world, step: world.spawn(world.look())),
+    "the server writes what may be late": (2, lambda world, step: world.spawn(world.live.write_lazily())),
+    "the process is killed": (1, lambda world, step: world.do(world.ends_and_begins(crash=True))),
+    "the process ends in order": (1, lambda world, step: world.do(world.ends_and_begins(crash=False))),
+}
 
 
 @pytest.fixture(scope="module")
@@ -248,13 +246,15 @@ def machine(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The machine, with a place for its files. Nobody waits for locks."""
     monkeypatch.setattr(transactions, "PATIENT", 0)
     monkeypatch.setattr(transactions, "HURRIED", 0)
+    # Five of six schedules would be copies of the one before with a step or two repeated: each shall be a new one.
+    monkeypatch.setattr(Spans, "mutator_groups", [])
     monkeypatch.setattr(Lifecycle, "template", template, raising=False)
     monkeypatch.setattr(Lifecycle, "path", tmp_path / "liveguard.db", raising=False)
     return Lifecycle
 
 
-def play(machine: type[Lifecycle], schedules: int, *, derandomize: bool) -> None:
-    """Play so many schedules."""
+def play(machine: type[Lifecycle], schedules: int, *, derandomize: bool, explain: bool = True) -> None:
+    """Play so many schedules. One that goes wrong is made as short as it can be, where it has to be explained."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
@@ -263,6 +263,9 @@ def play(machine: type[Lifecycle], schedules: int, *, derandomize: bool) -> None
             derandomize=derandomize,
             database=None,
             deadline=None,
+            phases=[Phase.generate, Phase.shrink] if explain else [Phase.generate],
+            print_blob=False,
+            report_multiple_bugs=explain,
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -271,3 +274,14 @@ def play(machine: type[Lifecycle], schedules: int, *, derandomize: bool) -> None
 @pytest.mark.slow
 def test_whatever_happens_in_whatever_order_the_rules_hold(machine: type[Lifecycle], torture: bool) -> None:
     play(machine, 10_000 if torture else 150, derandomize=not torture)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_without_one_of_the_guards_they_do_not(
+    machine: type[Lifecycle], mutant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for change in MUTANTS[mutant]:
+        change.apply(monkeypatch)
+    with pytest.raises(AssertionError):
+        play(machine, ENOUGH, derandomize=True, explain=False)
