@@ -122,7 +122,7 @@ class Server:
         self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
         self.live.watch(self.chronicle.happened)
         self.people = People(storage, self._passwords, clock=clock, access_changed=self._access_changed)
-        self._health = Health(storage, clock, lambda: self.live.journal_is_behind)
+        self._health = Health(storage, clock, lambda: self.live.journal_is_behind())
 
     def _build_doors(self, site: Site) -> None:
         self.url = site.public_url

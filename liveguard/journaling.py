@@ -41,7 +41,6 @@ class Journaling:
         self._unwritten: deque[Unwritten] = deque()
         self._catching_up: asyncio.Task[None] | None = None
 
-    @property
     def is_behind(self) -> bool:
         """Whether something waits to be written."""
         return bool(self._unwritten)

@@ -62,6 +62,7 @@ class Live:
         self._grace = grace
         self._turns = Turns(_report)
         self._journaling = Journaling(storage, clock)
+        self.journal_is_behind = self._journaling.is_behind
         self.audience = Audience(storage, clock, self.sessions, self._journaling, self._guardians_changed)
         self._deadlines = Deadlines(clock, longest, self._over)
         self._admission = Admission(
@@ -297,11 +298,6 @@ class Live:
         for journaled in await self._journaling.left_behind():
             self._lifecycle.restore(journaled, self._grace)
         await self.access_changed()
-
-    @property
-    def journal_is_behind(self) -> bool:
-        """Whether something that was told waits to be written."""
-        return self._journaling.is_behind
 
     async def write_lazily(self) -> None:
         """Write what need not be written at once: last locations, and what guardians have heard."""

@@ -4,7 +4,6 @@ The only witnesses are the programs outside it and, at the end, the file.
 """
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -20,7 +19,7 @@ from storm import Guardian, Ward
 from liveguard.storage import Storage
 from liveguard.storage.entries import Start, write_entries
 
-KILLS = int(os.environ.get("KILLS", 1000))
+KILLS = 1000
 WARDS = [f"ward-{number}" for number in range(6)]
 GUARDIANS = [f"guardian-{number}" for number in range(5)]
 GUARDED_BY = {ward: (GUARDIANS[number % 5], GUARDIANS[(number + 2) % 5]) for number, ward in enumerate(WARDS)}
