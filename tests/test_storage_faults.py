@@ -123,6 +123,23 @@ async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_runn
                     assert (await ana.answer("stop-live-session"))["event"] == "session-ended"
 
 
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_stopped_on_a_damaged_file_it_says_what_is_lost_and_begins_anew_beside_it(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        ana, ben = await home.ward("ana"), await home.guardian("ben")
+        await ben.expect("guardian:snapshot")
+        with rubbish_everywhere(home):
+            assert (await ana.answer("start-live-session"))["data"]["durable"] is False
+            await ben.expect("guardian:session-started")
+            assert await home.stop() == 0
+            assert "ERROR liveguard.journaling: What could not be written is lost: 1 " in home.log
+            async with process(tmp_path) as again:
+                aside = tmp_path / (await again.fetch("/readyz")).json["setAside"]
+                assert aside.read_bytes().startswith(b"rubbish rubbish ")
+                assert f"it is kept as {aside}" in again.log
+
+
 async def remain(home: Process, seconds: float) -> None:
     """It stays unready for so long."""
     end = time.monotonic() + seconds
