@@ -17,6 +17,7 @@ export function morph(from, to) {
 
 /** Make the children of `from` like those of `to`, which are used up. */
 export function morphChildren(from, to) {
+  const ids = new Set(Array.from(to.children, (child) => child.id));
   let here = from.firstChild;
   for (const wanted of [...to.childNodes]) {
     const match = counterpart(from, here, wanted);
@@ -24,19 +25,24 @@ export function morphChildren(from, to) {
       from.insertBefore(wanted, here);
       continue;
     }
+    // What stands before it and is wanted nowhere, goes: a match that is moved loses the focus of what is in it.
+    while (here !== match && !(here.id && ids.has(here.id))) here = gone(here);
     if (match === here) here = here.nextSibling;
     else from.insertBefore(match, here);
     if (match.nodeType === Node.ELEMENT_NODE) morph(match, wanted);
     else if (match.nodeValue !== wanted.nodeValue) match.nodeValue = wanted.nodeValue;
   }
-  while (here) {
-    const gone = here;
-    here = here.nextSibling;
-    gone.remove();
-  }
+  while (here) here = gone(here);
+}
+
+function gone(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 function counterpart(parent, here, wanted) {
+  if (wanted.nodeType !== Node.ELEMENT_NODE) return here?.nodeType === wanted.nodeType ? here : null;
   if (wanted.id) {
     const known = document.getElementById(wanted.id);
     return known && known.parentNode === parent ? known : null;
