@@ -46,6 +46,8 @@ const said = {
   "session-resumed": ({ sessionId }) => tell("resumed", sessionId),
   "session-ended": ({ sessionId }) => {
     tell("ended", sessionId);
+    // One that came and went between two renderings is in none of them: everything is asked for.
+    if (!document.getElementById(`s-${sessionId}`)) version = "0";
     sessions.delete(sessionId);
   },
   "guardian:access-revoked": ({ sessionId }) => {
