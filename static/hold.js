@@ -5,7 +5,7 @@ const HELD = 1000;
 /** Call `done` when the button was held; `asked` for a click that nobody can hold; `hint` when it was let go early. */
 export function hold(button, { done, asked, hint }) {
   let timer = null;
-  let released = 0;
+  let released = -Infinity;
 
   function begin() {
     if (timer !== null || button.disabled) return;

@@ -157,6 +157,7 @@ function showPlace() {
 }
 
 $("share").addEventListener("click", () => {
+  $("share-line").textContent = "";
   if (place.active) place.stop();
   else place.start();
   remember(place.active);
