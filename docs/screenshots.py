@@ -11,7 +11,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "browser")]
 
 from playwright.async_api import Page  # noqa: E402
 from server import House, Peer  # noqa: E402
-from visitors import VIENNA, Street, street  # noqa: E402
+from visitors import VIENNA, Street, chromium, open_street  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDE = {"width": 1180, "height": 860}
@@ -75,7 +75,7 @@ async def everything(one: Street) -> None:
 async def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        async with street(Path(folder)) as one:
+        async with chromium() as browser, open_street(Path(folder), browser) as one:
             await everything(one)
 
 

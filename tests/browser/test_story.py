@@ -1,19 +1,18 @@
 """Two browsers live through a session: Ana walks home, Ben watches."""
 
-from pathlib import Path
-
 import pytest
 from playwright.async_api import Page, expect
-from visitors import VIENNA, Street, street
+from server import PASSWORD
+from visitors import NO_NETWORK, VIENNA, Street, hold
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
 
 
-async def start(one: Street, note: str = "") -> tuple[Page, Page]:
+async def start(street: Street, note: str = "") -> tuple[Page, Page]:
     """Ben looks at the dashboard, Ana starts."""
-    ben = await one.sign_in("ben")
-    ana = await one.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
+    ben = await street.sign_in("ben")
+    ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
     await ana.fill("#note", note)
     await ana.click("#start")
     await expect(ana.locator("#running")).to_be_visible()
@@ -21,136 +20,120 @@ async def start(one: Street, note: str = "") -> tuple[Page, Page]:
     return ana, ben
 
 
-async def hold(page: Page) -> None:
-    """Keep the button pressed until it says that this was long enough."""
-    await page.hover("#stop .label")
-    await page.mouse.down()
-    await expect(page.locator("#idle")).to_be_visible()
-    await page.mouse.up()
+@story
+async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
+    ana, ben = await start(street, "Walking home")
+    card = ben.locator(".card")
+    await expect(card).to_contain_text("Walking home")
+    await expect(ben.locator("#said")).to_have_text("Ana Winter has started a session.")
+    await expect(ana.locator("#watching")).to_contain_text("Ben Keller is watching over you")
+
+    await ana.click("#share")
+    await expect(card.locator(".place code")).to_have_text("48.20820, 16.37380")
+    await expect(card.locator("svg.trail")).to_be_visible()
+    assert await card.get_by_role("link", name="map").get_attribute("href") == "geo:48.20820,16.37380"
+
+    await ana.fill("#text", "Nearly there")
+    await ana.press("#text", "Enter")
+    await expect(card.locator(".messages")).to_contain_text("Nearly there")
+    await card.locator("input").fill("I see you")
+    await card.locator("input").press("Enter")
+    await expect(ana.locator("#messages")).to_contain_text("I see you")
+
+    await hold(ana.locator("#stop"))
+    await expect(ana.locator("#idle")).to_be_visible()
+    await expect(card).to_have_count(0)
+    await expect(ben.locator("#ended")).to_contain_text("Arrived, stopped it")
+    await expect(ben.locator("#summary")).not_to_contain_text("live session")
 
 
 @story
-async def test_ben_sees_ana_start_move_write_and_arrive(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana, ben = await start(one, "Walking home")
-        card = ben.locator(".card")
-        await expect(card).to_contain_text("Walking home")
-        await expect(ben.locator("#said")).to_have_text("Ana Winter has started a session.")
-        await expect(ana.locator("#watching")).to_contain_text("Ben Keller is watching over you")
+async def test_a_lost_network_is_told_and_the_session_goes_on(street: Street) -> None:
+    ana, ben = await start(street)
+    await ana.context.set_offline(True)
+    await expect(ben.locator(".card.lost")).to_contain_text("Connection lost")
+    await expect(ben.locator("#said")).to_have_text("The connection to Ana Winter is lost.")
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    await expect(ana.locator("#running")).to_be_visible()
 
-        await ana.click("#share")
-        await expect(card.locator(".place code")).to_have_text("48.20820, 16.37380")
-        await expect(card.locator("svg.trail")).to_be_visible()
-
-        await ana.fill("#text", "Nearly there")
-        await ana.press("#text", "Enter")
-        await expect(card.locator(".messages")).to_contain_text("Nearly there")
-        await card.locator("input").fill("I see you")
-        await card.locator("input").press("Enter")
-        await expect(ana.locator("#messages")).to_contain_text("I see you")
-
-        await hold(ana)
-        await expect(card).to_have_count(0)
-        await expect(ben.locator("#ended")).to_contain_text("Arrived, stopped it")
-        assert "live session" not in await ben.inner_text("#summary")
+    await ana.context.set_offline(False)
+    await expect(ben.locator(".card.live")).to_be_visible()
+    await expect(ben.locator("#said")).to_have_text("Ana Winter is back.")
+    await expect(ana.locator("#line")).not_to_contain_text("No connection")
+    street.excuse(*NO_NETWORK)
 
 
 @story
-async def test_a_lost_network_is_told_and_the_session_goes_on(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana, ben = await start(one)
-        await ana.context.set_offline(True)
-        await expect(ben.locator(".card.lost")).to_contain_text("Connection lost")
-        await expect(ben.locator("#said")).to_have_text("The connection to Ana Winter is lost.")
-        await expect(ana.locator("#line")).to_contain_text("No connection")
-        assert (await ben.title()).startswith("⚠ (1)")
-        one.complaints.clear()  # that there was no network is right
+async def test_a_reload_a_crash_and_another_page_carry_the_session_on(street: Street) -> None:
+    ana, ben = await start(street, "Walking home")
+    begun = street.home.server.live.sessions.of_ward("ana")
+    await ana.reload()
+    await expect(ana.locator("#running")).to_be_visible()
 
-        await ana.context.set_offline(False)
-        await expect(ben.locator(".card.live")).to_be_visible()
-        await expect(ben.locator("#said")).to_have_text("Ana Winter is back.")
-        one.complaints.clear()
+    await ana.goto(street.home.url + "/people")
+    await expect(ana.locator(".own-session")).to_be_visible()
+    await expect(ben.locator(".card.live")).to_be_visible()
 
-
-@story
-async def test_a_reload_carries_the_session_on_and_so_does_another_page(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana, ben = await start(one)
-        await ana.reload()
-        await expect(ana.locator("#running")).to_be_visible()
-        await expect(ben.locator(".card.live")).to_be_visible()
-        await ana.goto(one.home.url + "/people")
-        await expect(ana.locator(".own-session")).to_be_visible()
-        await expect(ben.locator(".card.live")).to_be_visible()
-        session = one.home.server.live.sessions.of_ward("ana")
-        assert session is not None
+    async with ana.expect_event("crash"):
+        ana.once("requestfailed", lambda _: None)
+        await (await ana.context.new_cdp_session(ana)).send("Page.navigate", {"url": "chrome://crash"})
+    await expect(ben.locator(".card.lost")).to_be_visible()
+    again = await ana.context.new_page()
+    await again.goto(street.home.url + "/ward")
+    await expect(again.locator("#running")).to_be_visible()
+    await expect(ben.locator(".card.live")).to_contain_text("Walking home")
+    assert street.home.server.live.sessions.of_ward("ana") is begun is not None
 
 
 @story
-async def test_a_short_press_does_not_stop_and_a_held_key_does(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana, _ = await start(one)
-        await ana.click("#stop")
-        await expect(ana.locator("#line")).to_contain_text("Keep pressing")
-        await expect(ana.locator("#running")).to_be_visible()
-        await ana.focus("#stop")
-        await ana.keyboard.down("Enter")
-        await expect(ana.locator("#idle")).to_be_visible()
-        await ana.keyboard.up("Enter")
+async def test_whoever_is_removed_during_a_session_sees_nothing_from_then_on(street: Street) -> None:
+    ana, ben = await start(street)
+    other = await ana.context.new_page()
+    await other.goto(street.home.url + "/people")
+    await other.get_by_role("button", name="Remove Ben Keller").click()
+    await expect(other.get_by_role("dialog")).to_contain_text("sees nothing of your sessions")
+    await other.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    await expect(other.locator(".done")).to_contain_text("at once")
+    await expect(ben.locator(".card")).to_have_count(0)
+    await expect(ben.locator("#said")).to_have_text("You no longer watch over Ana Winter.")
+    await expect(ana.locator("#watching")).to_contain_text("Nobody is connected")
 
 
 @story
-async def test_what_is_typed_stays_while_the_page_changes_under_it(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana, ben = await start(one)
-        answer = ben.locator(".card .write input")
-        await answer.type("Where are y")
-        tom = await one.home.ward("tom")
-        await tom.answer("start-live-session")
-        await expect(ben.locator(".card")).to_have_count(2)
-        await ana.fill("#text", "On the bridge")
-        await ana.press("#text", "Enter")
-        await expect(ben.locator(".messages")).to_contain_text(["On the bridge"])
-        await ben.keyboard.type("ou?")
-        await expect(ben.get_by_label("Message to Ana")).to_have_value("Where are you?")
+async def test_whoever_accepts_during_a_session_sees_it_at_once(street: Street) -> None:
+    ana, _ = await start(street, "Walking home")
+    other = await ana.context.new_page()
+    await other.goto(street.home.url + "/people")
+    await other.get_by_label("Invite somebody who has an account").fill("mallory@example.org")
+    await other.get_by_role("button", name="Invite", exact=True).click()
+    await expect(other.locator("#guardians ~ ul")).to_contain_text("Mallory Moore")
+
+    mallory = await street.sign_in("mallory")
+    await expect(mallory.locator(".card")).to_have_count(0)
+    asked = await mallory.context.new_page()
+    await asked.goto(street.home.url + "/people")
+    await asked.get_by_role("button", name="Accept Ana Winter").click()
+    await expect(mallory.locator(".card")).to_contain_text("Walking home")
+    await expect(ana.locator("#watching")).to_contain_text("Mallory Moore")
 
 
 @story
-async def test_a_page_without_connection_says_so_and_catches_up(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        _, ben = await start(one)
-        await ben.context.set_offline(True)
-        await expect(ben.locator("#away")).to_contain_text("Not connected since")
-        assert "stale" in (await ben.get_attribute("#live", "class") or "")
-        tom = await one.home.ward("tom")
-        await tom.answer("start-live-session")
-        await ben.context.set_offline(False)
-        await expect(ben.locator("#away")).to_be_hidden()
-        await expect(ben.locator(".card")).to_have_count(2)
-        one.complaints.clear()  # that there was no network is right
+async def test_an_invitation_by_link_makes_an_account_once(street: Street) -> None:
+    ana = await street.sign_in("ana", "/people")
+    await ana.get_by_role("button", name="Make an invitation link").click()
+    await expect(ana.get_by_role("img", name="QR code")).to_be_visible()
+    link = (await ana.locator("#link").inner_text()).removeprefix(street.home.url)
 
+    zoe = await street.visit(link)
+    await expect(zoe.locator("main")).to_contain_text("Ana Winter asks you to be a guardian")
+    await zoe.get_by_label("First name").fill("Zoe")
+    await zoe.get_by_label("Email").fill("zoe@example.org")
+    await zoe.get_by_label("Password").fill(PASSWORD)
+    await zoe.get_by_role("button", name="Make my account and accept").click()
+    await expect(zoe.locator("#calm")).to_contain_text("Ana Winter")
+    await ana.goto(street.home.url + "/people")
+    await expect(ana.locator("#guardians ~ ul")).to_contain_text("Zoe")
 
-@story
-async def test_whoever_is_removed_sees_nothing_from_then_on(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana, ben = await start(one)
-        other = await ana.context.new_page()
-        await other.goto(one.home.url + "/people")
-        await other.click("text=Remove Ben Keller")
-        await expect(other.locator("dialog[open]")).to_contain_text("sees nothing of your sessions")
-        await other.click("dialog[open] button.danger")
-        await expect(other.locator(".done")).to_contain_text("at once")
-        await expect(ben.locator(".card")).to_have_count(0)
-        await expect(ben.locator("#said")).to_have_text("You no longer watch over Ana Winter.")
-
-
-@story
-async def test_without_javascript_the_page_is_right_and_reloads_itself(tmp_path: Path) -> None:
-    async with street(tmp_path) as one:
-        ana = await one.home.ward("ana")
-        await ana.answer("start-live-session", {"note": "Night bus"})
-        ben = await one.sign_in("ben", java_script_enabled=False)
-        await expect(ben.locator(".card")).to_contain_text("Night bus")
-        assert 'http-equiv="refresh"' in await ben.content()
-        await ana.answer("stop-live-session")
-        await expect(ben.locator(".card")).to_have_count(0, timeout=15_000)
+    late = await street.visit(link)
+    await expect(late.get_by_role("heading")).to_contain_text("does not work any more")
+    street.excuse("status of 410")

@@ -1,4 +1,11 @@
-"""People with real browsers: Chromium, driven over its own protocol, in front of the real server."""
+"""People with real browsers: Chromium, driven over its own protocol, in front of the real server.
+
+    async def test_something(street: Street) -> None:
+        ben = await street.sign_in("ben")
+        ana = await street.sign_in("ana", "/ward", permissions=["geolocation"], geolocation=VIENNA)
+
+All tests share one browser; each has a server of its own, and everybody in it a window of their own.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
-from server import CAST, PASSWORD, House, house
+from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from server import CAST, House, house
+
+from liveguard.storage import Storage
+from liveguard.web.cookies import Cookies
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -16,66 +26,106 @@ FLAGS = [
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 VIENNA = {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 10}
+NO_NETWORK = ("net::ERR_", "WebSocket connection to")  # what Chromium says of it
+PATIENCE = 8000  # milliseconds
+
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass
 class Street:
-    """The server and a browser in which everybody has a window of their own."""
+    """The server, and a browser in which everybody has a window of their own."""
 
     home: House
     browser: Browser
     complaints: list[str] = field(default_factory=list)  # what browsers complained of: errors, policy, strangers
+    windows: list[BrowserContext] = field(default_factory=list)
 
-    async def visit(self, path: str = "/", **how: Any) -> Page:
-        """A window in which nobody is signed in."""
-        context = await self.browser.new_context(**{"locale": "en-GB", "timezone_id": "Europe/Vienna", **how})
-        page = await context.new_page()
-        page.set_default_timeout(8000)
-        page.on("console", lambda message: self._complain(message.type, message.text))
-        page.on("pageerror", lambda error: self.complaints.append(f"{error}"))
-        page.on("request", lambda request: self._check(request.url))
+    async def visit(self, path: str = "/", *, who: str = "", device: str = "", **how: Any) -> Page:
+        """A window in which somebody is signed in, or nobody. ``device`` is a script that alters what it runs on."""
+        window = await self.browser.new_context(**{"locale": "en-GB", "timezone_id": "Europe/Vienna", **how})
+        self.windows.append(window)
+        window.set_default_timeout(PATIENCE)
+        window.on("console", lambda message: self._complain(message.type, message.text))
+        window.on("weberror", lambda problem: self.complaints.append(f"{problem.error}"))
+        window.on("request", lambda request: self._check(request.url))
+        if device:
+            await window.add_init_script(device)
+        if who:
+            await window.add_cookies([await self._login(who)])
+        page = await window.new_page()
         await page.goto(self.home.url + path)
         return page
 
-    async def sign_in(self, name: str, path: str = "/", **how: Any) -> Page:
-        """A window in which somebody has signed in and gone to a page."""
-        page = await self.visit(f"/login?next={path}", **how)
-        await page.fill("#email", f"{name}@example.org")
-        await page.fill("#password", PASSWORD)
-        await page.click("main button[type=submit]")
-        await page.wait_for_url(self.home.url + path)
-        return page
+    async def sign_in(self, who: str, path: str = "/", **how: Any) -> Page:
+        """A window in which somebody is signed in and looks at a page."""
+        return await self.visit(path, who=who, **how)
+
+    def excuse(self, *texts: str) -> None:
+        """These complaints were right so far."""
+        self.complaints = [one for one in self.complaints if not any(text in one for text in texts)]
+
+    async def _login(self, who: str) -> Any:
+        people = self.home.server.people
+        token = await people.logins.begin(await people.accounts.identify(who), "Chromium of the tests")
+        return {"name": Cookies("http").login, "value": token, "url": self.home.url, "httpOnly": True}
 
     def _complain(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.complaints.append(text)
 
     def _check(self, url: str) -> None:
-        if not url.startswith((self.home.url, self.home.url.replace("http", "ws"), "data:", "blob:")):
+        if not url.startswith((self.home.url, self.home.url.replace("http", "ws"), "data:", "blob:", "chrome:")):
             self.complaints.append(f"asked somebody else: {url}")
 
 
 @asynccontextmanager
-async def street(folder: Path, **settings: Any) -> AsyncIterator[Street]:
-    """Everybody at home, and nobody complains."""
-    async with house(folder, with_password=tuple(CAST), **settings) as home, async_playwright() as playwright:
+async def chromium() -> AsyncIterator[Browser]:
+    """The browser."""
+    async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
-            one = Street(home, browser)
-            yield one
-            assert one.complaints == []
+            yield browser
         finally:
             await browser.close()
 
 
-async def faults_of(page: Page, *more: str) -> list[str]:
-    """What axe-core finds, by its usual rules and some more.
+@asynccontextmanager
+async def open_street(folder: Path, browser: Browser, *, empty: bool = False, **settings: Any) -> AsyncIterator[Street]:
+    """A server with everybody in it, or nobody at all. At its end no browser has complained."""
+    if empty:
+        await (await Storage.open(folder / "liveguard.db")).close()
+    async with house(folder, with_password=tuple(CAST), **settings) as home:
+        street = Street(home, browser)
+        try:
+            yield street
+            assert not street.complaints, "\n".join(street.complaints)
+        finally:
+            for window in street.windows:
+                await window.close()
+
+
+async def hold(button: Locator) -> None:
+    """Keep a button pressed with the mouse until it says by itself that this was long enough."""
+    page = button.page
+    await button.hover()
+    await page.mouse.down()
+    await expect(button).to_be_hidden()
+    await page.mouse.up()
+
+
+async def faults_of(page: Page, *, only_colours: bool = False, enhanced: bool = False) -> list[str]:
+    """What axe-core finds by its usual rules, or by those on colours alone; ``enhanced`` asks for a contrast of AAA.
 
     It comes in by the browser's own protocol, so the page's policy stays as it is.
     """
-    await page.evaluate(AXE.read_text())
-    rules = {rule: {"enabled": True} for rule in more}
-    found = await page.evaluate("(rules) => axe.run({ rules })", rules)
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text())
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if only_colours:
+        options["runOnly"] = {"type": "tag", "values": ["cat.color"]}
+    options["rules"] = {"color-contrast-enhanced": {"enabled": enhanced}}
+    found = await page.evaluate("(options) => axe.run(options)", options)
     return [
         f"{one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
         for one in found["violations"]

@@ -1,0 +1,142 @@
+"""The ward's page on a device that has a place, a battery and a screen, or says that it has none."""
+
+import pytest
+from playwright.async_api import Page, expect
+from visitors import NO_NETWORK, VIENNA, Street, hold
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+COUNTS_QUESTIONS = """
+    window.questions = 0;
+    for (const name of ["watchPosition", "getCurrentPosition"]) {
+      const ask = Geolocation.prototype[name];
+      Geolocation.prototype[name] = function (...all) { window.questions += 1; return ask.apply(this, all); };
+    }
+"""
+CANNOT_TELL = """
+    Geolocation.prototype.watchPosition = (_, failed) => { window.failed = failed; return 1; };
+    window.fail = (code) => window.failed({ code, PERMISSION_DENIED: 1, POSITION_UNAVAILABLE: 2, TIMEOUT: 3 });
+"""
+HALF_CHARGED = "navigator.getBattery = async () => Object.assign(new EventTarget(), { level: 0.42, charging: false });"
+HAS_A_SCREEN = """
+    window.awake = [];
+    const lock = () => Object.assign(new EventTarget(), {
+      release() { window.awake.push("released"); this.dispatchEvent(new Event("release")); return Promise.resolve(); },
+    });
+    const request = async (kind) => (window.awake.push(kind), lock());
+    Object.defineProperty(Navigator.prototype, "wakeLock", { get: () => ({ request }) });
+"""
+
+
+async def started(street: Street, **how: object) -> Page:
+    """Ana has started."""
+    ana = await street.sign_in("ana", "/ward", **how)
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    return ana
+
+
+@story
+async def test_a_location_is_asked_for_only_when_pressed_and_goes_with_the_battery(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    ana = await started(street, geolocation=VIENNA, permissions=["geolocation"], device=COUNTS_QUESTIONS + HALF_CHARGED)
+    await expect(ben.locator(".card")).to_be_visible()
+    assert await ana.evaluate("window.questions") == 0
+    await ana.clock.install()
+    share = ana.get_by_role("button", name="location")
+    await share.click()
+    await expect(ben.locator(".card code")).to_have_text("48.20820, 16.37380")
+    await expect(ben.locator(".card")).to_contain_text("42%")
+    await expect(share).to_have_attribute("aria-pressed", "true")
+    assert await ana.evaluate("window.questions") == 1
+
+    # Whoever moves is followed; whoever wants no longer, is not.
+    await ana.context.set_geolocation({**VIENNA, "latitude": 48.21})
+    await ana.clock.fast_forward(5000)
+    await expect(ben.locator(".card code")).to_have_text("48.21000, 16.37380")
+    await share.click()
+    await expect(share).to_have_attribute("aria-pressed", "false")
+
+
+@story
+async def test_why_there_is_no_location_is_said(street: Street) -> None:
+    ana = await started(street, device=CANNOT_TELL)
+    share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
+    await share.click()
+    reasons = []
+    for code in (2, 3):
+        await ana.evaluate("(code) => window.fail(code)", code)
+        reasons.append(await line.inner_text())
+        await expect(share).to_have_attribute("aria-pressed", "true")  # it keeps trying
+    await ana.evaluate("window.fail(1)")
+    await expect(share).to_have_attribute("aria-pressed", "false")
+    reasons.append(await line.inner_text())
+    assert "cannot tell where it is" in reasons[0]
+    assert reasons[1]
+    assert "may not tell your location" in reasons[2]
+    await expect(ana.locator("#running")).to_be_visible()
+
+
+@story
+async def test_a_browser_that_refuses_a_location_does_not_keep_the_session_from_running(street: Street) -> None:
+    ana = await started(street)
+    await ana.get_by_role("button", name="location").click()
+    await expect(ana.locator("#share-line")).to_contain_text("may not tell your location")
+    await expect(ana.locator("#running")).to_be_visible()
+
+
+@story
+async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
+    ana = await started(street, device=HAS_A_SCREEN)
+    await ana.wait_for_function("() => window.awake.join() === 'screen'")
+    await hold(ana.locator("#stop"))
+    await ana.wait_for_function("() => window.awake.join() === 'screen,released'")
+
+
+@story
+async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_does(street: Street) -> None:
+    ana = await started(street)
+    stop, question = ana.locator("#stop"), ana.get_by_role("dialog")
+    await stop.dispatch_event("click")  # as a screen reader does
+    await question.get_by_role("button", name="No").click()
+    await expect(ana.locator("#running")).to_be_visible()
+
+    await stop.click()
+    await expect(ana.locator("#line")).to_contain_text("Keep pressing")
+    await expect(ana.locator("#running")).to_be_visible()
+
+    await stop.focus()
+    await ana.keyboard.down("Enter")
+    await expect(ana.locator("#idle")).to_be_visible()
+    await ana.keyboard.up("Enter")
+
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await stop.dispatch_event("click")
+    await question.get_by_role("button", name="Yes").click()
+    await expect(ana.locator("#idle")).to_be_visible()
+
+
+@story
+async def test_the_shell_opens_without_network_and_says_so(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
+    await ana.context.set_offline(True)
+    await ana.reload()
+    await expect(ana.get_by_role("heading")).to_have_text("No connection")
+    assert await ana.locator("main").evaluate("(main) => getComputedStyle(main).maxWidth") != "none"  # with its style
+    await ana.context.set_offline(False)
+    await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_the_page_can_be_installed(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    devtools = await ana.context.new_cdp_session(ana)
+    manifest = await devtools.send("Page.getAppManifest")
+    assert manifest["errors"] == [] and manifest["url"]
+    problems = await devtools.send("Page.getInstallabilityErrors")
+    # A window of a test is private, in which nothing can be installed; else nothing is in the way.
+    assert [one["errorId"] for one in problems["installabilityErrors"]] in ([], ["in-incognito"])

@@ -1,0 +1,272 @@
+"""The guardian's dashboard through an evening: it makes itself heard, never shows what is old as live, never jumps."""
+
+import pytest
+from playwright.async_api import Page, expect
+from server import Peer
+from visitors import NO_NETWORK, Street
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+IS_HEARD = """
+    window.tones = [];
+    const start = OscillatorNode.prototype.start;
+    OscillatorNode.prototype.start = function (...when) {
+      window.tones.push(this.frequency.value);
+      return start.apply(this, when);
+    };
+"""
+IS_NOTIFIED = """
+    window.notices = [];
+    window.Notification = class {
+      static permission = "default";
+      static async requestPermission() { return (this.permission = "granted"); }
+      constructor(text) { window.notices.push(text); }
+    };
+    window.away = false;
+    Object.defineProperty(Document.prototype, "hidden", { get: () => window.away });
+"""
+SEES_JUMPS = """
+    window.shift = 0;
+    new PerformanceObserver((list) => {
+      for (const one of list.getEntries()) if (!one.hadRecentInput) window.shift += one.value;
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+async def said(page: Page, sentence: str) -> None:
+    await expect(page.locator("#said")).to_have_text(sentence)
+
+
+async def live_through_it(street: Street, page: Page) -> Peer:
+    """Tom starts, is lost, comes back and ends; the page has told all of it, one after the other."""
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await said(page, "Tom Berger has started a session.")
+    tom.lose()
+    await said(page, "The connection to Tom Berger is lost.")
+    tom = await street.home.ward("tom")
+    await said(page, "Tom Berger is back.")
+    await tom.answer("stop-live-session")
+    await said(page, "The session of Tom Berger has ended.")
+    return tom
+
+
+@story
+async def test_each_change_is_heard_once_sound_was_allowed(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_HEARD)
+    await live_through_it(street, ben)
+    assert await ben.evaluate("window.tones") == []
+
+    button = ben.get_by_role("button", name="Sound")
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    # Allowed once is allowed for good; the browser alone asks for a touch of the page after each loading.
+    await ben.reload()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await ben.locator("h1").click()
+    heard: list[int] = []
+    tom = await street.home.ward("tom")
+    for step in ("start", "lose", "return", "stop"):
+        match step:
+            case "start":
+                await tom.answer("start-live-session")
+            case "lose":
+                tom.lose()
+            case "return":
+                tom = await street.home.ward("tom")
+            case "stop":
+                await tom.answer("stop-live-session")
+        await ben.wait_for_function("(before) => window.tones.length > before", arg=sum(heard))
+        heard.append(await ben.evaluate("window.tones.length") - sum(heard))
+    assert len(heard) == 4
+    assert heard[1] > max(heard[0], heard[2], heard[3])  # a loss sounds like nothing else
+
+    await button.click()
+    quiet = await ben.evaluate("window.tones.length")
+    await live_through_it(street, ben)
+    assert await ben.evaluate("window.tones.length") == quiet
+
+
+@story
+async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_NOTIFIED)
+    button = ben.get_by_role("button", name="Notifications")
+    await ben.evaluate("window.away = true")
+    await live_through_it(street, ben)
+    assert await ben.evaluate("window.notices") == []
+
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await ben.evaluate("window.away = false")
+    tom = await live_through_it(street, ben)
+    assert await ben.evaluate("window.notices") == []  # whoever looks, sees it
+
+    await ben.evaluate("window.away = true")
+    await live_through_it(street, ben)
+    assert await ben.evaluate("window.notices") == [
+        "Tom Berger has started a session.", "The connection to Tom Berger is lost.",
+        "Tom Berger is back.", "The session of Tom Berger has ended.",
+    ]  # fmt: skip
+    await tom.leave()
+
+
+@story
+async def test_the_tab_shows_how_many_run_and_whether_one_is_lost(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    icon = ben.locator("#favicon")
+    quiet = await icon.get_attribute("href")
+    assert "(" not in await ben.title()
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    await ana.answer("start-live-session")
+    await ben.wait_for_function("() => document.title.startsWith('(1) ')")
+    live = await icon.get_attribute("href")
+    await tom.answer("start-live-session")
+    await ben.wait_for_function("() => document.title.startsWith('(2) ')")
+    tom.lose()
+    await ben.wait_for_function("() => document.title.startsWith('⚠ (2) ')")
+    lost = await icon.get_attribute("href")
+    assert len({quiet, live, lost}) == 3
+    await (await street.home.ward("tom")).answer("stop-live-session")
+    await ana.answer("stop-live-session")
+    await ben.wait_for_function("() => !document.title.includes('(')")
+    await expect(icon).to_have_attribute("href", str(quiet))
+
+
+@story
+async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await expect(ben.locator("#live:not(.stale) .card.live")).to_be_visible()
+    await ben.evaluate(
+        "addEventListener('offline', () => { const began = performance.now();"
+        " new MutationObserver(() => { window.noticed ??= performance.now() - began; })"
+        ".observe(document.getElementById('away'), { attributes: true }); }, true)"
+    )
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_contain_text("Not connected since")
+    await expect(ben.locator("#live")).to_have_class("stale")
+    assert await ben.evaluate("window.noticed ?? 0") < 3000
+    assert (await ben.title()).startswith("⚠")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await ana.answer("stop-live-session")
+
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#away")).to_be_hidden()
+    await expect(ben.locator(".card")).to_have_count(1)
+    await expect(ben.locator(".card")).to_contain_text("Tom Berger")
+    await expect(ben.locator("#live")).not_to_have_class("stale")
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_server_that_goes_away_is_noticed_as_well(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.evaluate("window.began = performance.now()")
+    street.home.server.connections.close(1012)
+    await expect(ben.locator("#live.stale")).to_be_visible()
+    assert await ben.evaluate("performance.now() - window.began") < 3000
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_is_typed_stays_while_the_page_changes_under_it(street: Street) -> None:
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await ben.get_by_label("Message to Ana").press_sequentially("Where are y")
+
+    await tom.answer("start-live-session")  # a card comes and takes the first place
+    await expect(ben.locator(".card").first).to_contain_text("Tom Berger")
+    await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37, "accuracy": 20})
+    await ana.answer("send-message", {"text": "On the bridge"})
+    await expect(ben.locator(".messages")).to_contain_text(["On the bridge"])
+    tom.lose()
+    await expect(ben.locator(".card.lost")).to_be_visible()
+    ana.lose()
+    await expect(ben.locator(".card.lost")).to_have_count(2)
+    await street.home.ward("ana")
+    await expect(ben.locator(".card.lost")).to_have_count(1)
+
+    await ben.keyboard.type("ou?")
+    await expect(ben.get_by_label("Message to Ana")).to_have_value("Where are you?")
+    await expect(ben.get_by_label("Message to Ana")).to_be_focused()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.wait_for_function("() => !navigator.onLine")
+    await ben.keyboard.press("Enter")
+    await expect(ben.get_by_label("Message to Ana")).to_have_value("Where are you?")
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_a_ward_types_stays_while_the_page_changes_under_it(street: Street) -> None:
+    first = await street.home.guardian("ben")
+    ana = await street.sign_in("ana", "/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#watching")).to_contain_text("Ben Keller")
+    await ana.get_by_label("Message to your guardians").press_sequentially("I am at ")
+    await street.home.guardian("chloe")
+    await expect(ana.locator("#watching")).to_contain_text("Chloe Martin")
+    await first.answer("send-message", {"wardId": "ana", "text": "Where?"})
+    await expect(ana.locator("#messages")).to_contain_text("Where?")
+    await ana.keyboard.type("the bridge")
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator("#messages")).to_contain_text("I am at the bridge")
+
+
+@story
+async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
+    windows = [
+        await street.sign_in("ben", device=SEES_JUMPS, viewport={"width": width, "height": 800})
+        for width in (390, 1440)
+    ]
+    for name, count in (("ana", 1), ("tom", 2), ("ida", 3)):
+        ward = await street.home.ward(name)
+        await ward.answer("start-live-session", {"note": "Walking home"})
+        for ben in windows:
+            await expect(ben.locator(".card")).to_have_count(count)
+    await ward.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    for ben in windows:
+        await expect(ben.locator(".card code")).to_be_visible()
+    await ward.answer("stop-live-session")
+    for ben in windows:
+        await expect(ben.locator(".card")).to_have_count(2)
+        await expect(ben.locator("#ended .rows li")).to_have_count(1)
+        # The next frame has seen it all.
+        await ben.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+        assert await ben.evaluate("window.shift") < 0.1
+
+
+@story
+async def test_nothing_moves_for_those_who_asked_for_it(street: Street) -> None:
+    moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await expect(ben.locator(".card")).to_be_visible()
+    assert await ben.evaluate(moving) > 0
+    await ben.emulate_media(reduced_motion="reduce")
+    await ben.wait_for_function(f"() => !{moving}")
+    await ben.evaluate(
+        f"() => {{ const look = () => {{ window.most = Math.max(window.most ?? 0, {moving}); requestAnimationFrame(look); }};"
+        " look(); }"
+    )
+    await live_through_it(street, ben)
+    await expect(ben.locator("#ended .rows li")).to_have_count(1)
+    assert await ben.evaluate("window.most") == 0
+
+
+@story
+async def test_german_is_chosen_by_the_browser_or_the_account(street: Street) -> None:
+    ben = await street.sign_in("ben", locale="de-AT")
+    assert await ben.get_attribute("html", "lang") == "de-AT"
+    await expect(ben.locator("#calm")).to_contain_text("Gerade ist niemand unterwegs")
+    await ben.goto(street.home.url + "/account")
+    await ben.select_option("#language", "en")
+    await ben.click("form[action='/account/preferences'] button")
+    await expect(ben.locator(".done")).to_contain_text("Saved.")
