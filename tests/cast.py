@@ -73,9 +73,9 @@ class HandClock:
         return sum(not timer.cancelled for timer in self._timers) + len(self._ringing)
 
     @property
-    def rings(self) -> bool:
-        """Whether something has gone off that has not arrived."""
-        return bool(self._ringing)
+    def rings(self) -> int:
+        """How many timers have gone off and not arrived."""
+        return len(self._ringing)
 
     def move(self, seconds: float) -> None:
         """Time passes. What goes off is on its way from now on, too late to be cancelled, and comes with ``ring``."""
@@ -376,13 +376,13 @@ class Stage:
         if crash:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
-            self.clock.forget()
             await settle()
             self.crank.raw.close()
         else:
             await self.live.close()
             self.everybody_is_cut_off()
             await self.storage.close()
+        self.clock.forget()
         self.storage = open_storage(self.path)
         self._begin()
         await self.live.restore()

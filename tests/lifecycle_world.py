@@ -488,6 +488,8 @@ class World(Stage):
             if device.closed is None and device.expected:
                 wrong(f"{device} never hears {device.expected[0].name}")
         for screen in self.screens:
+            if screen.closed is None and self.user_is_certain(screen.person.id) is False:
+                wrong(f"{screen.person.id} is disabled and still connected")
             here = screen in self.model.present[screen.person.id]
             if screen.closed is None and not here and self.locked != "all" and not self.clock.set_timers:
                 wrong(f"{screen} never has its first words")
@@ -496,6 +498,11 @@ class World(Stage):
             wrong("a slot is taken by nobody")
         if set(self.live._deadlines._timers) != running:
             wrong("timers are set of sessions that do not run, or none of one that does")
+        pauses = len(self.live._admission._beside) + len(self._tasks)
+        pauses += self.live._journaling.is_behind()
+        interrupted = sum(session.interruption is not None for session in self.live.sessions.get_active_sessions())
+        if self.clock.set_timers - self.clock.rings > len(running) + interrupted + pauses:
+            wrong("timers are set that nobody waits for")
         if self.live._turns._waiting:
             wrong("a queue is never done")
         if not self.live._journaling._known.keys() <= {presence.person.id for presence in self.live.wards}:

@@ -142,6 +142,16 @@ def gives_a_sign_of_life(world: World, phone: Phone) -> None:
     phone.last_heard = world.clock.steady
 
 
+def is_back_for_a_moment(world: World, step: Step) -> None:
+    a_ward_connects(world, step)
+    by_a_phone(lambda world, phone: phone.lose())(world, step._replace(which=0))
+
+
+def stops_and_starts(world: World, phone: Phone) -> None:
+    world.asks(phone, "stop")
+    world.asks(phone, "start")
+
+
 def a_guardian_connects(world: World, step: Step) -> None:
     if world.may_sign_in(step.guardian):
         world.guardian_connects(step.guardian, program=step.yes)
@@ -196,9 +206,11 @@ def the_file_is_locked(world: World, step: Step) -> None:
 
 
 DEEDS: dict[str, tuple[int, Deed]] = {
-    "a ward connects": (6, a_ward_connects),
+    "a ward connects": (5, a_ward_connects),
     "a ward starts": (10, asks_for("start")),
-    "a ward stops": (3, asks_for("stop")),
+    "a ward stops": (2, asks_for("stop")),
+    "a ward stops and starts": (2, by_a_phone(stops_and_starts)),
+    "a ward is back for a moment": (2, is_back_for_a_moment),
     "a ward is somewhere": (2, asks_for("locate")),
     "a ward writes": (1, asks_for("say")),
     "a ward leaves": (2, by_a_phone(lambda world, phone: phone.leave())),
@@ -212,7 +224,7 @@ DEEDS: dict[str, tuple[int, Deed]] = {
     "a guardian is lost": (4, by_a_screen(is_lost)),
     "a pair changes": (5, a_pair_changes),
     "an account changes": (4, an_account_changes),
-    "an admin ends a session": (2, an_admin_ends_a_session),
+    "an admin ends a session": (1, an_admin_ends_a_session),
     "time passes": (5, lambda world, step: world.time_passes(step.seconds, arrives=True)),
     "time passes, unnoticed as yet": (4, lambda world, step: world.time_passes(step.seconds, arrives=False)),
     "what has gone off arrives": (4, lambda world, step: world.ring()),
