@@ -124,6 +124,10 @@ class Ward:
         self.stopped[answer["data"]["sessionId"]] = answer["data"]["seq"]
         self._asked = self.running = None
 
+    def stopped_after(self, seq: int | None) -> list[str]:
+        """The sessions with a confirmed stop after this one; none where this is None."""
+        return [session for session, end in self.stopped.items() if seq is not None and end > seq]
+
     async def ask(self, client: Client, event: str, data: Any = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """What came before the answer, and the answer."""
         asked, before, began = f"ask-{next(self._ids)}", [], time.monotonic()
@@ -138,13 +142,14 @@ class Ward:
 class Guardian:
     """A guardian's program. One that is ``exact`` says where it stands, the other relies on the server."""
 
-    def __init__(self, name: str, wards: set[str], chance: Random, *, exact: bool) -> None:
+    def __init__(self, name: str, wards: list[Ward], chance: Random, *, exact: bool) -> None:
         self.name = name
-        self.wards = wards
+        self.wards = {ward.name for ward in wards}
         self.first_seq: int | None = None  # of the first visit, before which nothing was missed
         self.started: dict[str, int] = {}
         self.ended: dict[str, int] = {}
         self.lives_away = 0
+        self._wards = wards
         self._chance = chance
         self._exact = exact
         self._seq: int | None = None
@@ -157,7 +162,7 @@ class Guardian:
             return
         try:
             while True:
-                await self._visit(home, self._chance.randrange(1, 60))
+                await self._visit(home, self._chance.randrange(1, 15))
         except GONE:
             # Some take their time.
             self.lives_away = self._chance.choice((0, 0, 0, 1, 2))
@@ -168,10 +173,14 @@ class Guardian:
                 self.hear(await client.event())
             if self._chance.random() < 0.5:
                 await self._leave(client)
+            else:
+                # Lost, and what came in the meantime was never read.
+                await asyncio.sleep(self._chance.uniform(0, 0.01))
 
     @asynccontextmanager
     async def connected(self, home: Process) -> AsyncIterator[Client]:
-        """Connected, with the snapshot heard."""
+        """Connected, with all heard that was missed."""
+        known = {session for ward in self._wards for session in ward.stopped_after(self.first_seq)}
         since = f"?since={self._seq}" if self._exact and self._seq is not None else ""
         async with connection(home, f"/ws/guardian{since}", self.name) as client:
             self._last_end = 0
@@ -180,6 +189,8 @@ class Guardian:
             if self.first_seq is None:
                 self.first_seq = first["data"]["seq"]
             self.hear(first)
+            await self.hear_all(client)
+            assert known <= self.ended.keys(), (self.name, known - self.ended.keys())
             yield client
 
     async def hear_all(self, client: Client) -> None:
