@@ -488,9 +488,9 @@ class World(Stage):
             if device.closed is None and device.expected:
                 wrong(f"{device} never hears {device.expected[0].name}")
         for screen in self.screens:
-            if screen.closed is None and self.user_is_certain(screen.person.id) is False:
-                wrong(f"{screen.person.id} is disabled and still connected")
             here = screen in self.model.present[screen.person.id]
+            if here and self.user_is_certain(screen.person.id) is False:
+                wrong(f"{screen.person.id} is disabled and still connected")
             if screen.closed is None and not here and self.locked != "all" and not self.clock.set_timers:
                 wrong(f"{screen} never has its first words")
         running = {session.id for session in self.live.sessions.get_active_sessions()}
