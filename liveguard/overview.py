@@ -57,3 +57,11 @@ class RunningSession(Struct, frozen=True, rename="camel"):
 def overview(sessions: Iterable[LiveSession], now: Moment) -> list[RunningSession]:
     """All of these sessions at one moment."""
     return [RunningSession.of(session, now) for session in sessions]
+
+
+def last_sign_of_life(session: LiveSession, now: Moment) -> int:
+    """When the ward was last heard of, in milliseconds since the epoch."""
+    if session.interruption is not None:
+        return session.interruption.since.wall
+    last_heard: float = getattr(session.carrier, "last_heard", now.steady)
+    return now.wall - round(1000 * (now.steady - last_heard))

@@ -103,6 +103,7 @@ async function fetchChanges() {
     });
     if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
     if (answer.ok && answer.status !== 204) await show(await answer.json());
+    if (answer.ok) hear(answer.headers.get("Heard"));
     current = answer.ok && socket.open;
     if (answer.ok) known = now();
   } catch {
@@ -135,6 +136,14 @@ async function show(page) {
   }
   version = page.version;
   refresh(live, words);
+}
+
+/** Note how many milliseconds ago each ward was heard of, in the order of the cards. */
+function hear(ages) {
+  (ages || "").split(" ").forEach((age, place) => {
+    const heard = cards.children[place]?.querySelector(".heard");
+    if (heard && age) heard.dataset.ago = Math.round(now() - age);
+  });
 }
 
 /** Let cards come, go and change places; the others are filled in later. */

@@ -109,6 +109,30 @@ async def test_nothing_is_rendered_for_whoever_sees_no_change(tmp_path: Path) ->
 
 
 @pytest.mark.gen_test
+async def test_the_last_sign_of_life_is_told_without_rendering_anything(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        page = await home.fetch("/live?since=", who="ben")
+        (card,) = page.json["cards"].values()
+        shown = re.search('class="heard" data-ago="([0-9]+)">([^<]+)<', card)
+        assert shown is not None
+        assert (page.json["now"] - int(shown[1])) // 1000 == int(shown[2].split()[0])
+        version = page.json["version"]
+
+        async def silent_for() -> int:
+            answer = await home.fetch(f"/live?since={version}", who="ben")
+            assert answer.status == 204
+            return int(answer.headers["Heard"])
+
+        before = await silent_for()
+        while (now := await silent_for()) - before < 50:
+            before = min(now, before)
+        await ana.answer("ping")
+        assert await silent_for() < now
+
+
+@pytest.mark.gen_test
 async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")

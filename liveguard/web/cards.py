@@ -16,7 +16,7 @@ FRESH = 10_000  # milliseconds; among locations as young as this, none is more u
 MOST_FULL = 12  # with more sessions than this, each card shows the most important alone
 MOST_EXTRA = 8
 
-_TICK = re.compile("\x02(clock|left|ago) ([0-9]{1,15})\x03")
+_TICK = re.compile("\x02(clock|left|ago|heard) ([0-9]{1,15})\x03")
 
 
 class Place(NamedTuple):
@@ -142,8 +142,8 @@ class Cards:
         self._renderer = renderer
         self._ago = lru_cache(maxsize=4096)(self._render_ago)
 
-    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int) -> str:
-        """The card of a session as HTML, as it is now."""
+    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int, heard: int) -> str:
+        """The card of a session as HTML, as it is now; the ward was last heard of at the moment ``heard``."""
         key = (viewer.id, reader, compact)
         text = memory.rendered.get(key)
         if text is None:
@@ -151,7 +151,9 @@ class Cards:
             text = memory.rendered[key] = self._renderer.render("card.html", reader, card=card, tick=_tick).strip()
 
         def fill(found: re.Match[str]) -> str:
-            passed = (now - int(found[2])) // 1000
+            if found[1] == "heard":
+                return str(heard)
+            passed = (now - (int(found[2]) or heard)) // 1000
             if found[1] == "ago":
                 return self._ago(reader.language, max(0, passed))
             return clock(passed if found[1] == "clock" else -passed)

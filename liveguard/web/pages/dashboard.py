@@ -10,6 +10,7 @@ from markupsafe import Markup
 from liveguard.chronicle import Memory
 from liveguard.errors import Refusal
 from liveguard.events import Person
+from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, in_order, name_of
 from liveguard.web.pages.page import Page
@@ -58,7 +59,8 @@ class Watching(Page):
         reader, rendered = self.reader, {}
         begun = monotonic()
         for memory in memories:
-            card = self.services.cards.render(memory, self.user, reader, view.compact, view.now)
+            heard = last_sign_of_life(memory.session, self.services.clock.now())
+            card = self.services.cards.render(memory, self.user, reader, view.compact, view.now, heard)
             rendered[f"s-{memory.session.id}"] = card
             if monotonic() - begun > TURN:
                 await asyncio.sleep(0)
@@ -95,7 +97,10 @@ class Dashboard(Watching):
 
 
 class Changes(Watching):
-    """``GET /live?since=VERSION``: what changed, as rendered pieces; 204 and nothing rendered if nothing did."""
+    """``GET /live?since=VERSION``: what changed, as rendered pieces; 204 and nothing rendered if nothing did.
+
+    The header ``Heard`` says how long ago each ward was heard of.
+    """
 
     async def admit(self) -> None:
         # Nothing but who asks is read until it is known that there is something new.
@@ -103,11 +108,14 @@ class Changes(Watching):
 
     async def get(self) -> None:
         since = self.get_query_argument("since", "")
-        if View(self).version == since:
+        view = View(self)
+        if view.version == since:
+            self._tell_signs_of_life(view)
             self.set_status(204)
             return
         self.preferences = await self.services.people.reading.of(self.user)
         view = View(self)
+        self._tell_signs_of_life(view)
         page: dict[str, object] = {
             "version": view.version,
             "now": view.now,
@@ -118,6 +126,12 @@ class Changes(Watching):
             page |= await self._rendered_around(len(view.memories))
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.write_compressed(msgspec.json.encode(page).decode())
+
+    def _tell_signs_of_life(self, view: View) -> None:
+        """How long ago each ward was heard of, in milliseconds and in the order of the cards: nothing to render."""
+        now = self.services.clock.now()
+        heard = (last_sign_of_life(memory.session, now) for memory in view.memories)
+        self.set_header("Heard", " ".join(str(now.wall - moment) for moment in heard))
 
     async def _rendered_around(self, count: int) -> dict[str, str]:
         around = await self.around()
