@@ -321,9 +321,10 @@ class Model:
                 if not self.faults:
                     self.wrong("a start fails although the database works")
                 self._go_on(ward)
-        elif name == "session-ended" and under_way.session is ward.session and ward.session is not None:
-            if data["sessionId"] == ward.session.id:
-                self._ended(ward, under_way, ward.session, data["reason"], data.get("seq"))
+            return
+        session = ward.session
+        if name == "session-ended" and under_way.session is session and session and data["sessionId"] == session.id:
+            self._ended(ward, under_way, session, data["reason"], data.get("seq"))
 
     def _begun(self, ward: Ward, under_way: UnderWay, session_id: str, seq: int | None) -> None:
         session = Session(session_id, ward.id, under_way.request.connection, seq, under_way.since + self.longest)
