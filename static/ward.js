@@ -105,11 +105,12 @@ function become(next) {
   ward.dataset.state = next;
   const running = next === "running" || next === "stopping";
   if ($("running").hidden === running) {
+    const lost = $(running ? "idle" : "running").contains(document.activeElement);
     $("running").hidden = !running;
     $("idle").hidden = running;
     window.scrollTo(0, 0);
-    // Where the focus was is gone; it goes on to what can be done now.
-    if (document.activeElement === document.body) (running ? $("share") : $("start")).focus({ preventScroll: true });
+    // Where the focus was is gone. It goes on to no button: a key that is still held would press it.
+    if (lost) $("main").focus({ preventScroll: true });
   }
   $("start").textContent = next === "starting" ? words.starting : $("start").dataset.label;
   $("stop").querySelector(".label").textContent = next === "stopping" ? words.stopping : $("stop").dataset.label;
