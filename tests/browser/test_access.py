@@ -14,6 +14,7 @@ long = pytest.mark.gen_test(timeout=120)
 
 # The page of a link that signs in is gone before anybody sees it, unless its script does not press its button.
 WAITS = "HTMLFormElement.prototype.requestSubmit = () => {};"
+STAYS_AWAY = "window.fetch = () => Promise.reject(new Error('no network'));"
 WIDTHS = (320, 390, 820, 1440)
 States = AsyncIterator[Page]
 
@@ -73,7 +74,7 @@ async def test_the_dashboard(street: Street) -> None:
 async def test_the_wards_page(street: Street) -> None:
     async def states() -> States:
         yield await street.sign_in("mallory", "/ward")  # has no guardians
-        yield await street.visit("/ward/offline")
+        yield await street.visit("/ward/offline", device=STAYS_AWAY)
         await street.home.guardian("ben")
         people = street.home.server.people
         for number in range(30):  # so many that all colours are among them

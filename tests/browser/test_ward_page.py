@@ -109,6 +109,8 @@ async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_
     await stop.focus()
     await ana.keyboard.down("Enter")
     await expect(ana.locator("#idle")).to_be_visible()
+    await ana.keyboard.down("Enter")  # held on, it starts nothing
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "idle")
     await ana.keyboard.up("Enter")
 
     await ana.get_by_role("button", name="Start").click()

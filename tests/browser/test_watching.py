@@ -253,8 +253,8 @@ async def test_nothing_moves_for_those_who_asked_for_it(street: Street) -> None:
     await ben.emulate_media(reduced_motion="reduce")
     await ben.wait_for_function(f"() => !{moving}")
     await ben.evaluate(
-        f"() => {{ const look = () => {{ window.most = Math.max(window.most ?? 0, {moving}); requestAnimationFrame(look); }};"
-        " look(); }"
+        f"() => {{ const look = () => {{ window.most = Math.max(window.most ?? 0, {moving});"
+        " requestAnimationFrame(look); }; look(); }"
     )
     await live_through_it(street, ben)
     await expect(ben.locator("#ended .rows li")).to_have_count(1)

@@ -1,0 +1,84 @@
+"""What an admin does in a browser, and what those whom it concerns see of it in theirs."""
+
+import pytest
+from playwright.async_api import Page, expect
+from visitors import Street
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+NEW_PASSWORD = "a bridge at night and a bus"
+
+
+async def confirm(page: Page, button: str) -> None:
+    """Press a button, and yes."""
+    await page.get_by_role("button", name=button).click()
+    question = page.get_by_role("dialog")
+    await question.get_by_role("button", name="Cancel").click()
+    await expect(question).to_have_count(0)
+    await page.get_by_role("button", name=button).click()
+    await question.get_by_role("button").last.click()
+
+
+async def choose_password(street: Street, link_page: Page) -> Page:
+    """Follow the one-time link that an admin's page shows, in another window."""
+    link = await link_page.locator("#link").inner_text()
+    page = await street.visit(link.removeprefix(street.home.url))
+    await page.get_by_label("Password").fill(NEW_PASSWORD)
+    await page.get_by_role("button", name="Save").click()
+    await page.wait_for_url(street.home.url + "/")
+    return page
+
+
+@story
+async def test_a_session_is_ended_in_an_emergency_and_it_is_written_down_who_did_it(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    ana = await street.sign_in("ana", "/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ben.locator(".card")).to_be_visible()
+    alex = await street.sign_in("alex", "/admin")
+    await confirm(alex, "End session Ana Winter")
+    await expect(ana.locator("#line")).to_contain_text("ended by an admin")
+    await expect(ben.locator(".card")).to_have_count(0)
+    await expect(alex.get_by_role("button", name="End session")).to_have_count(0)
+    await ben.locator("#ended").get_by_role("link", name="Ana Winter").click()
+    await expect(ben.locator(".session-head")).to_contain_text("Ended by an admin (Alex Admin)")
+
+
+@story
+async def test_people_are_added_disabled_enabled_and_get_a_new_password(street: Street) -> None:
+    alex = await street.sign_in("alex", "/admin")
+    await expect(alex.locator("tbody tr", has=alex.get_by_role("rowheader", name="Ana Winter"))).to_contain_text(
+        "Ben Keller, Chloe Martin"
+    )
+    await alex.get_by_label("First name").fill("Zoe")
+    await alex.get_by_label("Email", exact=True).fill("zoe@example.org")
+    await alex.get_by_role("button", name="Add").click()
+    zoe = await choose_password(street, alex)
+    await expect(zoe.locator("#calm")).to_contain_text("zoe@example.org")
+
+    ben = await street.sign_in("ben")
+    await alex.get_by_role("link", name="Done").click()
+    await confirm(alex, "Disable Ben Keller")
+    await ben.wait_for_url(street.home.url + "/login**")
+    await expect(alex.locator("tbody tr", has=alex.get_by_role("rowheader", name="Ben Keller"))).to_contain_text(
+        "disabled"
+    )
+    await alex.get_by_role("button", name="Enable Ben Keller").click()
+    await alex.get_by_role("button", name="New password Ben Keller").click()
+    ben = await choose_password(street, alex)
+    await expect(ben.locator("#calm")).to_contain_text("Ana Winter")
+
+    await alex.goto(street.home.url + "/admin")
+    await alex.get_by_label("Find by name or email").fill("keller")
+    await alex.keyboard.press("Enter")
+    await expect(alex.locator("tbody tr")).to_have_count(1)
+
+
+@story
+async def test_nobody_else_gets_there(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    await expect(ben.get_by_role("link", name="Admin")).to_have_count(0)
+    answer = await ben.goto(street.home.url + "/admin")
+    assert answer is not None and answer.status == 403
+    street.excuse("status of 403")

@@ -1,0 +1,104 @@
+"""The whole story without a mouse: whatever can be pressed, is reached by the Tab key and pressed by a key."""
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+from server import PASSWORD
+from visitors import Street
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+MOST_STEPS = 60
+
+
+async def reach(target: Locator) -> None:
+    """Press Tab until it has the focus, and see that this shows."""
+    keyboard = target.page.keyboard
+    for _ in range(MOST_STEPS):
+        if await target.evaluate("(element) => element === document.activeElement"):
+            break
+        await keyboard.press("Tab")
+    await expect(target).to_be_focused()
+    assert await target.evaluate("(element) => element.matches(':focus-visible')")
+    assert await target.evaluate("(element) => getComputedStyle(element).outlineStyle") != "none"
+
+
+async def press(target: Locator) -> None:
+    """Reach it and press Enter."""
+    await reach(target)
+    await target.page.keyboard.press("Enter")
+
+
+async def sign_in(street: Street, name: str, path: str) -> Page:
+    """Fill in the page of the sign-in, which begins in its first field."""
+    page = await street.visit(path)
+    await expect(page.get_by_label("Email")).to_be_focused()
+    await page.keyboard.type(f"{name}@example.org")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(street.home.url + path)
+    return page
+
+
+@story
+async def test_ana_starts_writes_and_stops_by_the_keyboard_alone(street: Street) -> None:
+    ben = await sign_in(street, "ben", "/")
+    ana = await sign_in(street, "ana", "/ward")
+    await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
+    await reach(ana.get_by_label("A note for them"))
+    await ana.keyboard.type("Walking home")
+    await press(ana.get_by_role("button", name="Start"))
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(ben.locator(".card")).to_contain_text("Walking home")
+
+    await reach(ana.get_by_label("Message to your guardians"))
+    await ana.keyboard.type("Nearly there")
+    await ana.keyboard.press("Enter")
+    await expect(ben.locator(".messages")).to_contain_text("Nearly there")
+    await reach(ben.get_by_label("Message to Ana"))
+    await ben.keyboard.type("I see you")
+    await press(ben.locator(".write").get_by_role("button", name="Send"))
+    await expect(ana.locator("#messages")).to_contain_text("I see you")
+
+    # A key that is pressed and let go is not enough; one that is held, is.
+    await reach(ana.locator("#stop"))
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator("#line")).to_contain_text("Keep pressing")
+    await ana.keyboard.down(" ")
+    await expect(ana.locator("#idle")).to_be_visible()
+    await ana.keyboard.up(" ")
+    await expect(ana.locator("main")).to_be_focused()
+    await expect(ben.locator(".card")).to_have_count(0)
+
+
+@story
+async def test_ana_invites_and_removes_and_mallory_accepts_by_the_keyboard_alone(street: Street) -> None:
+    ana = await sign_in(street, "ana", "/people")
+    await ana.keyboard.press("Tab")
+    await expect(ana.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator("main")).to_be_focused()
+    await reach(ana.get_by_label("Invite somebody who has an account"))
+    await ana.keyboard.type("mallory@example.org")
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator(".done")).to_be_visible()
+
+    mallory = await sign_in(street, "mallory", "/people")
+    await press(mallory.get_by_role("button", name="Accept Ana Winter"))
+    await expect(mallory.get_by_role("button", name="Stop watching Ana Winter")).to_be_visible()
+
+    await ana.reload()
+    remove, question = ana.get_by_role("button", name="Remove Mallory Moore"), ana.get_by_role("dialog")
+    await press(remove)
+    await expect(question).to_contain_text("Mallory Moore sees nothing")
+    await ana.keyboard.press("Escape")  # no
+    await expect(question).to_have_count(0)
+    await expect(remove).to_be_focused()
+    await press(remove)
+    await press(question.get_by_role("button", name="Cancel"))
+    await expect(question).to_have_count(0)
+    await press(remove)
+    await press(question.get_by_role("button", name="Remove"))
+    await expect(ana.locator(".done")).to_contain_text("at once")
+    await expect(remove).to_have_count(0)
