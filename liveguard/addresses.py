@@ -126,12 +126,13 @@ class Site:
         """Who really asks: the last address in X-Forwarded-For that is not one of the trusted proxies' own."""
         address = peer
         hops = forwarded_for.split(",") if forwarded_for else []
-        while hops and self._trusts(address):
+        while hops and self.trusts(address):
             hop = hops.pop().strip()
             if not is_number(hop):
                 break
             address = hop
         return address
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Is this one of the proxies?"""
         return is_number(address) and any(ip_address(address) in network for network in self.proxies)

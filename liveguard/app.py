@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from liveguard import logs, resources
@@ -32,6 +31,7 @@ from liveguard.web.cards import Cards
 from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.engineio import EngineDoor
+from liveguard.web.front import Front
 from liveguard.web.keepalive import Rhythm
 from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
@@ -145,8 +145,9 @@ class Server:
             renderer=renderer, cards=Cards(renderer),
             overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
         )  # fmt: skip
-        self._http = HTTPServer(
+        self._http = Front(
             Application(routes(self.connections, self.wires, self.socketio.serve), Unknown, services),
+            site=site,
             idle_connection_timeout=SLOW,
             body_timeout=SLOW,
             max_header_size=LARGEST_HEADERS,

@@ -17,6 +17,8 @@ from proxy import Link, Proxy
 from server import Peer, Process, house, move_in, process, token_of
 from shelf import held_elsewhere
 
+from liveguard.web import front
+
 pytestmark = pytest.mark.slow
 
 TEXT = {"text": "x" * 2000}
@@ -312,3 +314,34 @@ async def test_many_who_never_finish_their_request_are_let_go_and_keep_nobody_wa
     print(f"The longest wait for an answer beside them: {longest * 1000:.0f} ms")
     assert all(9 < seconds < 13 for seconds in lasted)
     assert longest < 2
+
+
+async def asked(port: int) -> bytes:
+    """The answer to a request, or nothing where it was not let in."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1:%d\r\n\r\n" % port)
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_one_address_has_so_many_connections_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "MOST_OF_ONE", 5)
+    async with house(tmp_path) as home:
+        # Whoever has come in as a person does not count any more.
+        people = [await home.guardian("ben") for _ in range(6)]
+        idle = [await asyncio.open_connection("127.0.0.1", home.port) for _ in range(6)]
+        assert await idle[-1][0].read() == b""
+        assert not any(reader.at_eof() for reader, _ in idle[:-1])
+        for _, writer in idle:
+            writer.close()
+        async with asyncio.timeout(5):
+            while not await asked(home.port):
+                pass  # until the server has seen that they are gone
+        ana = await home.ward("ana")
+        for peer in (ana, *people):
+            assert (await peer.answer("ping"))["event"] == "pong"
