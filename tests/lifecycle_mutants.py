@@ -70,9 +70,6 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "the room's changes are told after its end": (
         Change(Live, "_tell_guardians_changed", ("session.running", "True")),
     ),
-    "whoever is shut out begins a session": (
-        Change(Live, "_start", ("not self.wards.holds(request.connection)", "False")),
-    ),
     "an admin ends what has ended": (Change(Live, "_end_by_admin", ("session.running", "True")),),
     "leaving twice is a fault": (
         Change(
@@ -93,7 +90,4 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "revoked guardians stay": (Change(Audience, "admit", ("self._put_out(session, guardian_id, now)", "pass")),),
     "disabled guardians stay": (Change(Live, "_shut_out", ("self.audience.shut_out(user_id)", "pass")),),
     "disabled wards stay": (Change(Admission, "_apply", ("for user_id in access.gone:", "for user_id in ():")),),
-    "what was not delivered is forgotten": (
-        Change(Audience, "write_delivered", ("self.delivered(person_id, seq)", "pass")),
-    ),
 }
