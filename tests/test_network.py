@@ -179,7 +179,7 @@ async def join(home: Process, name: str, **how: int) -> tuple[Client, int]:
     return client, (await client.hear("guardian:snapshot"))["data"]["seq"]
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test(timeout=300)
 async def test_guardians_who_do_not_read_cost_little_are_closed_and_miss_nothing(tmp_path: Path, torture: bool) -> None:
     size = 100 if torture else 20
     deaf = [f"deaf-{n}" for n in range(size)]
