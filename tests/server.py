@@ -154,6 +154,13 @@ class Peer:
                 self._came.clear()
                 await self._came.wait()
 
+    async def spoken_to(self) -> None:
+        """Wait for the first event, whatever it is, or for the end."""
+        async with self._patience(PATIENCE, "the first event"):
+            while not self.heard and self.code is None:
+                self._came.clear()
+                await self._came.wait()
+
     async def answer(self, event: str, data: Any = None, *, patience: float = PATIENCE) -> Event:
         """Send an event and wait for its direct answer, whatever that is."""
         self._pings += 1
@@ -267,9 +274,11 @@ class Stage:
         return await self.connect("/ws/ward", token=token_of(name), **how)
 
     async def guardian(self, name: str, *, since: int | None = None, **how: Any) -> Peer:
-        """Connect somebody as a guardian."""
+        """Connect somebody as a guardian, who is in the rooms of their wards from then on."""
         path = "/ws/guardian" if since is None else f"/ws/guardian?since={since}"
-        return await self.connect(path, token=token_of(name), **how)
+        peer = await self.connect(path, token=token_of(name), **how)
+        await peer.spoken_to()
+        return peer
 
     async def connect(self, path: str, **how: Any) -> Peer:
         """A WebSocket; ``token``, ``headers`` and more as ``lines.Client.open`` knows them."""

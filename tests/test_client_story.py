@@ -70,6 +70,7 @@ async def test_a_guardian_who_says_where_they_stood_hears_of_what_they_missed(tm
 @pytest.mark.gen_test
 async def test_leaving_with_1001_leaves_the_session_to_its_grace_period(tmp_path: Path) -> None:
     async with house(tmp_path) as home, GuardianClient(home.url, token_of("ben")) as ben:
+        await hear(ben, "guardian:snapshot")
         async with WardClient(home.url, token_of("ana")) as ana:
             await ana.start()
             await ana.close(1001)

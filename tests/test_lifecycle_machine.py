@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:R
 
 Deed = Callable[[World, "Step"], None]
 
-ENOUGH = 400  # schedules in which each of the mutants is found out
+ENOUGH = 1500  # schedules in which each of the mutants is found out; most need a few
 
 PACES = ("at once", "one round", "two rounds", "to the database", "at rest")
 
