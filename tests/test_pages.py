@@ -133,6 +133,46 @@ async def test_the_last_sign_of_life_is_told_without_rendering_anything(tmp_path
 
 
 @pytest.mark.gen_test
+async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        mallory = await home.guardian("mallory")
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        alex = await sign_in(home, "alex", "/admin")
+        pair = {"ward": "ana@example.org", "guardian": "mallory@example.org", "status": "accepted"}
+        missing = await alex.post("/admin/guardians", pair | {"guardian": "nobody@example.org"})
+        assert (missing.status, 'value="nobody@example.org"' in missing.text) == (404, True)
+        assert (await alex.post("/admin/guardians", pair | {"guardian": "ana@example.org"})).status == 403
+        assert (await alex.post("/admin/guardians", pair)).status == 303
+        started = await mallory.expect("guardian:session-started")
+        assert started["wardId"] == "ana"
+        page = await alex.get("/admin?q=ana%40example.org")
+        (path,) = {
+            form
+            for form, name in re.findall(r'action="(/admin/guardians/[^"]+)".*?class="hidden"> (\w+) ', page.text)
+            if name == "Mallory"
+        }
+        assert (await alex.post(path, {})).status == 303
+        assert (await mallory.expect("guardian:access-revoked"))["wardId"] == "ana"
+        assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
+
+
+@pytest.mark.gen_test
+async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        users = home.server.storage.users
+        for number in range(105):
+            await users.add(email=f"zoe{number:03}@example.org", first_name="Zoe", last_name="", now=0)
+        alex = await sign_in(home, "alex", "/admin")
+        first = (await alex.get("/admin?q=Zoe")).text
+        assert ("zoe000@" in first, "zoe099@" in first, "zoe100@" in first) == (True, True, False)
+        (more,) = re.findall(r'href="(/admin\?[^"#]+)', first)
+        second = (await alex.get(more.replace("&amp;", "&"))).text
+        assert ("zoe099@" in second, "zoe100@" in second, "zoe104@" in second) == (False, True, True)
+        assert "More people" not in second
+
+
+@pytest.mark.gen_test
 async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")

@@ -104,6 +104,11 @@ TABLE: dict[str, Row] = {
     "GET /admin/people": page(**only("alex", 200, 403)),
     "POST /admin/people": page(**only("alex", 200, 403, fields={"first_name": "Zoe", "email": "zoe@example.org"})),
     "POST /admin/people/{user_id}/{change}": page(**only("alex", 303, 403)),
+    "GET /admin/guardians": page(**only("alex", 200, 403)),
+    "POST /admin/guardians": page(
+        **only("alex", 303, 403, fields={"ward": "tom@example.org", "guardian": "ben@example.org"})
+    ),
+    "POST /admin/guardians/{pair_id}/remove": page(**only("alex", 303, 403)),
     "POST /admin/sessions/{session_id}/end": page(**only("alex", 303, 403)),
     "GET /account": page(200),
     "POST /account/name": page(303, fields={"first_name": "A", "last_name": "B"}),

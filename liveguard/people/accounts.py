@@ -72,6 +72,10 @@ class Accounts:
             raise NotFound(f"There is no user {email_or_id}")
         return user
 
+    async def search(self, sought: str, after: str, limit: int) -> list[User]:
+        """Some accounts by their email: those whose name or email holds these letters, behind the email ``after``."""
+        return await self._storage.users.search(sought, after, limit)
+
     async def everybody(self) -> list[User]:
         """All accounts, by their email."""
         return await self._storage.users.list()

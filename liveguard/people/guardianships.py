@@ -1,6 +1,6 @@
 """Who guards whom: a ward invites, the one who was invited accepts or declines, and either of them may end it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from liveguard.clock import Clock
 from liveguard.errors import InvalidPayload, NotAllowed, NotFound
@@ -33,6 +33,22 @@ class Guardianships:
     async def everything(self) -> list[Guardianship]:
         """All pairs, for an admin or the operator."""
         return await self._storage.guardians.all()
+
+    async def of_wards(self, ward_ids: Iterable[str]) -> list[Guardianship]:
+        """Those who guard these wards, or were asked to, for an admin."""
+        return await self._storage.guardians.of_wards(ward_ids)
+
+    async def arrange(self, ward_email: str, guardian_email: str, status: Status) -> Guardianship:
+        """An admin decides. Raises NotFound for an email that nobody here has, and NotAllowed for one and the same."""
+        ward = await self._storage.users.by_email(ward_email)
+        guardian = await self._storage.users.by_email(guardian_email)
+        if ward is None or guardian is None:
+            raise NotFound("Nobody here has this email")
+        return await self.put(ward.id, guardian.id, status)
+
+    async def dissolve(self, guardianship_id: str) -> Guardianship:
+        """An admin ends it. Raises NotFound."""
+        return await self._told(await self._storage.guardians.set_status(guardianship_id, "revoked", self._now))
 
     async def invite(self, ward: User, email: str) -> Guardianship:
         """Ask somebody to guard this ward; after a no, or an end, they are asked again.

@@ -107,6 +107,14 @@ class Guardians:
         """Everything there is."""
         return await self._database.read_aside(lambda db: _guardianships(db, "ORDER BY w.email_key, p.email_key"))
 
+    def of_wards(self, ward_ids: Iterable[str]) -> asyncio.Future[list[Guardianship]]:
+        """Those who guard these wards, or were asked to and have not answered."""
+        where = (
+            "WHERE g.ward_id IN (SELECT value FROM json_each(?)) AND g.status IN ('pending', 'accepted')"
+            " ORDER BY g.created_at, g.id"
+        )
+        return self._list(where, table(list(ward_ids)))
+
     def get(self, guardianship_id: str) -> asyncio.Future[Guardianship | None]:
         """One of them."""
 

@@ -169,6 +169,16 @@ class Users:
 
         return self._database.submit(job, write=True)
 
+    async def search(self, sought: str, after: str, limit: int) -> list[User]:
+        """Those whose name or email holds these letters, by their email; only those behind the email ``after``."""
+        found = (
+            "FROM users WHERE email_key > ? AND instr(lower(first_name || ' ' || last_name || ' ' || email), lower(?))"
+            " ORDER BY email_key LIMIT ?"
+        )
+        parameters = (email_key(after), sought, limit)
+        rows = await self._database.read_aside(lambda db: select(db, COLUMNS, found, parameters))
+        return [user_of(row) for row in rows]
+
     async def list(self) -> list[User]:
         """All users, by their email."""
         rows = await self._database.read_aside(lambda db: select(db, COLUMNS, "FROM users ORDER BY email_key"))

@@ -35,6 +35,8 @@ PAGES: list[Route] = [
     ("/admin", admin.Admin),
     ("/admin/people", admin.AddPerson),
     ("/admin/people/{user_id}/{change}", admin.ChangePerson),
+    ("/admin/guardians", admin.Arrange),
+    ("/admin/guardians/{pair_id}/remove", admin.Dissolve),
     ("/admin/sessions/{session_id}/end", admin.EndSession),
     ("/account", account.Account),
     ("/account/name", account.Name),

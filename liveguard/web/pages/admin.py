@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from contextlib import suppress
+from typing import Literal
+from urllib.parse import urlencode
 
-from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotFound
-from liveguard.people import User
+from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound
 from liveguard.web.cards import name_of
 from liveguard.web.pages.page import AdminPage, code_of
 from liveguard.web.pages.people import Pair, show_link
@@ -14,29 +15,30 @@ MOST_SHOWN = 100
 
 
 class Admin(AdminPage):
-    """``GET /admin?q=``."""
+    """``GET /admin?q=&after=``: people by their email, a page of them at a time."""
 
     page = "admin"
 
     async def get(self) -> None:
         await self.show_admin()
 
-    async def show_admin(self, problem: str = "") -> None:
-        """The page, perhaps with what went wrong."""
+    async def show_admin(self, problem: str = "", **typed: str) -> None:
+        """The page, perhaps with what went wrong, and then with what was typed."""
         services = self.services
         sought = self.get_query_argument("q", "").strip()[:254]
-        everybody = [user for user in await services.people.accounts.everybody() if _fits(user, sought)]
-        shown = everybody[:MOST_SHOWN]
+        after = self.get_query_argument("after", "")[:254]
+        found = await services.people.accounts.search(sought, after, MOST_SHOWN + 1)
+        shown = found[:MOST_SHOWN]
         guardians: dict[str, list[Pair]] = defaultdict(list)
-        for pair in await services.people.guardianships.everything():
-            if pair.status in ("accepted", "pending"):
-                guardians[pair.ward.id].append(Pair(pair))
+        for pair in await services.people.guardianships.of_wards([user.id for user in shown]):
+            guardians[pair.ward.id].append(Pair(pair))
         self.show(
             "admin.html",
             problem=problem,
+            typed=typed,
             q=sought,
             people=[{"user": user, "name": name_of(user), "guardians": guardians[user.id]} for user in shown],
-            more=len(everybody) - len(shown),
+            more=urlencode({"q": sought, "after": shown[-1].email}) if len(found) > len(shown) else "",
             sessions=[
                 {
                     "id": session.id,
@@ -91,6 +93,32 @@ class ChangePerson(AdminPage):
         self.go("/admin")
 
 
+class Arrange(Admin):
+    """``POST /admin/guardians``: somebody guards somebody, or is asked to."""
+
+    async def post(self) -> None:
+        ward, guardian = self.text("ward"), self.text("guardian")
+        status: Literal["pending", "accepted"] = "pending" if self.text("status") == "pending" else "accepted"
+        try:
+            await self.services.people.guardianships.arrange(ward, guardian, status)
+        except (NotFound, NotAllowed) as refusal:
+            self.set_status(status_of(refusal))
+            problem = "self" if isinstance(refusal, NotAllowed) else "nobody"
+            await self.show_admin(problem, ward=ward, guardian=guardian, status=status)
+        else:
+            self.go("/admin", q=ward)
+
+
+class Dissolve(AdminPage):
+    """``POST /admin/guardians/{pair_id}/remove``: somebody guards somebody no more."""
+
+    page = "admin"
+
+    async def post(self, pair_id: str) -> None:
+        pair = await self.services.people.guardianships.dissolve(pair_id)
+        self.go("/admin", q=pair.ward.email)
+
+
 class EndSession(AdminPage):
     """``POST /admin/sessions/{session_id}/end``: an emergency."""
 
@@ -102,6 +130,3 @@ class EndSession(AdminPage):
             await self.services.live.end_by_admin(session_id, self.user.id)
         self.go("/admin")
 
-
-def _fits(user: User, sought: str) -> bool:
-    return sought.casefold() in f"{name_of(user)} {user.email}".casefold()
