@@ -173,6 +173,19 @@ async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_p
 
 
 @pytest.mark.gen_test
+async def test_everybody_may_ask_the_history_for_those_whom_they_may_see(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        await ana.answer("stop-live-session")
+        others = {"alex": {"ana"}, "ben": {"ana", "tom", "ida"}, "chloe": {"ana"}, "mallory": set()}
+        for name, wards in others.items():
+            page = (await home.fetch("/history", who=name)).text
+            (choice,) = re.findall(r'<select id="ward".*?</select>', page, re.DOTALL)
+            assert set(re.findall(r'value="([^"]*)"', choice)) == {"", name, *wards}
+
+
+@pytest.mark.gen_test
 async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")

@@ -6,7 +6,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from liveguard.errors import NotFound
-from liveguard.events import timestamp
+from liveguard.events import Person, timestamp
 from liveguard.storage import EndedSession, JournaledSession, Storage, User, Viewer
 
 PAGE = 200
@@ -104,6 +104,14 @@ class History:
             _viewer(user), ward_id=ward_id, since=since, until=until, limit=limit, cursor=cursor
         )
         return PastPage([PastSession.of(session) for session in page.sessions], page.next_cursor)
+
+    async def wards(self, user: User, limit: int = 500) -> list[Person]:
+        """Those whose sessions this person may ask for, themselves first; for an admin, whoever has had one."""
+        if user.is_admin:
+            others = await self._storage.history.wards(limit)
+        else:
+            others = await self._storage.guardians.wards_of(user.id)
+        return [user.person, *(other for other in others if other.id != user.id)]
 
     async def pages(self, user: User | None = None, **which: Any) -> AsyncIterator[list[PastSession]]:
         """All pages one after the other, for an export; without a user the operator asks, who may see all.

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from liveguard.errors import InvalidPayload
+from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.rows import select, table
 from liveguard.storage.views import ENDED_COLUMNS, EndedSession, ended_session
@@ -38,6 +39,17 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def wards(self, limit: int) -> list[Person]:
+        """Those who have ever begun a session, by their names."""
+        found = (
+            "FROM users WHERE EXISTS (SELECT 1 FROM sessions WHERE sessions.ward_id = users.id)"
+            " ORDER BY first_name, last_name, email_key LIMIT ?"
+        )
+        rows = await self._database.read_aside(
+            lambda db: select(db, "id, first_name, last_name, email", found, (limit,))
+        )
+        return [Person(*row) for row in rows]
 
     async def page(
         self,

@@ -87,8 +87,7 @@ class History(Page):
         sums = await people.stories.days(self.user, asked.zone, ward_id=asked.ward, since=since, until=until)
         days = asked.days
         bars = draw_bars([sums.get(day, (0, 0))[1] for day in days])
-        wards = [{"id": self.user.id, "name": name_of(self.user)}]
-        wards += [{"id": ward.id, "name": name_of(ward)} for ward in await people.guardianships.wards_of(self.user)]
+        wards = [{"id": ward.id, "name": name_of(ward)} for ward in await people.history.wards(self.user)]
         self.show(
             "history.html",
             problem=problem,
