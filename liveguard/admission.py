@@ -37,6 +37,7 @@ class Admission:
         self._journaling = journaling
         self._shut_out = shut_out  # told of each who is here and may not be any more
         self._beside: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def review(self, ward_ids: Iterable[str] | None, user_ids: Iterable[str] | None) -> None:
         """Look again at these wards' guardians and at these people; None means all that matter.
@@ -47,7 +48,10 @@ class Admission:
         wards = wards if ward_ids is None else wards.intersection(ward_ids)
         people = people if user_ids is None else people.intersection(user_ids)
         if wards or people:
-            self._apply(await self._storage.guardians.access(wards, people))
+            access = await self._storage.guardians.access(wards, people)
+            # What comes too late is left to the next start, which looks at everybody.
+            if not self._closed:
+                self._apply(access)
 
     def review_beside(self, ward_id: str) -> None:
         """The same for one ward who has come, beside all else and as soon as the database can be read."""
@@ -57,6 +61,7 @@ class Admission:
 
     def close(self) -> None:
         """Look no more."""
+        self._closed = True
         for task in self._beside:
             task.cancel()
 
