@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cast import Stage
+from server import check_log
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
@@ -86,8 +87,9 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 
 @pytest.fixture(autouse=True)
 def no_stray_error(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Nothing logs an error unexpectedly. A test that expects one says so with ``tornado.testing.ExpectLog``."""
+    """Nothing logs a secret, or an error unexpectedly; who expects one says so with ``tornado.testing.ExpectLog``."""
     yield
+    check_log("\n".join(record.getMessage() for record in caplog.get_records("call")))
     errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
     assert not errors, "\n".join(record.getMessage() for record in errors)
 

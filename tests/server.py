@@ -58,6 +58,20 @@ def token_of(name: str, seconds: float = 3600, **claims: Any) -> str:
     return jwt.encode({"sub": name, "exp": time.time() + seconds, **claims}, SECRET, "HS256")
 
 
+# -- the house rule of all logs ------------------------------------------------------------------------------------
+
+# The secret, passwords, tokens, a login's cookie; and a number as precise as a place, which nothing else is.
+NEVER_LOGGED = re.compile(
+    rf"{SECRET}|{PASSWORD}|eyJ[\w-]+\.eyJ|bearer[. ]\S|liveguard(_form)?=\S|\$argon2|\d\.\d{{4,}}", re.IGNORECASE
+)
+
+
+def check_log(text: str) -> None:
+    """What must be true of each log, whatever the test is about."""
+    found = NEVER_LOGGED.search(text)
+    assert found is None, f"A secret in a log: {text[max(0, found.start() - 200) : found.end() + 50]}"
+
+
 # -- the house rule of all answers ---------------------------------------------------------------------------------
 
 ALWAYS = {
@@ -464,6 +478,7 @@ async def process(folder: Path, *, with_password: tuple[str, ...] = (), **settin
     running = await Process.start(folder, **settings)
     try:
         yield running
+        check_log(running.log)
     finally:
         running.leave()
         if running.child.returncode is None:

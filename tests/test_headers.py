@@ -235,6 +235,25 @@ async def test_whoever_signs_out_or_is_shut_out_loses_their_open_connections_as_
         assert await ana.closed() == 4401
 
 
+@pytest.mark.gen_test
+async def test_a_changed_password_puts_out_whoever_has_stolen_the_login(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        owner, other = await signed_in(home), await signed_in(home)
+        thief = home.browser()
+        thief.cookies = dict(other.cookies)
+        headers = {"Cookie": thief.cookie_header, "Origin": home.url}
+        listening = await home.connect("/ws/guardian", headers=headers)
+        await listening.spoken_to()
+        assert (await thief.get("/account")).status == 200
+        await owner.get("/account")
+        fields = {"old": PASSWORD, "new": "a better password", "again": "a better password"}
+        assert (await owner.post("/account/password", fields)).status == 303
+        assert await listening.closed() == 4401
+        for path in ("/account", "/live", "/history/export.csv"):
+            assert (await home.fetch(path, headers={"Cookie": thief.cookie_header})).status in (303, 401), path
+        assert (await owner.get("/account")).status == 200
+
+
 # -- from where ----------------------------------------------------------------------------------------------------
 
 
