@@ -52,6 +52,7 @@ async def status_of(home: House, door: str, pair: Pair) -> int:
     return client.status
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize("door", DOORS)
 async def test_what_comes_from_us_to_us_is_let_in(tmp_path: Path, door: str) -> None:
@@ -60,6 +61,7 @@ async def test_what_comes_from_us_to_us_is_let_in(tmp_path: Path, door: str) -> 
         assert welcome == {POLLING: 200, "/login": 303}.get(door, 101)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize("door", DOORS)
 async def test_what_comes_from_elsewhere_or_goes_elsewhere_leaves_nothing_behind(tmp_path: Path, door: str) -> None:

@@ -42,6 +42,7 @@ async def test_it_says_in_one_line_where_it_serves_and_nothing_else(tmp_path: Pa
         assert await home.child.stdout.read() == b""  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_where_nobody_is_known_the_first_admin_comes_in_by_a_link(tmp_path: Path) -> None:
     home = await Process.start(tmp_path)
@@ -67,6 +68,7 @@ async def ended(home: Process) -> None:
     await home.child.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_port_that_is_taken_is_named_in_one_line_and_the_database_is_not_touched(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -87,6 +89,7 @@ async def test_a_second_server_on_the_same_database_is_refused_in_one_line(tmp_p
         assert (await home.fetch("/readyz")).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"), [("PORT", "many"), ("GRACE", "5"), ("JWT_SECRET", "short"), ("DATABASE", "/dev/null/x.db")]
 )
@@ -125,6 +128,7 @@ async def test_told_to_stop_it_closes_all_connections_and_is_gone_within_five_se
             assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_session_survives_a_server_that_is_killed(tmp_path: Path) -> None:
     async with process(tmp_path) as home:
@@ -142,6 +146,7 @@ async def test_a_session_survives_a_server_that_is_killed(tmp_path: Path) -> Non
         assert (await ben.expect("session-ended"))["reason"] == "manual_stop"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_a_guardian_has_heard_is_known_after_a_restart(tmp_path: Path) -> None:
     async with process(tmp_path) as home:
@@ -324,6 +329,7 @@ async def use(home: Process) -> None:
     await ana.leave()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.gen_test
 async def test_one_line_of_the_log_is_one_event_and_no_secret_is_in_it(tmp_path: Path, log_format: str) -> None:
@@ -342,6 +348,7 @@ async def test_one_line_of_the_log_is_one_event_and_no_secret_is_in_it(tmp_path:
             assert secret not in home.log
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_log_is_as_quiet_as_it_is_told_to_be(tmp_path: Path) -> None:
     async with process(tmp_path, log_level="warning") as home:

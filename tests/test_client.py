@@ -191,6 +191,7 @@ async def test_the_token_travels_in_the_header_alone(server: Server) -> None:
         assert door.request.uri == "/ws/guardian?since=7"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_lost_connection_is_made_anew_and_a_call_waits_for_it(server: Server) -> None:
     async with WardClient(server.url, ANA) as ana:
@@ -212,6 +213,7 @@ async def test_a_call_cut_off_before_its_answer_says_so(server: Server) -> None:
             await stopping
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_guardian_comes_back_where_they_stood(server: Server) -> None:
     async with GuardianClient(server.url, token("ben")) as ben:
@@ -227,6 +229,7 @@ async def test_a_guardian_comes_back_where_they_stood(server: Server) -> None:
         assert again.request.uri == "/ws/guardian?since=42"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_server_that_no_longer_answers_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_connection, "KEEP_ALIVE", 0.05)

@@ -41,6 +41,7 @@ async def test_a_guardian_sees_a_ward_home(tmp_path: Path) -> None:
         assert refused.value.code == "no_active_session"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 async def test_a_restart_of_the_server_ends_nothing(tmp_path: Path, free_port: int) -> None:
     async with AsyncExitStack() as clients:

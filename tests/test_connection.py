@@ -320,6 +320,7 @@ async def test_no_rate_is_no_limit(house):
         assert {(await ana.event())["event"] for _ in range(500)} == {"pong"}
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     "message",

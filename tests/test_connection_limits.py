@@ -135,6 +135,7 @@ class Item:
         return now + self.pauses.pop(0)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_everything_is_looked_after_when_its_moment_comes():
     loop = asyncio.get_running_loop()

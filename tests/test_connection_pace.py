@@ -85,6 +85,7 @@ async def messages_until_the_end(guardian):
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_who_was_too_slow_misses_nothing_when_they_are_back(house):
     async with house:
@@ -113,6 +114,7 @@ async def test_who_never_reads_again_is_cut_off(house, monkeypatch):
         await asyncio.wait_for(house.wires.all_closed(), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_who_asks_and_does_not_read_the_answers_is_given_up_too(house):
     async with house:

@@ -147,6 +147,7 @@ async def test_a_line_knows_the_address_of_its_client_behind_a_proxy(tmp_path, m
         assert len(home.server.socketio.eio.sockets) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_over_a_line_somebody_must_sign_in_soon(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "PATIENCE", 0.2)
@@ -330,6 +331,7 @@ async def test_an_attempt_that_breaks_the_rules_leaves_the_line_as_it_is(tmp_pat
         again.hang_up()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_attempt_is_given_up_after_a_while_and_there_is_one_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(line_wire, "PATIENCE", 0.3)
@@ -383,6 +385,7 @@ async def test_a_guardian_over_a_websocket_who_does_not_read_is_given_up(exchang
         assert await ben.closed() == 1013
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_has_much_to_say_is_asked_for_a_sign_of_life_all_the_same(tmp_path):
     async with Exchange(

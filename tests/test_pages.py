@@ -76,6 +76,7 @@ async def test_static_files_are_kept_for_ever_and_compressed(tmp_path: Path) -> 
         assert (await home.fetch("/static/000000000000/app.css")).status == 404
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_first_view_of_the_dashboard_is_small(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
@@ -157,6 +158,7 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:

@@ -121,6 +121,7 @@ async def test_the_history_shows_each_what_they_may_see_and_for_as_long(tmp_path
         assert (await history.page(f.mallory, ward_id="ana")).sessions == []
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_history_is_paged_and_each_session_comes_once(tmp_path: Path) -> None:
     async with family(tmp_path) as f:

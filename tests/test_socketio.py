@@ -110,6 +110,7 @@ async def test_over_polling_the_refusal_is_read_before_the_end(tmp_path):
         await emptied(home.server)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_when_nobody_can_be_looked_up_the_client_may_try_again(exchange):
     async with exchange:
@@ -376,6 +377,7 @@ async def test_the_eleventh_connection_of_a_person_is_one_too_many(either):
 # -- the end of the server -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_when_the_server_ends_everybody_hears_it_and_nothing_is_left(tmp_path):
     async with house(tmp_path) as home:

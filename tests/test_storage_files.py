@@ -186,6 +186,7 @@ def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     assert read(path, "SELECT name FROM sqlite_schema WHERE name = 'gift'") == []
 
 
+@pytest.mark.slow
 def test_two_processes_that_migrate_at_once_do_it_once(tmp_path: Path) -> None:
     path = tmp_path / "liveguard.db"
     code = (
@@ -236,6 +237,7 @@ def second_half(content: bytearray) -> None:
     del content[len(content) // 2 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [header, middle, second_half], ids=lambda damage: damage.__name__)
 @pytest.mark.gen_test
 async def test_a_damaged_file_is_set_aside_whole_and_a_fresh_one_begun(
@@ -290,6 +292,7 @@ async def test_a_sound_file_is_not_set_aside(tmp_path: Path) -> None:
     await storage.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_a_killed_process_left_half_written_is_rolled_back(tmp_path: Path) -> None:
     path = await filled(tmp_path)

@@ -214,6 +214,7 @@ async def test_the_end_of_a_ward_who_was_disabled_is_told_and_a_disabled_guardia
         assert not (await storage.journal.guardian_view("ben", 0, NOW)).is_active
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_of_much_the_newest_two_hundred_of_a_week_are_told_in_their_order(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
@@ -281,6 +282,7 @@ def journal_after(batches: list[list[Start | End]]) -> tuple[list[Any], list[Any
         )
 
 
+@pytest.mark.slow
 @given(entries)
 def test_entries_that_are_written_together_become_what_they_become_one_by_one(wanted: list[Start | End]) -> None:
     started: set[str] = set()

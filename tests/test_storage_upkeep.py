@@ -15,6 +15,7 @@ from liveguard.storage.migrations import MIGRATIONS
 from liveguard.storage.upkeep import back_up, problems
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_copy_made_under_load_is_whole_and_a_server_can_start_on_it(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
