@@ -79,6 +79,25 @@ async def test_a_second_server_is_refused_and_the_command_line_is_not(tmp_path: 
 
 
 @pytest.mark.gen_test
+async def test_a_file_that_is_found_through_a_link_is_the_same_file(tmp_path: Path) -> None:
+    path, link = tmp_path / "liveguard.db", tmp_path / "other" / "liveguard.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    # Through a link to nowhere, the file itself is made, for its owner only.
+    server = await Storage.open(link, exclusive=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "Another liveguard" in await refused(path, exclusive=True)
+    await server.close()
+    path.write_bytes(b"rubbish " * 1000)
+    with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
+        server = await Storage.open(link, exclusive=True)
+    assert server.set_aside
+    assert server.set_aside.read_bytes() == b"rubbish " * 1000
+    assert link.is_symlink()
+    await server.close()
+
+
+@pytest.mark.gen_test
 async def test_a_server_that_was_killed_leaves_no_lock_behind(tmp_path: Path) -> None:
     path = tmp_path / "liveguard.db"
     code = (

@@ -6,6 +6,7 @@ is under way becomes the next batch and shares its commit. A second connection s
 """
 
 import asyncio
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -84,6 +85,8 @@ class Database:
     @classmethod
     async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:
         """Open the file, or make it. Raises :class:`~liveguard.errors.ConfigurationError` in one line."""
+        # One file has one name, by whichever way it is found: the lock and what is set aside lie beside the file itself.
+        path = Path(os.path.realpath(path))
         files.make_place(path, create)
         with ExitStack() as held:
             if exclusive:
