@@ -85,7 +85,7 @@ class Database:
     @classmethod
     async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:
         """Open the file, or make it. Raises :class:`~liveguard.errors.ConfigurationError` in one line."""
-        # One file has one name, by whichever way it is found: the lock and what is set aside lie beside the file itself.
+        # By whichever link it is found, it is one file: its lock, and what is set aside, lie beside itself.
         path = Path(os.path.realpath(path))
         files.make_place(path, create)
         with ExitStack() as held:
