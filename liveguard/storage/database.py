@@ -27,8 +27,8 @@ MOST_JOBS = 256
 """Jobs in one batch: enough to spread the cost of a commit, few enough to keep the turn that answers them short."""
 
 TURNS = 4
-"""Turns of the loop in which a batch gathers jobs. An empty one takes some 10 µs, a commit a hundred times that: with 16
-wards who start and stop, twice as many jobs shared each commit, and a fifth more sessions came through a second."""
+"""Turns of the loop in which a batch gathers jobs. An empty one takes some 10 µs, a commit a hundred times that: with
+16 wards who start and stop, half as many jobs again shared each commit, and a fifth more sessions came through."""
 
 
 class Connection(aiosqlite.Connection):
