@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def either(io_loop: IOLoop, tmp_path: Path, request: pytest.FixtureRequest) -> E
 
 
 # -- the handshake ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_the_log_tells_of_a_line_once_and_not_of_each_poll_that_goes_well(tmp_path, caplog):
+    async with house(tmp_path) as home:
+        caplog.set_level(logging.INFO, "liveguard.access")
+        sid = await shake_hands(home)
+        polling = asyncio.ensure_future(home.fetch(f"{POLLING}&sid={sid}"))
+        assert (await home.fetch(f"{POLLING}&sid={sid}", "POST", body="41")).text == "OK"
+        assert (await polling).status == 200
+        assert (await home.fetch(f"{POLLING}&sid=unknown")).status == 400
+        told = [record.getMessage() for record in caplog.records if record.name == "liveguard.access"]
+        assert [line.split()[:3] for line in told] == [["GET", "/socket.io/", "200"], ["GET", "/socket.io/", "400"]]
 
 
 @pytest.mark.gen_test

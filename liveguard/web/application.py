@@ -48,7 +48,9 @@ class Application(TornadoApplication):
         method = request.method if request.method in handler.SUPPORTED_METHODS else "unknown"
         seconds = request.request_time()
         self._services.metrics.answered(handler.route, method, status, seconds)
-        log.info(
+        level = logging.DEBUG if handler.routine and status < 400 else logging.INFO
+        log.log(
+            level,
             "%s %s %d %.1f ms from %s", method, handler.route, status, seconds * 1000, handler.address,
             extra={"fields": {
                 "method": method, "route": handler.route, "status": status,

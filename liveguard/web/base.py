@@ -31,6 +31,11 @@ class Door(RequestHandler):
     def initialize(self, route: str, **own: Any) -> None:
         self.route = route
 
+    @property
+    def routine(self) -> bool:
+        """Whether this is one of many requests that carry on what the log has told of already."""
+        return False
+
     def set_default_headers(self) -> None:
         self.services = self.settings["services"]
         self.clear_header("Server")

@@ -45,6 +45,11 @@ class EngineDoor(Door):
     def methods(cls) -> list[str]:
         return ["GET", "OPTIONS", "POST"]
 
+    @property
+    def routine(self) -> bool:
+        """A poll, or what is said between two of them: only the handshake has no session yet."""
+        return "sid" in parse_qs(self.request.query)
+
     def check_address(self) -> None:
         super().check_address()
         origin = self.request.headers.get("Origin")

@@ -129,4 +129,3 @@ class EndSession(AdminPage):
         with suppress(NoActiveSession):
             await self.services.live.end_by_admin(session_id, self.user.id)
         self.go("/admin")
-
