@@ -5,11 +5,13 @@ import time
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from lines import Client
 from server import Process, move_in, process, token_of
 from shelf import NOW, read
+from socketio_lines import PollingClient, WebSocketClient
 from storm import Ward
 
 from liveguard.storage import Storage
@@ -72,6 +74,37 @@ async def test_with_many_connections_some_of_which_do_not_read_it_stops_in_time_
     async with process(tmp_path, rate_limit=0) as home:
         found = await asyncio.gather(*(found_running(home, ward) for ward in wards))
         assert found == [session for _, session in walks]
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=60)
+async def test_over_socketio_everybody_is_let_go_in_time_and_comes_back_to_the_same_session(tmp_path: Path) -> None:
+    async def come(home: Process, kind: type[PollingClient | WebSocketClient], name: str) -> Any:
+        connection = await kind.open(home.port, "", token=token_of(name))
+        await connection.answer()
+        return connection
+
+    kinds = {"ana": PollingClient, "tom": WebSocketClient, "ida": PollingClient, "ben": WebSocketClient}
+    async with process(tmp_path) as home:
+        connections = {name: await come(home, kind, name) for name, kind in kinds.items()}
+        begun = {}
+        for ward in ("ana", "tom"):
+            connections[ward].say("start-live-session")
+            begun[ward] = (await connections[ward].hear("session-started"))["data"]["sessionId"]
+        ends = {name: asyncio.ensure_future(connection.closed()) for name, connection in connections.items()}
+        stopped = time.monotonic()
+        assert await home.stop() == 0
+        assert time.monotonic() - stopped < 5
+        assert await ends["tom"] == await ends["ben"] == 1012
+        await asyncio.gather(*ends.values())
+        assert "Traceback" not in home.log
+        for connection in connections.values():
+            connection.hang_up()
+    async with process(tmp_path) as home:
+        for ward in ("ana", "tom"):
+            connection = await come(home, kinds[ward], ward)
+            assert (await connection.hear("session-started"))["data"]["sessionId"] == begun[ward]
+            connection.hang_up()
 
 
 # -- copies ------------------------------------------------------------------------------------------------------------
