@@ -84,7 +84,7 @@ async def test_the_wards_page(street: Street) -> None:
         await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
         yield ana
         await ana.get_by_role("button", name="Start").click()
-        await expect(ana.locator("#watching")).to_contain_text("Ben Keller")
+        await expect(ana.locator("#watching-line")).to_contain_text("Ben Keller")
         await ana.get_by_label("Message to your guardians").fill("Just crossed the bridge " + "o" * 300)
         await ana.keyboard.press("Enter")
         await expect(ana.locator("#messages")).to_contain_text("bridge")

@@ -26,7 +26,7 @@ async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
     card = ben.locator(".card")
     await expect(card).to_contain_text("Walking home")
     await expect(ben.locator("#said")).to_have_text("Ana Winter has started a session.")
-    await expect(ana.locator("#watching")).to_contain_text("Ben Keller is watching over you")
+    await expect(ana.locator("#watching-line")).to_contain_text("Ben Keller is watching over you")
 
     await ana.click("#share")
     await expect(card.locator(".place code")).to_have_text("48.20820, 16.37380")
@@ -96,7 +96,7 @@ async def test_whoever_is_removed_during_a_session_sees_nothing_from_then_on(str
     await expect(other.locator(".done")).to_contain_text("at once")
     await expect(ben.locator(".card")).to_have_count(0)
     await expect(ben.locator("#said")).to_have_text("You no longer watch over Ana Winter.")
-    await expect(ana.locator("#watching")).to_contain_text("Nobody is connected")
+    await expect(ana.locator("#watching-line")).to_contain_text("Nobody is connected")
 
 
 @story
@@ -114,7 +114,7 @@ async def test_whoever_accepts_during_a_session_sees_it_at_once(street: Street) 
     await asked.goto(street.home.url + "/people")
     await asked.get_by_role("button", name="Accept Ana Winter").click()
     await expect(mallory.locator(".card")).to_contain_text("Walking home")
-    await expect(ana.locator("#watching")).to_contain_text("Mallory Moore")
+    await expect(ana.locator("#watching-line")).to_contain_text("Mallory Moore")
 
 
 @story
