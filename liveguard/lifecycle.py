@@ -4,7 +4,6 @@ All of this happens in the ward's turn, and nothing is awaited between what the 
 each event reaches each connection in the order in which it happened.
 """
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from liveguard.deadlines import Deadlines
 from liveguard.events import Connection, Location, Notice, Reason, Request, ServerEvent
 from liveguard.journaling import Journaling
 from liveguard.rooms import Presences, Room
-from liveguard.sessions import ActiveSessions, LiveSession, Moment
+from liveguard.sessions import ActiveSessions, LiveSession, Moment, new_id
 from liveguard.storage.journal import JournaledSession
 from liveguard.turns import Rest
 
@@ -48,7 +47,8 @@ class Lifecycle:
         """Take the ward's slot, now; what is returned does the rest. Raises :class:`SessionAlreadyActive`."""
         ward = request.connection.person
         room = Room(ward.id, self._wards)
-        session = LiveSession(uuid.uuid4().hex, ward, metadata, self._clock.now(), room, request.connection)
+        now = self._clock.now()
+        session = LiveSession(new_id(now), ward, metadata, now, room, request.connection)
         self._sessions.claim(session)
         return self._begin(session, request)
 

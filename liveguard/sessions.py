@@ -13,6 +13,7 @@ whoever holds the slot is the ward's one session. Nothing here knows a network, 
 """
 
 import enum
+import secrets
 from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET
@@ -70,6 +71,17 @@ class Interruption(NamedTuple):
     def ends_at(self) -> int:
         """When the grace is over, in milliseconds since the epoch."""
         return self.since.wall + int(self.grace * 1000)
+
+
+def new_id(now: Moment) -> str:
+    """The id of a session that begins now: a UUID of version 7 (RFC 9562, 5.7) in 32 hexadecimal digits.
+
+    It begins with the time, so what is new lies together in each index of the file: with random ids each start and
+    each end writes a page of its own, and a commit of 14 takes a third longer.
+    """
+    random = secrets.randbits(74)
+    bits = now.wall << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    return f"{bits:032x}"
 
 
 def whole_seconds(seconds: float) -> int:

@@ -24,6 +24,13 @@ class Turn(NamedTuple):
     failed: Handler
 
 
+class Begun(NamedTuple):
+    """The rest of a step, and who learns of what it raises."""
+
+    rest: Coroutine[Any, Any, None]
+    failed: Handler
+
+
 class Turns:
     """The queues of all wards; a ward with nothing under way costs nothing."""
 
@@ -44,11 +51,11 @@ class Turns:
             waiting.append(turn)
             return
         waiting = self._waiting[ward_id] = deque((turn,))
-        rest = _run(waiting)
-        if rest is None:
+        begun = _run(waiting)
+        if begun is None:
             del self._waiting[ward_id]
             return
-        task = asyncio.get_running_loop().create_task(self._finish(ward_id, waiting, rest))
+        task = asyncio.get_running_loop().create_task(self._finish(ward_id, waiting, begun))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -57,14 +64,17 @@ class Turns:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _finish(self, ward_id: str, waiting: deque[Turn], rest: Rest) -> None:
-        while rest is not None:
-            await rest
-            rest = _run(waiting)
+    async def _finish(self, ward_id: str, waiting: deque[Turn], begun: Begun | None) -> None:
+        while begun is not None:
+            try:
+                await begun.rest
+            except Exception as problem:
+                begun.failed(problem)
+            begun = _run(waiting)
         del self._waiting[ward_id]
 
 
-def _run(waiting: deque[Turn]) -> Rest:
+def _run(waiting: deque[Turn]) -> Begun | None:
     """Run the steps that wait, up to the first that has a rest to be awaited."""
     while waiting:
         turn = waiting.popleft()
@@ -74,12 +84,5 @@ def _run(waiting: deque[Turn]) -> Rest:
             turn.failed(problem)
         else:
             if rest is not None:
-                return _awaited(rest, turn.failed)
+                return Begun(rest, turn.failed)
     return None
-
-
-async def _awaited(rest: Coroutine[Any, Any, None], failed: Handler) -> None:
-    try:
-        await rest
-    except Exception as problem:
-        failed(problem)

@@ -4,6 +4,7 @@ What can be counted when it is asked for, is counted then; nothing is kept up to
 """
 
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
@@ -30,10 +31,11 @@ class Metrics:
             "liveguard_http_request_seconds", "Time to answer an HTTP request", ["route"],
             buckets=BUCKETS, registry=self.registry,
         )  # fmt: skip
-        self._events = Counter(
+        events = Counter(
             "liveguard_events_total", "Events of live sessions, once for all who heard them", ["event"],
             registry=self.registry,
         )  # fmt: skip
+        self._events_named = cache(events.labels)
 
     def gauge(self, name: str, description: str, count: Callable[[], float]) -> None:
         """A figure that is counted when it is asked for."""
@@ -46,7 +48,7 @@ class Metrics:
 
     def happened(self, event: str) -> None:
         """Something happened in a live session."""
-        self._events.labels(event).inc()
+        self._events_named(event).inc()
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format."""
