@@ -30,6 +30,7 @@ async def hand_over(handler: RequestHandler, wire: Wire, subprotocol: str | None
         return
     finally:
         stream.close()
+    wire.socket = sock
     # Also sets TCP_NODELAY, without which each answer may wait for 45 ms.
     await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, sock)
 
