@@ -5,6 +5,7 @@ import { learn, now, refresh, run } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
 import { settle } from "./settle.js";
 import { Socket } from "./socket.js";
+import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const SLICE = 8; // milliseconds of work, then the browser's turn
@@ -220,9 +221,6 @@ for (const list of cards.querySelectorAll(".messages")) list.scrollTop = list.sc
 cards.addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
-  const input = form.elements.text;
-  const text = input.value.trim();
-  if (!text) return;
-  if (socket.send("send-message", { wardId: form.dataset.write, text })) input.value = "";
-  else document.getElementById("said").textContent = words.not_sent;
+  const failed = (why) => (document.getElementById("said").textContent = words[`not_sent_${why}`]);
+  write(socket, form.elements.text, { wardId: form.dataset.write }, failed);
 });

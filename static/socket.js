@@ -11,6 +11,8 @@ export class Socket {
     this.path = path;
     this.on = on;
     this.tries = 0;
+    this.asked = 0;
+    this.answers = new Map();
     this.open = false;
     this.finished = false;
     this.connect();
@@ -22,10 +24,24 @@ export class Socket {
   }
 
   /** Send an event; false when there is no connection that could take it. */
-  send(event, data) {
+  send(event, data, id) {
     if (!this.open || this.socket.readyState !== WebSocket.OPEN) return false;
-    this.socket.send(JSON.stringify(data === undefined ? { event } : { event, data }));
+    this.socket.send(JSON.stringify({ event, data, id }));
     return true;
+  }
+
+  /** Send an event and wait for the name of its answer; null when the connection goes before that. */
+  ask(event, data) {
+    return new Promise((resolve) => {
+      const id = String(++this.asked);
+      this.answers.set(id, resolve);
+      if (!this.send(event, data, id)) this.answer(id, null);
+    });
+  }
+
+  answer(id, event) {
+    this.answers.get(id)?.(event);
+    this.answers.delete(id);
   }
 
   connect() {
@@ -43,7 +59,8 @@ export class Socket {
     socket.onmessage = ({ data }) => {
       this.heard = performance.now();
       this.tries = 0;
-      const { event, data: content } = JSON.parse(data);
+      const { event, data: content, replyTo } = JSON.parse(data);
+      this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };
     socket.onclose = ({ code }) => {
@@ -53,6 +70,7 @@ export class Socket {
 
   lost(code) {
     this.open = false;
+    for (const id of this.answers.keys()) this.answer(id, null);
     this.on.closed?.(code);
     if (code === 4401) {
       // Signed out, or disabled: the server says so on the page itself.

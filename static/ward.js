@@ -5,6 +5,7 @@ import { hold } from "./hold.js";
 import { morph } from "./morph.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
+import { write } from "./write.js";
 
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
@@ -219,10 +220,7 @@ $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && sto
 
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = $("text").value.trim();
-  if (!text) return;
-  if (socket.send("send-message", { text })) $("text").value = "";
-  else say(words.not_sent, "away");
+  write(socket, $("text"), {}, (why) => why === "away" && say(words.not_sent, "away"));
 });
 
 // -- the screen and the shell -----------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The guardian's dashboard through an evening: it makes itself heard, never shows what is old as live, never jumps."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocketRoute, expect
 from server import Peer
 from visitors import NO_NETWORK, Street
 
@@ -217,6 +217,36 @@ async def test_what_a_ward_types_stays_while_the_page_changes_under_it(street: S
     await ana.keyboard.type("the bridge")
     await ana.keyboard.press("Enter")
     await expect(ana.locator("#messages")).to_contain_text("I am at the bridge")
+    await expect(ana.get_by_label("Message to your guardians")).to_have_value("")
+
+
+@story
+@pytest.mark.parametrize("who", ["ana", "ben"])
+async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Street, who: str) -> None:
+    device = await street.home.ward("ana")
+    await device.answer("start-live-session")
+    other = await street.home.guardian("ben")
+    page = await street.sign_in(who, "/ward" if who == "ana" else "/")
+    sockets: list[WebSocketRoute] = []
+
+    def swallow(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda text: None if "send-message" in text else server.send(text))
+        sockets.append(socket)
+
+    await page.route_web_socket("**/ws/*", swallow)
+    await page.reload()
+    field = page.get_by_role("textbox", name="Message to")
+    await page.wait_for_function("() => !document.querySelector('.stale, #line.away')")
+    await other.expect("guardian:session-started")
+    await field.fill("I am at the bridge")
+    await field.press("Enter")
+    await expect(field).to_have_value("I am at the bridge")
+    await page.unroute_all()
+    await sockets[-1].close(code=1001)
+    await expect(page.get_by_text("Not sent, because the connection is gone")).to_be_visible()
+    await expect(field).to_have_value("I am at the bridge")
+    street.excuse(*NO_NETWORK)
 
 
 @story

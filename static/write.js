@@ -1,0 +1,16 @@
+// Writing a message: what was written stays in its field until the server has it.
+
+const underWay = new WeakSet();
+
+/** Send what is in `input` with `data`; `failed` is called with "away" or "refused" when it did not arrive. */
+export async function write(socket, input, data, failed) {
+  const written = input.value;
+  const text = written.trim();
+  if (!text || underWay.has(input)) return;
+  underWay.add(input);
+  const answer = await socket.ask("send-message", { ...data, text });
+  underWay.delete(input);
+  if (answer === null) failed("away");
+  else if (answer !== "message") failed("refused");
+  else if (input.value.startsWith(written)) input.value = input.value.slice(written.length);
+}
