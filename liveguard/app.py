@@ -138,9 +138,10 @@ class Server:
         )  # fmt: skip
         assets = Assets(resources.static())
         renderer = Renderer(resources.templates(), {"static_url": assets.url})
+        self.metrics = self._metrics()
         services = Services(
             site=site, clock=self.clock, live=self.live, people=self.people, doorkeeper=doorkeeper, tokens=self.tokens,
-            cookies=Cookies(site.scheme), health=self._health, metrics=self._metrics(),
+            cookies=Cookies(site.scheme), health=self._health, metrics=self.metrics,
             metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),
             overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),

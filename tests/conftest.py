@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cast import Stage
-from server import check_log
+from server import check_for_secrets
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
@@ -89,7 +89,7 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 def no_stray_error(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nothing logs a secret, or an error unexpectedly; who expects one says so with ``tornado.testing.ExpectLog``."""
     yield
-    check_log("\n".join(record.getMessage() for record in caplog.get_records("call")))
+    check_for_secrets("a log", "\n".join(record.getMessage() for record in caplog.get_records("call")))
     errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
     assert not errors, "\n".join(record.getMessage() for record in errors)
 

@@ -58,18 +58,24 @@ def token_of(name: str, seconds: float = 3600, **claims: Any) -> str:
     return jwt.encode({"sub": name, "exp": time.time() + seconds, **claims}, SECRET, "HS256")
 
 
-# -- the house rule of all logs ------------------------------------------------------------------------------------
+# -- the house rule of logs, errors, addresses and figures -----------------------------------------------------------
 
 # The secret, passwords, tokens, a login's cookie; and a number as precise as a place, which nothing else is.
-NEVER_LOGGED = re.compile(
+NEVER_SAID = re.compile(
     rf"{SECRET}|{PASSWORD}|eyJ[\w-]+\.eyJ|bearer[. ]\S|liveguard(_form)?=\S|\$argon2|\d\.\d{{4,}}", re.IGNORECASE
 )
 
 
-def check_log(text: str) -> None:
-    """What must be true of each log, whatever the test is about."""
-    found = NEVER_LOGGED.search(text)
-    assert found is None, f"A secret in a log: {text[max(0, found.start() - 200) : found.end() + 50]}"
+def check_for_secrets(where: str, text: str) -> None:
+    """What must be true of each log, error, address and figure, whatever the test is about."""
+    found = NEVER_SAID.search(text)
+    assert found is None, f"A secret in {where}: {text[max(0, found.start() - 200) : found.end() + 50]}"
+
+
+def check_figures(text: str) -> None:
+    """The same of what a server tells Prometheus: of all but the numbers themselves."""
+    lines = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    check_for_secrets("a figure", re.sub(r'le="[^"]*"', "", "\n".join(lines)))
 
 
 # -- the house rule of all answers ---------------------------------------------------------------------------------
@@ -95,6 +101,9 @@ def check_headers(answer: "Answer", path: str) -> None:
     assert "geolocation=(self)" in answer.headers["Permissions-Policy"]
     assert "camera=()" in answer.headers["Permissions-Policy"]
     assert "Server" not in answer.headers
+    check_for_secrets("an address", answer.headers.get("Location", ""))
+    if answer.status >= 400:
+        check_for_secrets("an error", answer.body.decode(errors="replace"))
     if answer.status >= 400 or not path.startswith(FOR_EVERYBODY):
         assert answer.headers["Cache-Control"] == "no-store", path
 
@@ -185,6 +194,8 @@ class Peer:
                 for place, each in enumerate(self.heard):
                     if each.get("replyTo") == asked:
                         self.past.append(self.heard.pop(place))
+                        if each["event"] == "session-error":
+                            check_for_secrets("an error", json.dumps(each))
                         return each
                 assert self.code is None, f"closed with {self.code}, waiting for the answer to {event}"
                 self._came.clear()
@@ -402,6 +413,7 @@ async def house(folder: Path, *, with_password: tuple[str, ...] = (), **settings
     home = House(server.url, chosen.database, server=server)
     try:
         yield home
+        check_figures(server.metrics.text().decode())
     finally:
         home.leave()
         await server.stop()
@@ -478,7 +490,7 @@ async def process(folder: Path, *, with_password: tuple[str, ...] = (), **settin
     running = await Process.start(folder, **settings)
     try:
         yield running
-        check_log(running.log)
+        check_for_secrets("a log", running.log)
     finally:
         running.leave()
         if running.child.returncode is None:

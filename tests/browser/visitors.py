@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
-from server import CAST, House, house
+from server import CAST, NEVER_SAID, House, house
 
 from liveguard.storage import Storage
 from liveguard.web.cookies import Cookies
@@ -77,6 +77,8 @@ class Street:
     def _check(self, url: str) -> None:
         if not url.startswith((self.home.url, self.home.url.replace("http", "ws"), "data:", "blob:", "chrome:")):
             self.complaints.append(f"asked somebody else: {url}")
+        if NEVER_SAID.search(url):
+            self.complaints.append(f"a secret in an address: {url}")
 
 
 @asynccontextmanager
