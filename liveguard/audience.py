@@ -207,8 +207,10 @@ class Audience:
         # The snapshot stands before what follows it: who breaks off here and comes back with it, misses nothing.
         seq = view.stands_at if missed and view.stands_at is not None else view.seq
         if view.stands_at is not None:
+            # One of them may have been written just before the view was read.
+            known = {end.session_id for end in missed}
             ends = self._journaling.unwritten_ends(guardian.id)
-            missed += [end for end in ends if end.ward_id in view.ward_ids]
+            missed += [end for end in ends if end.ward_id in view.ward_ids and end.session_id not in known]
         snapshot = GuardianSnapshot(sessions=started, seq=seq, timestamp=now.text)
         return [Notice(event) for event in (snapshot, *missed, *started)]
 

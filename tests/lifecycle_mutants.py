@@ -82,7 +82,7 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "an older device takes over": (Change(Live, "_successor", (" if other.opened_at > lost.last_heard", "")),),
     "an end does not wait for its beginning": (Change(Journaling, "end", ("if session.seq is not None:", "if True:")),),
     "ends that are not written are nobody's to learn": (
-        Change(Audience, "_first_words", ("missed += [end for end in ends if end.ward_id in view.ward_ids]", "pass")),
+        Change(Audience, "_first_words", ("self._journaling.unwritten_ends(guardian.id)", "[]")),
     ),
     "a second device knows less than the first": (
         Change(Audience, "_enter", ("if other_connections is not None:", "if False:")),

@@ -139,7 +139,8 @@ async def test_no_message_is_a_fault_of_ours(tmp_path: Path, chance: random.Rand
             for client in clients:
                 for _ in range(50):
                     client.frame(TEXT, message(chance).encode())
-                client.say("ping", id=f"alive {turn}")
+                # A stop is answered after all that was asked before it.
+                client.say("stop-live-session", id=f"alive {turn}")
                 await heard_until(client, f"alive {turn}")
             assert home.server.live.sessions.get_active_session_count() <= 1
         for client in clients:

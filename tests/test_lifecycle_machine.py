@@ -288,6 +288,23 @@ def test_whatever_happens_in_whatever_order_the_rules_hold(machine: type[Lifecyc
     play(machine, 10_000 if torture else 150, derandomize=not torture)
 
 
+def test_an_end_that_is_being_written_is_told_once(machine: type[Lifecycle]) -> None:
+    """Found by a schedule: a guardian connects between the write of an end that had waited and the news of it."""
+    lifecycle = machine()
+    lifecycle.begins(grace=30.0, here=("ben",), on_their_way=("ana",))
+    for deed, ward, guardian, which, yes, seconds, pace in (
+        ("the file is locked", "tom", "chloe", 1, True, 31, "at rest"),
+        ("a ward leaves", "ana", "ben", 0, False, 5, "at rest"),
+        ("the file is free", "ana", "ana", 0, False, 5, "one round"),
+        ("time passes", "tom", "ben", 0, False, 30, "one round"),
+        ("a guardian connects", "tom", "ben", 2, True, 30, "to the database"),
+        ("the process ends in order", "ana", "ben", 1, False, 30, "at rest"),
+    ):
+        DEEDS[deed][1](lifecycle.world, Step(deed, ward, guardian, which, yes, seconds, pace))
+        lifecycle.go(pace)
+    lifecycle.teardown()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_without_one_of_the_guards_they_do_not(
