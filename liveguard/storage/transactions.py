@@ -160,16 +160,15 @@ class Transactions:
 
         def read(group: list[Job]) -> list[Outcome]:
             nonlocal locked
-            if locked:
-                return [Outcome(None, unavailable(locked)) for _ in group]
-            try:
-                return self._done(group)
-            except Exception as error:
-                if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_BUSY:
+            if not locked:
+                try:
+                    return self._done(group)
+                except Exception as error:
+                    if not isinstance(error, sqlite3.Error) or primary_code(error) != sqlite3.SQLITE_BUSY:
+                        return self._one_by_one(group, error)
                     locked = error
                     self._note(error)
-                    return read(group)
-                return self._one_by_one(group, error)
+            return [Outcome(None, unavailable(locked)) for _ in group]
 
         try:
             self._db.execute("BEGIN")

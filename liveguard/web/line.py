@@ -150,7 +150,10 @@ class Line:
             return
         self._leave()
         self.closed = True
-        for wire in (self._wire, self._probe):
+        wires = self._wire, self._probe
+        # They know the line: with this they are gone as soon as they are closed, without the collector.
+        self._wire = self._probe = None
+        for wire in wires:
             if wire is not None:
                 wire.shut(NORMAL)
         self._outbox.clear()
