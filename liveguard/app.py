@@ -20,6 +20,7 @@ from liveguard.config import Settings
 from liveguard.health import Health
 from liveguard.jwks import fetch
 from liveguard.live import Live
+from liveguard.memory import Memory
 from liveguard.people import People
 from liveguard.rounds import Rounds
 from liveguard.state import Overseer
@@ -132,9 +133,10 @@ class Server:
         self.connections = Connections(self.live, doorkeeper, limits, loop)
         self.wires = Wires(loop, self.connections.sweep, max_message=limits.message, max_unsent=limits.unsent)
         self.socketio = SocketIO(self.connections, self.wires)
+        memory = Memory(self.connections)
         self._rounds = Rounds(
             self.storage, self.people, self.connections, self.clock,
-            admit=self.live.access_changed, lazily=[self.live.write_lazily, self.chronicle.write],
+            admit=self.live.access_changed, lazily=[self.live.write_lazily, self.chronicle.write, memory.give_back],
         )  # fmt: skip
         assets = Assets(resources.static())
         renderer = Renderer(resources.templates(), {"static_url": assets.url})

@@ -8,7 +8,6 @@ change, so whoever shows a session knows whether there is anything new to show.
 import logging
 from collections.abc import Hashable, Iterable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -207,7 +206,6 @@ def _point(location: Location) -> Point:
     )
 
 
-@lru_cache(maxsize=16)  # one moment stands in all that happens at once
 def _moment(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 

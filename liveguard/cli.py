@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _do(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(_readable(sys.argv[1:] if argv is None else argv))
+        if arguments.run == "serve" and argv is None:
+            from liveguard.memory import begin_with_the_allocator_that_gives_back
+
+            begin_with_the_allocator_that_gives_back()
         from liveguard import commands
 
         result = getattr(commands, arguments.run)(arguments)

@@ -34,6 +34,7 @@ class Connections:
         self._loop = loop  # asking for the running loop costs a system call on Python 3.11
         self._by_person: dict[str, list[Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = 0  # so many have closed since the beginning
 
     def __len__(self) -> int:
         return sum(map(len, self._by_person.values()))
@@ -55,6 +56,7 @@ class Connections:
         others = self._by_person.get(connection.person.id, [])
         if connection in others:
             others.remove(connection)
+            self.closed += 1
             if not others:
                 del self._by_person[connection.person.id]
 
