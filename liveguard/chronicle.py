@@ -43,7 +43,7 @@ class Memory:
     def __init__(self, session: LiveSession) -> None:
         self.session = session
         self.version = 0
-        self.rendered: dict[Hashable, str] = {}  # what pages made of it; emptied by each change
+        self.rendered: dict[Hashable, Any] = {}  # what pages made of it; emptied by each change
         self.trail = Trail()
         self.battery: float | None = None
         self.messages: list[Entry] = []

@@ -109,6 +109,9 @@ class Door(RequestHandler):
 
     # -- refusals --------------------------------------------------------------------------------------------------
 
+    def compute_etag(self) -> None:
+        """No answer is kept by a browser, or it has an address of its own for each version: none needs a sum of it."""
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         problem = kwargs["exc_info"][1] if "exc_info" in kwargs else None
         refusal = refusal_of(problem, status_code)

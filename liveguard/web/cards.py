@@ -135,6 +135,20 @@ def extra_of(metadata: dict[str, Any]) -> list[tuple[str, str]]:
     return [(key, value if isinstance(value, str) else str(value)) for key, value in rest[:MOST_EXTRA]]
 
 
+class Rendered:
+    """A card in pieces: those between the ticks as they are, and where which tick is to be put."""
+
+    __slots__ = ("pieces", "ticks")
+
+    def __init__(self, text: str) -> None:
+        found = _TICK.split(text)  # a piece, a kind, a moment, a piece, ...
+        self.pieces = [piece for place, piece in enumerate(found) if place % 3 != 2]
+        self.ticks = [
+            (number * 2 + 1, kind, int(moment))
+            for number, (kind, moment) in enumerate(zip(found[1::3], found[2::3], strict=True))
+        ]
+
+
 class Cards:
     """Renders cards. What does not change is rendered once for each way of reading; what ticks is filled in."""
 
@@ -145,20 +159,22 @@ class Cards:
     def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int, heard: int) -> str:
         """The card of a session as HTML, as it is now; the ward was last heard of at the moment ``heard``."""
         key = (viewer.id, reader, compact)
-        text = memory.rendered.get(key)
-        if text is None:
+        rendered = memory.rendered.get(key)
+        if rendered is None:
             card = card_of(memory, viewer, compact)
-            text = memory.rendered[key] = self._renderer.render("card.html", reader, card=card, tick=_tick).strip()
-
-        def fill(found: re.Match[str]) -> str:
-            if found[1] == "heard":
-                return str(heard)
-            passed = (now - (int(found[2]) or heard)) // 1000
-            if found[1] == "ago":
-                return self._ago(reader.language, max(0, passed))
-            return clock(passed if found[1] == "clock" else -passed)
-
-        return _TICK.sub(fill, text)
+            text = self._renderer.render("card.html", reader, card=card, tick=_tick).strip()
+            rendered = memory.rendered[key] = Rendered(text)
+        pieces = rendered.pieces.copy()
+        for place, kind, moment in rendered.ticks:
+            if kind == "heard":
+                pieces[place] = str(heard)
+                continue
+            passed = (now - (moment or heard)) // 1000
+            if kind == "ago":
+                pieces[place] = self._ago(reader.language, max(0, passed))
+            else:
+                pieces[place] = clock(passed if kind == "clock" else -passed)
+        return "".join(pieces)
 
     def _render_ago(self, language: str, seconds: int) -> str:
         return self._renderer.render("ago.html", Reader(language), seconds=seconds).strip()

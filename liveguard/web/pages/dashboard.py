@@ -57,10 +57,11 @@ class Watching(Page):
     async def render_cards(self, memories: list[Memory], view: View) -> dict[str, str]:
         """Cards as they are now. With very many of them, others have their turn in between."""
         reader, rendered = self.reader, {}
+        cards, now = self.services.cards, self.services.clock.now()
         begun = monotonic()
         for memory in memories:
-            heard = last_sign_of_life(memory.session, self.services.clock.now())
-            card = self.services.cards.render(memory, self.user, reader, view.compact, view.now, heard)
+            heard = last_sign_of_life(memory.session, now)
+            card = cards.render(memory, self.user, reader, view.compact, view.now, heard)
             rendered[f"s-{memory.session.id}"] = card
             if monotonic() - begun > TURN:
                 await asyncio.sleep(0)
@@ -84,11 +85,10 @@ class Dashboard(Watching):
         around = await self.around()
         view = View(self)
         cards = await self.render_cards(view.memories, view)
-        rendered = [Markup(card) for card in cards.values()]  # noqa: S704 - a template's
         self.show(
             "dashboard.html",
-            rendered=rendered,
-            count=len(rendered),
+            rendered=Markup("".join(cards.values())),  # noqa: S704 - a template's
+            count=len(cards),
             version=view.version,
             poll=POLL,
             quiet=0 if self.user.is_admin else QUIET,
