@@ -6,6 +6,7 @@ within a line, so that a slow minute of the machine falls on all of them; three 
 """
 
 import argparse
+import asyncio
 import os
 import shutil
 import subprocess
@@ -19,7 +20,12 @@ from growth import draw
 from lines import LINES, core_speed, measure
 from people import People
 from report import TRANSPORTS, Results
-from servers import BUILD, HERE, LOAD_CORE, SERVER_CORE, SERVERS, Broken, allow_many_files, running
+from servers import BUILD, HERE, LIVEGUARD, LOAD_CORE, SERVER_CORE, SERVERS, Broken, allow_many_files, running
+
+from liveguard.client import GuardianClient, WardClient
+from liveguard.errors import LiveguardError
+
+PATIENCE = 10  # seconds for one session before a server is measured
 
 
 def build():
@@ -53,13 +59,27 @@ def versions():
     return found
 
 
+async def one_session(people, port):
+    """A ward starts and stops, and a guardian hears of it: what is measured does its work, for clients as they are."""
+    url, (ward_id, (guardian_id, *_)) = f"http://127.0.0.1:{port}", next(iter(people.wards.items()))
+    async with GuardianClient(url, people.token(guardian_id)) as guardian:
+        async with WardClient(url, people.token(ward_id)) as ward:
+            await ward.start()
+            await ward.stop()
+        async for event in guardian:
+            if event.name == "session-ended":
+                return
+
+
 def one_run(line, server, transport, people, quick):
     """What a line gives for a server, or the reason why it gives nothing."""
     try:
         with running(server, people) as listening:
+            if server is LIVEGUARD and transport == "native":
+                asyncio.run(asyncio.wait_for(one_session(people, listening[1]), PATIENCE))
             return measure(line, people, quick, listening, transport)
-    except Broken as broken:
-        return {"broken": " ".join(str(broken).split())[:300]}
+    except (Broken, LiveguardError, TimeoutError) as broken:
+        return {"broken": " ".join(f"{type(broken).__name__}: {broken}".split())[:300]}
 
 
 def summary(line, result):
