@@ -121,6 +121,17 @@ class Client:
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
+    def leave_unread(self) -> None:
+        """Leave what arrives to the kernel, which acknowledges it: to the other end this is a reader."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined] - a socket's transport is no mere writer
+
+    async def read_up(self) -> None:
+        """Read all that was left unread, and leave unread what comes next."""
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
+        self.say("ping")
+        await self.hear("pong")
+        self.leave_unread()
+
     async def receive(self) -> tuple[int, bytes]:
         """The next frame, pings and pongs included. IncompleteReadError at the end."""
         first, second = await self._reader.readexactly(2)
