@@ -38,6 +38,7 @@ from liveguard.web.websocket import TEXT
 SECRET = "a secret of the tests, which is long enough"
 PASSWORD = "correct horse battery staple"
 PATIENCE = 5.0
+PROGRAM = ("-m", "liveguard")  # what Python is to run
 
 CAST = {
     "ana": "Ana Winter",
@@ -428,13 +429,13 @@ class Process(Stage):
     first_lines: str
 
     @classmethod
-    async def start(cls, folder: Path, **settings: Any) -> Self:
+    async def start(cls, folder: Path, program: tuple[str, ...] = PROGRAM, **settings: Any) -> Self:
         """Start it, and wait until it says that it serves."""
         environment = environment_of(folder, **settings)
         database, log_file = Path(environment["LIVEGUARD_DATABASE"]), folder / "server.log"
         with log_file.open("ab") as log:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "liveguard", "serve", env=environment,
+                sys.executable, *program, "serve", env=environment,
                 stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert child.stdout is not None

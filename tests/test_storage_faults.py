@@ -1,13 +1,12 @@
 """A real server whose database fails while it serves: people are told all the same, and the journal catches up."""
 
 import asyncio
-import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import watched
 from faults import Fault, full_disk, locked, read_only, rubbish_everywhere, rubbish_in_the_journal, small_disk
 from server import Process, process
 from shelf import change_elsewhere, read
@@ -15,26 +14,6 @@ from shelf import change_elsewhere, read
 PLACE = {"latitude": 53.55, "longitude": 9.93}
 STILL_READABLE = [full_disk, read_only]
 FAULTS = [*STILL_READABLE, locked, rubbish_everywhere, rubbish_in_the_journal]
-
-
-@contextlib.asynccontextmanager
-async def beating(home: Process) -> AsyncIterator[list[float]]:
-    """How long each of many pings waits for its pong: the loop of the server waits for nothing longer than that."""
-    waits: list[float] = []
-    client = await home.ward("ida")
-
-    async def beat() -> None:
-        while True:
-            began = time.monotonic()
-            await client.answer("ping")
-            waits.append(time.monotonic() - began)
-            await asyncio.sleep(0.002)
-
-    heart = asyncio.get_running_loop().create_task(beat())
-    yield waits
-    heart.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await heart
 
 
 async def until_ready(home: Process, status: int) -> float:
@@ -54,44 +33,46 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
 ) -> None:
     with small_disk(tmp_path / "disk"):
         database = tmp_path / "disk" / "liveguard.db"
-        async with process(tmp_path, database=database, rate_limit=0) as home:
+        longest_wait = tmp_path / "longest wait"
+        program = (watched.__file__, str(longest_wait))
+        async with process(tmp_path, program=program, database=database, rate_limit=0) as home:
             ana, tom = await home.ward("ana"), await home.ward("tom")
             ben, chloe = await home.guardian("ben"), await home.guardian("chloe")
             before = (await tom.answer("start-live-session"))["data"]
             await ben.expect("guardian:session-started", wardId="tom")
-            async with beating(home) as waits:
-                with fault(home):
-                    if fault in STILL_READABLE:
-                        # It is found before anybody says anything.
-                        assert await until_ready(home, 503) < 2
-                    failing_after = asyncio.ensure_future(until_ready(home, 503))
-                    ana.say("start-live-session", {"note": "home"})
-                    tom.say("stop-live-session")
-                    started = await ana.expect("session-started", patience=4)
-                    assert started["durable"] is False
-                    assert {guardian["id"] for guardian in started["guardians"]} == {"ben", "chloe"}
-                    assert "seq" not in await chloe.expect("guardian:session-started", wardId="ana")
-                    assert "seq" not in await ben.expect("session-ended", wardId="tom", patience=4)
-                    assert await failing_after < 2
-                    assert (await home.fetch("/healthz")).status == 200
-                    if fault is locked:
-                        await remain(home, 10 if torture else 1)
-                    assert (await ana.answer("update-location", PLACE))["event"] == "location-acknowledged"
-                    await chloe.expect("location-updated", wardId="ana")
-                    if fault in STILL_READABLE:
-                        newcomer = await home.guardian("chloe")
-                        assert "seq" not in await newcomer.expect("guardian:session-started", wardId="ana")
-                    assert (await home.fetch("/readyz")).status == 503
-                caught_up_after = await until_ready(home, 200)
+            with fault(home):
+                if fault in STILL_READABLE:
+                    # It is found before anybody says anything.
+                    assert await until_ready(home, 503) < 2
+                failing_after = asyncio.ensure_future(until_ready(home, 503))
+                ana.say("start-live-session", {"note": "home"})
+                tom.say("stop-live-session")
+                started = await ana.expect("session-started", patience=4)
+                assert started["durable"] is False
+                assert {guardian["id"] for guardian in started["guardians"]} == {"ben", "chloe"}
+                assert "seq" not in await chloe.expect("guardian:session-started", wardId="ana")
+                assert "seq" not in await ben.expect("session-ended", wardId="tom", patience=4)
+                assert await failing_after < 2
+                assert (await home.fetch("/healthz")).status == 200
+                if fault is locked:
+                    await remain(home, 10 if torture else 1)
+                assert (await ana.answer("update-location", PLACE))["event"] == "location-acknowledged"
+                await chloe.expect("location-updated", wardId="ana")
+                if fault in STILL_READABLE:
+                    newcomer = await home.guardian("chloe")
+                    assert "seq" not in await newcomer.expect("guardian:session-started", wardId="ana")
+                assert (await home.fetch("/readyz")).status == 503
+            caught_up_after = await until_ready(home, 200)
             sessions = dict(read(database, "SELECT id, end_seq FROM sessions"))
             assert sessions[started["sessionId"]] is None
             assert sessions[before["sessionId"]]
+            late = watched.SECONDS.unpack(longest_wait.read_bytes())[0]
             print(
                 f"{fault.__name__}: 503 after {failing_after.result():.2f} s, caught up {caught_up_after:.2f} s after"
-                f" its end, the longest of {len(waits)} waits {1000 * max(waits):.0f} ms"
+                f" its end, the loop was late by {1000 * late:.0f} ms at most"
             )
-            # What is promised is 50 ms, as measured on a quiet machine; what waits for a database waits for seconds.
-            assert max(waits) < 1
+            # What is promised is 50 ms, of a machine with time for it; whoever waits for a database, waits longer.
+            assert 0 < late < (0.05 if torture else 0.25)
             await home.stop(signal.SIGKILL)
         async with process(tmp_path, database=database) as home:
             ana, ben = await home.ward("ana"), await home.guardian("ben")
