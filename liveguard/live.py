@@ -165,7 +165,7 @@ class Live:
 
     def _ask(self, request: Request, step: Step) -> None:
         """Do what was asked for in its turn; a refusal, or a fault of ours, is its answer."""
-        self._turns.take(request.connection.person.id, step, partial(self._refuse, request))
+        self._turns.ask(request, step, partial(self._refuse, request))
 
     def _refuse(self, request: Request, problem: Exception) -> None:
         if not isinstance(problem, Refusal):

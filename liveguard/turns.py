@@ -3,12 +3,20 @@
 A step runs at once when the ward has nothing under way, and otherwise after all that was asked before it. So a stop
 that arrives while its start still waits for the database takes effect right after it, a start behind a stop begins a
 new session, and the end of a connection cannot overtake the last thing that it said.
+
+Whoever asks without waiting for answers fills their own queue, and so far only. They are refused rather than not read
+any more, for a connection that is not read looks dead.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from liveguard.errors import NoActiveSession, RateLimited
+from liveguard.events import Request, StopLiveSession
+
+MOST_WAITING: Final = 500  # steps of one ward, and as many stops behind them
 
 Rest = Coroutine[Any, Any, None] | None
 Step = Callable[[], Rest]
@@ -42,6 +50,18 @@ class Turns:
     def busy(self, ward_id: str) -> bool:
         """Whether something of this ward is under way."""
         return ward_id in self._waiting
+
+    def ask(self, request: Request, step: Step, failed: Handler) -> None:
+        """Take what a ward asks for, or refuse it where too much of theirs waits already; but never a stop for that."""
+        ward_id = request.connection.person.id
+        waiting = len(self._waiting.get(ward_id, ()))
+        if waiting >= MOST_WAITING and request.event != StopLiveSession.name:
+            failed(RateLimited())
+        elif waiting >= 2 * MOST_WAITING:
+            # What was asked for last is a stop as well, and leaves nothing for this one.
+            failed(NoActiveSession())
+        else:
+            self.take(ward_id, step, failed)
 
     def take(self, ward_id: str, step: Step, failed: Handler | None = None) -> None:
         """Run a step when it is its turn, which may be now."""

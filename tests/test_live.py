@@ -4,6 +4,8 @@ import pytest
 from cast import Stage, settle
 from tornado.testing import ExpectLog
 
+from liveguard.turns import MOST_WAITING
+
 pytestmark = pytest.mark.gen_test(timeout=10)
 
 
@@ -65,6 +67,28 @@ async def test_a_second_stop_finds_no_session(stage: Stage) -> None:
     await settle()
     answer = ana.answer(second)
     assert answer is not None and answer.data["code"] == "no_active_session"
+
+
+async def test_a_ward_who_waits_for_no_answer_is_slowed_down_but_never_kept_from_a_stop(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    stage.crank.hold()
+    first = ana.start()
+    waiting = [ana.locate() for _ in range(MOST_WAITING)]
+    for refused in (ana.locate(), ana.say("hello"), ana.start()):
+        answer = ana.answer(refused)
+        assert answer is not None and answer.data["code"] == "rate_limited"
+    stops = [ana.stop() for _ in range(MOST_WAITING)]
+    one_too_many = ana.answer(ana.stop())
+    assert one_too_many is not None and one_too_many.data["code"] == "no_active_session"
+    assert not any(ana.answer(request) for request in (first, *waiting, *stops))
+    stage.crank.release()
+    await settle()
+    answers = [ana.answer(request) for request in (first, *waiting, *stops)]
+    names = [answer.name for answer in answers if answer is not None]
+    located = ["location-acknowledged"] * MOST_WAITING
+    assert names == ["session-started", *located, "session-ended", *["session-error"] * (MOST_WAITING - 1)]
+    assert ben.last("session-ended")["reason"] == "manual_stop"
+    assert ana.answer(ana.start()) is None  # which waits for the journal, and for nothing else
 
 
 # -- rules 2 and 3 ---------------------------------------------------------------------------------------------------
