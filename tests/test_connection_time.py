@@ -190,6 +190,24 @@ async def test_a_token_that_prolongs_nothing_is_refused(calm_house, token, code)
 
 @OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
+async def test_tokens_are_looked_at_one_after_the_other(calm_house):
+    async with calm_house as house:
+        ana = await house.ward("ana")
+        with house.locked_database():
+            for id in ("1", "2"):
+                ana.say("refresh-token", {"token": token_of("ana", 60)}, id=id)
+            refused = await ana.event()
+            assert (refused["data"]["code"], refused["replyTo"]) == ("rate_limited", "2")
+        refreshed = await ana.event()
+        assert (refreshed["event"], refreshed["replyTo"]) == ("token-refreshed", "1")
+        ana.say("refresh-token", {"token": token_of("tom", 60)})
+        assert (await ana.event())["data"]["code"] == "invalid_token"
+        ana.say("refresh-token", {"token": token_of("ana", 60)})
+        assert (await ana.event())["event"] == "token-refreshed"
+
+
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
 async def test_a_refused_token_leaves_the_old_one_as_it_is(calm_house):
     async with calm_house as house:
         ana = await house.ward("ana", seconds=1)

@@ -64,6 +64,7 @@ class Connection(ABC):
         self._came_as_ward = False
         self._came_as_guardian = False
         self._gone = False
+        self._prolonging = False  # a token is being looked at
         self._unconfirmed = 0  # the newest event of the journal that was sent and not answered by a sign of life
 
     # -- left to the transports ------------------------------------------------------------------------------------
@@ -212,6 +213,10 @@ class Connection(ABC):
         request.answer(Pong(timestamp=timestamp(_wall_clock())))
 
     def _refresh(self, request: Request, event: RefreshToken) -> None:
+        # One at a time, for whoever does not wait for the answer would have us keep them all.
+        if self._prolonging:
+            raise RateLimited
+        self._prolonging = True
         self._connections.spawn(self._prolong(request, event.token))
 
     def _must_be_ward(self) -> None:
@@ -229,6 +234,8 @@ class Connection(ABC):
             self.refuse(request, refusal)
         else:
             self._admit_anew(request, visitor)
+        finally:
+            self._prolonging = False
 
     def _admit_anew(self, request: Request, visitor: Visitor) -> None:
         if self._gone or visitor.expires_at is None:
