@@ -13,6 +13,7 @@ from server import token_of
 from tornado.ioloop import IOLoop
 from tornado.testing import ExpectLog
 
+from liveguard.web.limits import Limits
 from liveguard.web.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_code
 
 pytestmark = ON_BOTH_LOOPS
@@ -339,6 +340,39 @@ async def test_who_will_not_slow_down_is_closed_with_4429(house, message):
                 if opcode != TEXT:
                     break
         assert (opcode, close_code(payload)) == (CLOSE, 4429)
+
+
+# Ten messages, of which the start is one; the next closes the connection.
+HASTY = Limits(rate=0.001, burst=10, patience=0)
+
+
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
+async def test_a_stop_is_done_even_where_it_is_the_one_message_too_many_that_closes(house):
+    async with house:
+        house.connections.limits = HASTY
+        ana, ben = await walking(house)
+        for _ in range(9):
+            ana.say("ping")
+        ana.say("stop-live-session")
+        assert (await ben.hear("session-ended"))["data"]["reason"] == "manual_stop"
+        assert not house.connections.of("ana")
+
+
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
+async def test_who_is_closed_for_too_many_messages_has_lost_a_connection_and_may_come_back_and_stop(house):
+    async with house:
+        house.connections.limits = HASTY
+        ana, ben = await walking(house)
+        for _ in range(10):
+            ana.say("ping")
+        await ben.hear("session-interrupted")
+        ana = await house.ward("ana")
+        await ana.hear("session-started")
+        ana.say("stop-live-session")
+        await ana.hear("session-ended")
+        assert (await ben.hear("session-ended"))["data"]["reason"] == "manual_stop"
 
 
 @pytest.mark.gen_test
