@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, OVER_WEBSOCKETS, Exchange
-from lines import event_frame
+from lines import client_frame, event_frame
 from tornado.ioloop import IOLoop
 
 from liveguard.events import Message, Notice, Sender
 from liveguard.web import wire
 from liveguard.web.native import PORTION, Backlog, frame_of
+from liveguard.web.websocket import CONTINUATION, TEXT
 
 pytestmark = ON_BOTH_LOOPS
 
@@ -129,8 +130,16 @@ async def test_who_asks_and_does_not_read_the_answers_is_given_up_too(house):
         assert await ana.closed() == 1013
 
 
+PIECES = (
+    client_frame(TEXT, b'{"event":', final=False)
+    + client_frame(CONTINUATION, final=False) * 5000
+    + client_frame(CONTINUATION, b'"ping"}')
+)
+
+
 @pytest.mark.gen_test
-async def test_who_sends_much_at_once_lets_others_have_their_turn(house):
+@pytest.mark.parametrize(("much", "answers"), [(event_frame("ping") * 5000, 5000), (PIECES, 1)], ids=["many", "pieces"])
+async def test_who_sends_much_at_once_lets_others_have_their_turn(house, much, answers):
     async with house:
         ana = await house.ward("ana")
         turns = 0
@@ -142,8 +151,8 @@ async def test_who_sends_much_at_once_lets_others_have_their_turn(house):
                 await asyncio.sleep(0)
 
         counting = asyncio.ensure_future(count())
-        ana.raw(event_frame("ping") * 5000)
-        assert {(await ana.event())["event"] for _ in range(5000)} == {"pong"}
+        ana.raw(much)
+        assert {(await ana.event())["event"] for _ in range(answers)} == {"pong"}
         counting.cancel()
         assert turns >= 5000 / wire.MOST_AT_ONCE
 

@@ -12,6 +12,7 @@ from liveguard.web.websocket import (
     PING,
     PONG,
     TEXT,
+    UNDER_WAY,
     Message,
     MessageReader,
     ProtocolError,
@@ -42,7 +43,7 @@ def client_frame(opcode: int, payload: bytes = b"", *, final: bool = True, mask:
 
 def read(*chunks: bytes, limit: int = LIMIT) -> list[Message]:
     reader = MessageReader(limit)
-    return [message for chunk in chunks for message in reader.feed(chunk)]
+    return [message for chunk in chunks for message in reader.feed(chunk) if message is not UNDER_WAY]
 
 
 def fault(*chunks: bytes, limit: int = LIMIT) -> int:
@@ -148,6 +149,14 @@ def test_fragments_are_put_together_around_a_ping():
         client_frame(TEXT, b"four"),
     ]
     assert read(*arrived) == [(PING, b"still there?"), (TEXT, b"one, two, three"), (TEXT, b"four")]
+
+
+def test_each_frame_is_counted_and_those_that_are_empty_are_not_kept():
+    reader = MessageReader(LIMIT)
+    beginning = client_frame(TEXT, b"on", final=False) + client_frame(CONTINUATION, final=False) * 1000
+    assert list(reader.feed(beginning)) == [UNDER_WAY] * 1001
+    assert reader._fragments == [b"on"]
+    assert list(reader.feed(client_frame(CONTINUATION, b"e"))) == [(TEXT, b"one")]
 
 
 def test_a_continuation_of_nothing_is_refused():

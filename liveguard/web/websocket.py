@@ -27,6 +27,7 @@ INVALID_DATA: Final = 1007
 TOO_BIG: Final = 1009
 
 Message = tuple[int, bytes]
+UNDER_WAY: Final[Message] = CONTINUATION, b""
 
 _FIN = 0x80
 _RESERVED_BITS = 0x70
@@ -66,6 +67,8 @@ class MessageReader:
     def feed(self, data: bytes) -> Iterator[Message]:
         """Opcode and payload of each message that ``data`` completes, control frames among them, in order.
 
+        For a frame that completes none there is UNDER_WAY, so that whoever shares out the time can count it.
+
         Raises ProtocolError where the fault is, after the messages in front of it. After that, or after a message
         with the opcode CLOSE, there is nothing more to be read (5.5.1, 7.1.7).
         """
@@ -81,8 +84,8 @@ class MessageReader:
                 yield TEXT, _checked_text(payload)
             elif first & _CONTROL:
                 yield first & _OPCODE, _checked_close(payload) if first & _OPCODE == CLOSE else payload
-            elif (message := self._defragment(first, payload)) is not None:
-                yield message
+            else:
+                yield self._defragment(first, payload)
         self._rest = bytearray(data[at:]) if at < len(data) else b""
 
     # -- 5.2  Base framing protocol -------------------------------------------------------------------------------
@@ -137,7 +140,7 @@ class MessageReader:
 
     # -- 5.4  Fragmentation ---------------------------------------------------------------------------------------
 
-    def _defragment(self, first: int, payload: bytes) -> Message | None:
+    def _defragment(self, first: int, payload: bytes) -> Message:
         """Add a frame to the message under way; the message, when it is the last one."""
         final = bool(first & _FIN)
         if self._kind is None:
@@ -149,10 +152,12 @@ class MessageReader:
                 self._text.decode(payload, final)
             except UnicodeDecodeError:
                 raise ProtocolError(INVALID_DATA, "text must be UTF-8") from None
-        self._fragments.append(payload)
+        if payload:
+            # Those that are empty have no end.
+            self._fragments.append(payload)
         self._size += len(payload)
         if not final:
-            return None
+            return UNDER_WAY
         message = self._kind, b"".join(self._fragments)
         self._kind, self._text, self._size = None, None, 0
         self._fragments.clear()
