@@ -173,6 +173,16 @@ class Client:
         except (asyncio.IncompleteReadError, ConnectionError):
             return 1006
 
+    async def rest(self) -> bytes:
+        """All that still comes, until the connection is closed."""
+        found = bytearray()
+        try:
+            while some := await self._reader.read(65536):
+                found += some
+        except ConnectionError:
+            pass
+        return bytes(found)
+
     async def ended(self) -> None:
         """Wait until the connection is closed."""
         try:

@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import msgspec
+from tornado.http1connection import HTTP1Connection
 
 from liveguard.chronicle import Memory
-from liveguard.errors import InvalidPayload, NotFound, Refusal
+from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailable
 from liveguard.people import Entry, PastSession
 from liveguard.trail import Point
 from liveguard.web.cards import extra_of, name_of, note_of
@@ -118,7 +119,19 @@ class Export(Page):
         if write is None:
             raise NotFound
         self.set_header("Content-Disposition", f'attachment; filename="liveguard-sessions.{kind}"')
-        await write(self.services.people.history.pages(self.user, **asked.which))
+        try:
+            await write(self._pages(asked))
+        except (Refusal, StorageUnavailable):
+            if not self._headers_written:
+                raise
+            # Too late for a refusal: it breaks off, so that it does not look whole.
+            cast(HTTP1Connection, self.request.connection).close()
+
+    async def _pages(self, asked: Filter) -> AsyncIterator[list[PastSession]]:
+        async for page in self.services.people.history.pages(self.user, **asked.which):
+            # It lasts as long as it takes to be read, and whoever is shut out meanwhile gets no more of it.
+            await self.sign_in()
+            yield page
 
     async def _csv(self, pages: AsyncIterator[list[PastSession]]) -> None:
         self.set_header("Content-Type", "text/csv; charset=UTF-8")

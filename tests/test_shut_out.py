@@ -1,0 +1,86 @@
+"""Whoever is revoked, disabled or signed out learns nothing more: at no address, and not from what they are reading."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from lines import Client
+from server import Answer, House, house
+from shelf import NOW
+from test_who_may import SECRETS, TABLE, World
+
+from liveguard.storage.entries import End, Start, write_entries
+
+pytestmark = pytest.mark.slow
+
+WHERE_BEN_SEES = [address for address, row in TABLE.items() if "ben" in row.sees]
+LONG = "x" * 3900
+
+
+async def revoked(home: House) -> None:
+    await home.server.people.guardianships.put("ana", "ben", "revoked")
+
+
+async def disabled(home: House) -> None:
+    await home.server.people.accounts.disable("ben")
+
+
+async def signed_out(home: House) -> None:
+    people = home.server.people
+    await people.logins.end_all(await people.accounts.find("ben"))
+
+
+@pytest.mark.parametrize("shut_out", [revoked, disabled])
+@pytest.mark.gen_test
+async def test_no_address_tells_anything_more(tmp_path: Path, shut_out: Callable[[House], Awaitable[None]]) -> None:
+    async with house(tmp_path) as home:
+        world = World(home)
+        await world.make()
+
+        async def seen() -> list[str]:
+            found = []
+            for address in WHERE_BEN_SEES:
+                for kind in ("json", "csv") if "{kind}" in address else ("",):
+                    world.parts["kind"] = kind
+                    if tells(await world.ask(address, "ben")):
+                        found.append(address + kind)
+            return found
+
+        assert len(await seen()) == len(WHERE_BEN_SEES) + 1 > 8
+        await shut_out(home)
+        assert await seen() == []
+
+
+def tells(answer: Answer) -> bool:
+    return any(secret in answer.body.decode(errors="replace") for secret in SECRETS)
+
+
+async def many_walks(home: House) -> None:
+    """More of them than the kernel takes for somebody who does not read."""
+    entries: list[Start | End] = []
+    for number in range(2000):
+        entries.append(Start(f"past-{number}", "ana", NOW + number, f'{{"note":"{LONG}"}}'))
+        entries.append(End(f"past-{number}", NOW + number, 0, "manual_stop", None))
+    await home.server.storage.database.submit(partial(write_entries, entries=entries), write=True)
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+@pytest.mark.parametrize("shut_out", [revoked, disabled, signed_out])
+@pytest.mark.gen_test
+async def test_an_export_that_is_being_read_tells_nothing_more(
+    tmp_path: Path, kind: str, shut_out: Callable[[House], Awaitable[None]]
+) -> None:
+    async with house(tmp_path) as home:
+        await many_walks(home)
+        login = await home.server.people.logins.begin(await home.server.people.accounts.find("ben"))
+        headers = {"Upgrade": "", "Connection": "close", "Cookie": f"liveguard={login}"}
+        ben = await Client.open(home.port, f"/history/export.{kind}", headers=headers, receive_buffer=4096)
+        await ben.answer()
+        assert ben.status == 200
+        await shut_out(home)
+        export = await ben.rest()
+        ben.hang_up()
+        assert 0 < export.count(b"manual_stop") < 1900
+        # Who is only revoked has what is theirs, and whoever is shut out must not take a part for the whole.
+        assert export.endswith(b"0\r\n\r\n") is (shut_out is revoked)
