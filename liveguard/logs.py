@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+            entry["traceback"] = "\n".join(map(harmless, self.formatException(record.exc_info).splitlines()))
         return msgspec.json.encode(entry).decode("utf-8", "replace")
 
 
