@@ -62,6 +62,9 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "a grace that is over ends a session that goes on": (
         Change(Live, "_end_if_over", ("session.interruption is interruption", "True")),
     ),
+    "any device carries the session": (Change(Live, "_ward_gone", ("or session.carrier is not connection", "")),),
+    "a room outlives its session": (Change(Lifecycle, "end", ("session.room.close()", "pass")),),
+    "an end keeps its place": (Change(Lifecycle, "end", ("self._sessions.release(session)", "pass")),),
     "what is over ends what has ended": (Change(Live, "_end_if_over", ("not session.running or ", "")),),
     "timers are not cancelled": (Change(Deadlines, "cancel", ("timer.cancel()", "pass")),),
     "a guardian comes in who has gone while the database was read": (

@@ -456,6 +456,10 @@ class World(Stage):
         present = {presence.person.id: presence.connections for presence in self.live.audience.present}
         if present != {guardian_id: screens for guardian_id, screens in self.model.present.items() if screens}:
             self.model.wrong("others are in the register of guardians than are connected")
+        rooms = [session.room for session in self.live.sessions.get_active_sessions()]
+        for presence in self.live.audience.present:
+            if presence.rooms != {room for room in rooms if presence.person.id in room.guardians}:
+                self.model.wrong(f"{presence.person.id} is in a room that is gone, or not in one that is theirs")
         for ward_id, ward in self.model.wards.items():
             session, listening = self.live.sessions.get_user_active_session(ward_id), ward.session
             if (session and session.id) != (listening and listening.id):

@@ -129,6 +129,41 @@ async def test_a_start_without_a_journal_is_told_all_the_same(stage: Stage) -> N
     assert "seq" not in ben.last("guardian:session-started")
 
 
+async def test_a_start_whose_guardians_nobody_can_read_is_none_and_the_next_one_is(stage: Stage) -> None:
+    ben = await stage.guardian("ben")
+    stage.neighbour.lock_all()
+    ana = await stage.ward("ana")
+    failed, stop = ana.start(), ana.stop()
+    await settle()
+    answers = [ana.answer(request) for request in (failed, stop)]
+    assert [answer.data["code"] for answer in answers if answer] == ["start_failed", "no_active_session"]
+    assert ben.news() == ["guardian:snapshot"] and not stage.live.sessions.has_active_session("ana")
+    stage.neighbour.unlock()
+    again = ana.start()
+    await settle()
+    answer = ana.answer(again)
+    assert answer is not None and answer.name == "session-started"
+    assert ben.news() == ["guardian:session-started"]
+
+
+async def test_a_start_that_waited_while_its_ward_was_shut_out_is_none(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    await stage.neighbour.storage.users.set_active("ana", False)
+    stage.crank.hold()
+    stage.spawn(stage.live.access_changed(None, {"ana"}))
+    await settle()
+    ana.stop()
+    stage.crank.turn()
+    await settle()
+    ana.start()
+    stage.crank.release()
+    await settle()
+    assert ben.news() == ["guardian:snapshot", "guardian:session-started", "session-ended"]
+    assert not stage.live.sessions.has_active_session("ana") and ana.closed is not None
+
+
 # -- rules 4 and 5 ---------------------------------------------------------------------------------------------------
 
 
