@@ -138,7 +138,11 @@ PIECES = (
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(("much", "answers"), [(event_frame("ping") * 5000, 5000), (PIECES, 1)], ids=["many", "pieces"])
+@pytest.mark.parametrize(
+    ("much", "answers"),
+    [(event_frame("ping") * 5000, 5000), (event_frame("ping", "x" * 60_000) * 120, 120), (PIECES, 1)],
+    ids=["many", "large", "pieces"],
+)
 async def test_who_sends_much_at_once_lets_others_have_their_turn(house, much, answers):
     async with house:
         ana = await house.ward("ana")

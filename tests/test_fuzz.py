@@ -41,6 +41,7 @@ STRANGE_JSON = (
     "null", "true", "[]", "{}", "-0", "1e999", "-1e-999", "9" * 400, "0.1", "NaN", "Infinity", '"\\ud800"', '"\\u0000"',
     "[" * 40 + "]" * 40, '{"a":' * 20 + "1" + "}" * 20, "[" * 3000, '{"a":1,"a":2}', '"\\x"', "01", "",
 )  # fmt: skip
+LONG_JSON = "[" + "[]," * 20_000 + "1]", '{"a":[' + "1e308," * 10_000 + "1]}"  # which may take long to read
 CLOSINGS = {*range(1000, 1015), *range(3000, 5000)}  # what may be said, or is answered with the same (RFC 6455, 7.4)
 
 
@@ -82,7 +83,7 @@ def message(chance: random.Random) -> str:
     if kind < 3 and fields:
         fields[chance.choice(list(fields))] = strange(chance)
     elif kind == 3:
-        fields[chance.choice(STRANGE_TEXTS)] = strange(chance)
+        fields[chance.choice(STRANGE_TEXTS)] = strange(chance) if chance.random() < 0.9 else chance.choice(LONG_JSON)
     told = ",".join(f"{json.dumps(name)}:{value}" for name, value in fields.items())
     parts = {"event": json.dumps(event), "data": f"{{{told}}}", "id": json.dumps(str(chance.random()))}
     if kind == 4:

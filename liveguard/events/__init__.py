@@ -27,7 +27,7 @@ from liveguard.events.decoding import (
     decode_array,
     decode_event,
     decode_frame,
-    decode_object,
+    decode_token,
     frame_id,
 )
 from liveguard.events.notices import Connection, Notice, Request
@@ -62,6 +62,6 @@ __all__ = [
     "LocationAcknowledged", "LocationError", "LocationUpdated", "Message", "Notice", "Person", "Ping", "Pong", "Reason",
     "RefreshToken", "Request", "SendMessage", "Sender", "ServerEvent", "SessionEnded", "SessionError",
     "SessionInterrupted", "SessionResumed", "SessionStarted", "StartLiveSession", "StopLiveSession", "TokenRefreshed",
-    "UpdateLocation", "client_event", "decode_array", "decode_event", "decode_frame", "decode_object", "frame_id",
+    "UpdateLocation", "client_event", "decode_array", "decode_event", "decode_frame", "decode_token", "frame_id",
     "located", "refusal_event", "timestamp",
 ]  # fmt: skip

@@ -43,17 +43,25 @@ class Frame(Identified, frozen=True, kw_only=True):
     data: Raw = Raw(b"")
 
 
+class Shown(Struct, frozen=True):
+    """What Socket.IO calls ``auth``."""
+
+    token: Raw = Raw(b"null")
+
+
 _frame_decoder = msgspec.json.Decoder(Frame)
 _array_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(min_length=1)])
 _name_decoder = msgspec.json.Decoder(Annotated[str, Meta(min_length=1)])
 _id_decoder = msgspec.json.Decoder(Identified)
+_shown_decoder = msgspec.json.Decoder(Shown)
+_text_decoder = msgspec.json.Decoder(str)
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
 _data_decoders = {event: msgspec.json.Decoder(event) for event in CLIENT_EVENTS.values()}
 
 
 def decode_frame(text: bytes) -> Frame:
     """Read the envelope of one native frame. Raises :class:`InvalidMessage`."""
-    if _may_nest_too_deep(text) and _nesting(text) > MAX_NESTING:
+    if _nests_too_deep(text):
         raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
     try:
         return _frame_decoder.decode(text)
@@ -67,7 +75,7 @@ def decode_frame(text: bytes) -> Frame:
 
 def decode_array(text: bytes) -> Frame:
     """Read an event in an array, as Socket.IO writes it. Raises :class:`InvalidMessage`."""
-    if _may_nest_too_deep(text) and _nesting(text) > MAX_NESTING:
+    if _nests_too_deep(text):
         raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
     try:
         parts = _array_decoder.decode(text)
@@ -80,12 +88,16 @@ def decode_array(text: bytes) -> Frame:
     return Frame(event=name, data=parts[1] if len(parts) == 2 else Raw(text))
 
 
-def decode_object(text: bytes) -> dict[str, Any]:
-    """Whatever a client says of itself; empty where that is no object at all."""
+def decode_token(text: bytes) -> object:
+    """What a client of Socket.IO shows as its token when it comes; None where it shows none.
+
+    Nothing else is read: msgspec may take 100 ms for 64 KiB of numbers whose type nobody has said.
+    """
     try:
-        return {} if _may_nest_too_deep(text) else _object_decoder.decode(text)
+        token = bytes(_shown_decoder.decode(text).token)
+        return _text_decoder.decode(token) if token.startswith(b'"') else None if token == b"null" else token
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return {}
+        return None
 
 
 def frame_id(text: bytes) -> str | None:
@@ -111,14 +123,18 @@ def decode_event(name: str, data: bytes | Raw) -> ClientEvent:
         return kind()
     try:
         if kind is StartLiveSession:
-            return _start(_object_decoder.decode(data) if bytes(data) not in (b"", b"null") else None)
+            return _start(bytes(data))
         return _data_decoders[kind].decode(data or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
         raise _payload_error(kind, problem) from None
 
 
-def _start(metadata: dict[str, Any] | None) -> StartLiveSession:
-    if metadata is not None and len(encoder.encode(metadata)) > MAX_METADATA:
+def _start(data: bytes) -> StartLiveSession:
+    if data in (b"", b"null"):
+        return StartLiveSession(None)
+    # What is escaped has three times as many bytes at most. More is not even read, for the reason above.
+    metadata = _object_decoder.decode(data) if len(data) <= 4 * MAX_METADATA else None
+    if metadata is None or len(encoder.encode(metadata)) > MAX_METADATA:
         raise InvalidPayload(f"metadata must be a JSON object of at most {MAX_METADATA:,} bytes")
     return StartLiveSession(metadata)
 
@@ -137,20 +153,19 @@ def _field(problem: Exception) -> str:
     return (found[1] or found[2]) if found else ""
 
 
-def _may_nest_too_deep(text: bytes) -> bool:
-    return text.count(b"{") + text.count(b"[") > MAX_NESTING
-
-
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_ALIKE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
-def _nesting(text: bytes) -> int:
-    """How deep the arrays and objects of a JSON text go, brackets inside of strings left out."""
-    depth = deepest = 0
-    for byte in _STRINGS.sub(b"", text):
-        if byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+def _nests_too_deep(text: bytes) -> bool:
+    """Whether the arrays and objects of a JSON text go too deep, brackets inside of strings left out.
+
+    Each round takes away the innermost pairs: 0.5 ms for 64 KiB of them, where going from byte to byte takes 10.
+    """
+    if text.count(b"{") + text.count(b"[") <= MAX_NESTING:
+        return False
+    brackets = _STRINGS.sub(b"", text).translate(_ALIKE, _NO_BRACKETS)
+    for _ in range(MAX_NESTING):
+        brackets = brackets.replace(b"[]", b"")
+    return b"[]" in brackets

@@ -18,7 +18,7 @@ from liveguard.events import (
     Request,
     decode_array,
     decode_event,
-    decode_object,
+    decode_token,
 )
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
@@ -111,11 +111,11 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
             line.shut(PROTOCOL_ERROR)
         else:
             line.entering = True
-            self._connections.spawn(self._enter(line, decode_object(auth)))
+            self._connections.spawn(self._enter(line, decode_token(auth)))
 
-    async def _enter(self, line: Line, auth: dict[str, Any]) -> None:
+    async def _enter(self, line: Line, token: object) -> None:
         try:
-            await self._handle_connect(line.sid, "/", auth)
+            await self._handle_connect(line.sid, "/", {"token": token})
         except Exception as fault:
             log_fault("a sign-in", fault)
             line.shut(INTERNAL_ERROR)
@@ -128,11 +128,11 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
         else:
             line.shut(NOT_AUTHENTICATED)
 
-    async def _sign_in(self, sid: str, environ: dict[str, Any], auth: dict[str, Any] | None = None) -> None:
+    async def _sign_in(self, sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> None:
         """python-socketio's ``connect``: raises what the client hears as ``connect_error``."""
         line: Line = environ["line"]
         try:
-            visitor = await self._connections.doorkeeper.sign_in((auth or {}).get("token"))
+            visitor = await self._connections.doorkeeper.sign_in(auth["token"])
         except AuthenticationError as refusal:
             raise Refused(refusal.message, {"code": refusal.code}) from None
         except StorageUnavailable:
