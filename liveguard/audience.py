@@ -8,6 +8,8 @@ revoked or connecting while a session starts or ends is neither forgotten nor to
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from msgspec import UNSET
+
 from liveguard.clock import Clock, pause
 from liveguard.errors import AccountInactive, Refusal, StorageUnavailable
 from liveguard.events import (
@@ -204,13 +206,14 @@ class Audience:
         now = self._clock.now()
         started = [session.started_for_guardians(now) for session in running]
         missed = [_ended(end, now) for end in view.missed]
-        # The snapshot stands before what follows it: who breaks off here and comes back with it, misses nothing.
-        seq = view.stands_at if missed and view.stands_at is not None else view.seq
         if view.stands_at is not None:
             # One of them may have been written just before the view was read.
-            known = {end.session_id for end in missed}
-            ends = self._journaling.unwritten_ends(guardian.id)
-            missed += [end for end in ends if end.ward_id in view.ward_ids and end.session_id not in known]
+            found = {end.session_id for end in missed}
+            ends = self._journaling.unwritten_ends(guardian.id, max(view.looked_up_to, view.stands_at))
+            missed += [end for end in ends if end.ward_id in view.ward_ids and end.session_id not in found]
+        # The snapshot stands before what follows it: who breaks off here and comes back with it, misses nothing.
+        follows = any(end.seq is not UNSET for end in missed)
+        seq = view.stands_at if follows and view.stands_at is not None else view.seq
         snapshot = GuardianSnapshot(sessions=started, seq=seq, timestamp=now.text)
         return [Notice(event) for event in (snapshot, *missed, *started)]
 

@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
 from liveguard.clock import Clock, pause
 from liveguard.errors import StartFailed, StorageUnavailable
 from liveguard.events import Location, Person, Reason, SessionEnded
@@ -19,6 +22,7 @@ from liveguard.storage import Storage
 from liveguard.storage.journal import Begun, JournaledSession
 
 RETRY = 0.5  # seconds
+RECENT = 100  # ends that are remembered longer than they must be, for a guardian who is arriving
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ class Unwritten(NamedTuple):
     """The beginning or the end of a session, still to be written."""
 
     session: LiveSession
-    write: Callable[[], Awaitable[Begun | int]]
+    write: Callable[[bool], Awaitable[Begun | int]]  # again, or for the first time
 
 
 class Journaling:
@@ -39,6 +43,7 @@ class Journaling:
         self._known: dict[str, list[Person]] = {}
         self._moved: dict[str, Location] = {}
         self._unwritten: deque[Unwritten] = deque()
+        self._ended: deque[tuple[int, LiveSession]] = deque()
         self._catching_up: asyncio.Task[None] | None = None
 
     def is_behind(self) -> bool:
@@ -60,11 +65,13 @@ class Journaling:
         when the guardians cannot be read.
         """
 
-        def write() -> Awaitable[Begun]:
-            return self._storage.journal.start(session.id, session.ward.id, session.start.wall, session.metadata)
+        def write(again: bool) -> Awaitable[Begun]:
+            return self._storage.journal.start(
+                session.id, session.ward.id, session.start.wall, session.metadata, again=again
+            )
 
         try:
-            begun = await write()
+            begun = await write(False)
         except StorageUnavailable as fault:
             guardians = await self._guardians(session.ward.id)
             self._postpone(Unwritten(session, write), fault)
@@ -80,18 +87,22 @@ class Journaling:
         An end whose beginning waits to be written waits behind it.
         """
 
-        def write() -> Awaitable[int]:
-            return self._storage.journal.end(session.id, ended.wall, session.duration(ended), reason, ended_by=ended_by)
+        def write(again: bool) -> Awaitable[int]:
+            duration = session.duration(ended)
+            return self._storage.journal.end(session.id, ended.wall, duration, reason, ended_by=ended_by, again=again)
 
         fault = None
         if session.seq is not None:
             try:
-                return await write()
+                seq = await write(False)
             except StorageUnavailable as problem:
                 fault = problem
             except Exception as problem:
                 log.error("An end could not be written: %s", type(problem).__name__)
                 return None
+            else:
+                self._remember(seq, session)
+                return seq
         self._postpone(Unwritten(session, write), fault)
         return None
 
@@ -122,14 +133,23 @@ class Journaling:
             except StorageUnavailable:
                 self._moved = moved | self._moved
 
-    def unwritten_ends(self, guardian_id: str) -> list[SessionEnded]:
-        """The ends that this guardian may know and that nobody finds in the journal yet."""
-        sessions = {unwritten.session.id: unwritten.session for unwritten in self._unwritten}
+    def unwritten_ends(self, guardian_id: str, known: int) -> list[SessionEnded]:
+        """The ends that this guardian may know, behind the number up to which they and the tables have all of them."""
+        ends: dict[str, tuple[LiveSession, int | UnsetType]]
+        ends = {session.id: (session, seq) for seq, session in self._ended if seq > known}
+        for session, _ in self._unwritten:
+            ends.setdefault(session.id, (session, UNSET))
         return [
-            session.ended
-            for session in sessions.values()
+            msgspec.structs.replace(session.ended, seq=seq)
+            for session, seq in ends.values()
             if session.ended is not None and guardian_id in session.guardians
         ]
+
+    def _remember(self, seq: int, session: LiveSession) -> None:
+        """Keep an end, which may be in the redo log only, until the tables certainly have it."""
+        self._ended.append((seq, session))
+        while len(self._ended) > RECENT and self._ended[0][0] <= self._storage.journal.written:
+            self._ended.popleft()
 
     async def close(self) -> None:
         """Try once more to write what waits."""
@@ -167,7 +187,7 @@ class Journaling:
         while self._unwritten:
             session, write = self._unwritten[0]
             try:
-                written = await write()
+                written = await write(True)
             except StorageUnavailable:
                 return
             except Exception as problem:
@@ -176,4 +196,6 @@ class Journaling:
                 if isinstance(written, Begun):
                     session.seq = written.seq
                     session.durable = True
+                else:
+                    self._remember(written, session)
             self._unwritten.popleft()

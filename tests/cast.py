@@ -20,6 +20,7 @@ from liveguard.live import Live
 from liveguard.sessions import LiveSession, Moment
 from liveguard.storage import Storage, files
 from liveguard.storage.database import Database
+from liveguard.storage.entries import Entries
 
 NOON = 1_800_000_000_000
 
@@ -160,19 +161,19 @@ class Crank:
         self.raw.close()
 
 
-def open_storage(path: Path) -> Storage:
+def open_storage(path: Path, make_entries: Callable[[Path], Entries]) -> Storage:
     """The storage of a process, without a thread of its own. It does not wait for locks."""
     connection = Crank(files.open_database(path, False))
     aside = Crank(files.open_aside(path))
     connection.raw.execute("PRAGMA busy_timeout = 0")
-    return Storage(Database(path, connection, aside, ExitStack()))  # type: ignore[arg-type]
+    return Storage(Database(path, connection, aside, make_entries(path), ExitStack()))  # type: ignore[arg-type]
 
 
 class Neighbour:
     """Another process that has the same file open: the command line, or somebody who locks it."""
 
     def __init__(self, path: Path) -> None:
-        self.storage = open_storage(path)
+        self.storage = open_storage(path, Entries)
         self._db = sqlite3.connect(path, isolation_level=None, timeout=0)
 
     def lock_writing(self) -> None:
@@ -332,9 +333,12 @@ class Stage:
         self.happened: list[tuple[str, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def _make_entries(self, path: Path) -> Entries:
+        return Entries(path, files.open_redo(path))
+
     async def open(self, *, furnished: bool = False) -> Self:
         """Move in; into a place that is ``furnished`` already where the file is a copy of one that was."""
-        self.storage = open_storage(self.path)
+        self.storage = open_storage(self.path, self._make_entries)
         if not furnished:
             await self._furnish()
         self.neighbour = Neighbour(self.path)
@@ -353,7 +357,7 @@ class Stage:
         self.live = Live(self.storage, self.clock, grace=self.grace, longest=self.longest)
         self.live.watch(self._look)
 
-    def _look(self, session: LiveSession, event: ServerEvent) -> None:
+    def _look(self, session: LiveSession, event: ServerEvent, now: Moment) -> None:
         self.happened.append((session.id, event.name))
 
     @property
@@ -378,12 +382,13 @@ class Stage:
                 task.cancel()
             await settle()
             self.crank.raw.close()
+            self.storage.database.entries.close()
         else:
             await self.live.close()
             self.everybody_is_cut_off()
             await self.storage.close()
         self.clock.forget()
-        self.storage = open_storage(self.path)
+        self.storage = open_storage(self.path, self._make_entries)
         self._begin()
         await self.live.restore()
 

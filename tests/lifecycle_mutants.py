@@ -85,7 +85,11 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "an older device takes over": (Change(Live, "_successor", (" if other.opened_at > lost.last_heard", "")),),
     "an end does not wait for its beginning": (Change(Journaling, "end", ("if session.seq is not None:", "if True:")),),
     "ends that are not written are nobody's to learn": (
-        Change(Audience, "_first_words", ("self._journaling.unwritten_ends(guardian.id)", "[]")),
+        Change(
+            Audience,
+            "_first_words",
+            ("self._journaling.unwritten_ends(guardian.id, max(view.looked_up_to, view.stands_at))", "[]"),
+        ),
     ),
     "a second device knows less than the first": (
         Change(Audience, "_enter", ("if other_connections is not None:", "if False:")),

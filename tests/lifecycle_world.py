@@ -12,6 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Coroutine
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from lifecycle_model import Client, Model, Row, Told
 from liveguard.errors import NoActiveSession, NotInRoom, Refusal, StorageUnavailable
 from liveguard.events import Notice, Person, Request, ServerEvent, UpdateLocation
 from liveguard.live import Live
-from liveguard.sessions import LiveSession
+from liveguard.sessions import LiveSession, Moment
+from liveguard.storage import files
+from liveguard.storage.entries import Entries
 
 WARDS = ("ana", "tom")
 GUARDIANS = ("ben", "chloe", "ana", "mallory")
@@ -140,7 +143,8 @@ class ErrorsHeard(logging.Handler):
 class World(Stage):
     """The stage, played by a schedule."""
 
-    def __init__(self, template: Path, path: Path, grace: float) -> None:
+    def __init__(self, template: Path, path: Path, grace: float, *, ahead: bool = False) -> None:
+        self._is_ahead = ahead  # starts and ends go into the redo log whenever they may
         super().__init__(path, grace=grace, longest=LONGEST)
         shutil.copyfile(template, path)
         self.loop: Any = asyncio.new_event_loop()
@@ -169,11 +173,25 @@ class World(Stage):
         self.look_at_file()
         self._looked = dict.fromkeys(self._file, self._version)
 
+    def _make_entries(self, path: Path) -> Entries:
+        return (
+            Entries(path, files.open_redo(path), burst=1, pace=inf) if self._is_ahead else super()._make_entries(path)
+        )
+
+    def journal(self) -> tuple[list[Row], int]:
+        """What the tables and the redo log have together, and the last number."""
+        rows = self.neighbour.rows("SELECT id, ward_id, start_time, start_seq, end_seq, reason FROM sessions")
+        ((last,),) = self.neighbour.rows("SELECT value FROM sequence")
+        ahead = self.storage.database.entries._ahead
+        rows += [(id, ward_id, time, seq, None, None) for seq, id, ward_id, time, _ in ahead.starts.values()]
+        ended = {id: (seq, reason) for seq, id, _, _, reason, _ in ahead.ends.values()}
+        return [Row(*row[:4], *ended.get(row[0], row[4:])) for row in rows], last + len(ahead)
+
     def _begin(self) -> None:
         self.crank.raw.execute("PRAGMA synchronous = OFF")
         self.crank.hold()
-        rows = self.neighbour.rows("SELECT id, ward_id, start_time, start_seq, end_seq, reason FROM sessions")
-        self.model.restarted([Row(*row) for row in rows], self.clock.steady, self.clock.wall)
+        rows, _ = self.journal()
+        self.model.restarted(rows, self.clock.steady, self.clock.wall)
         access = self.storage.guardians.access
         self.storage.guardians.access = partial(self._access, access)  # type: ignore[method-assign]
         super()._begin()
@@ -190,7 +208,7 @@ class World(Stage):
             for user_id in answer.result().gone:
                 self.model.found_disabled(user_id)
 
-    def _done(self, live: Live, session: LiveSession, event: ServerEvent) -> None:
+    def _done(self, live: Live, session: LiveSession, event: ServerEvent, now: Moment) -> None:
         if live is not self.live:
             return
         seq = getattr(event, "seq", None)
@@ -447,9 +465,8 @@ class World(Stage):
 
     def check_journal(self) -> None:
         """One row for each session that was told, and no gap."""
-        rows = self.neighbour.rows("SELECT id, ward_id, start_time, start_seq, end_seq, reason FROM sessions")
-        ((last,),) = self.neighbour.rows("SELECT value FROM sequence")
-        self.model.reads([Row(*row) for row in rows], last)
+        rows, last = self.journal()
+        self.model.reads(rows, last)
 
     def check_rooms(self) -> None:
         """A guardian is in the room if and only if they are connected and accepted and the session runs."""
@@ -546,7 +563,7 @@ class World(Stage):
 
     def check_written(self) -> None:
         """The journal has caught up."""
-        rows = {row[0]: row[1:] for row in self.neighbour.rows("SELECT id, reason, end_seq FROM sessions")}
+        rows = {row.id: (row.reason, row.end_seq) for row in self.journal()[0]}
         told = {session.id: (session.reason, session.end_seq) for session in self.model.sessions.values()}
         assert rows == told, "the journal is what was told"
 
@@ -568,6 +585,7 @@ class World(Stage):
                 task.cancel()
             self.settle()
             self.crank.raw.close()
+            self.storage.database.entries.close()
             self.neighbour._db.close()
         finally:
             asyncio._set_running_loop(None)

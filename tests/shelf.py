@@ -30,9 +30,9 @@ db.close()
 
 
 @asynccontextmanager
-async def shelf(folder: Path) -> AsyncIterator[Storage]:
+async def shelf(folder: Path, *, exclusive: bool = False) -> AsyncIterator[Storage]:
     """A storage in ``folder`` with Ana, Tom and Ida, Ben, Chloe and Mallory, who have nothing to do with each other."""
-    storage = await Storage.open(folder / "liveguard.db")
+    storage = await Storage.open(folder / "liveguard.db", exclusive=exclusive)
     try:
         for name in CAST:
             if not await storage.users.get(name):

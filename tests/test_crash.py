@@ -17,7 +17,7 @@ from shelf import NOW, read
 from storm import Guardian, Ward
 
 from liveguard.storage import Storage
-from liveguard.storage.entries import Start, write_entries
+from liveguard.storage.numbering import Start
 
 KILLS = 1000
 WARDS = [f"ward-{number}" for number in range(6)]
@@ -145,7 +145,7 @@ async def test_a_server_takes_up_thousands_of_sessions(tmp_path: Path, torture: 
     await move_in(database, cast={name: name for name in [*wards, "ben"]}, guarded_by=dict.fromkeys(wards, ("ben",)))
     starts = [Start(f"walk-{ward}", ward, NOW, '{"note":"home"}') for ward in wards]
     storage = await Storage.open(database)
-    await storage.database.submit(lambda db: write_entries(db, starts), write=True)
+    await storage.database.submit(lambda db: storage.database.entries.write(db, starts), write=True)
     await storage.close()
     began = time.monotonic()
     async with process(tmp_path) as home:

@@ -70,10 +70,12 @@ class Lifecycle(RuleBasedStateMachine):
         grace=st.sampled_from([30.0, 30.0, 30.0, 0.0]),
         here=st.sampled_from([("ben",), ("ben", "chloe"), ("ben", "ben", "ana")]),
         on_their_way=st.sampled_from([("ana",), ("ana", "tom"), ("tom",), ()]),
+        ahead=st.booleans(),
     )
-    def begins(self, grace: float, here: tuple[str, ...], on_their_way: tuple[str, ...]) -> None:
-        self.path.unlink(missing_ok=True)
-        self.world = World(self.template, self.path, grace)
+    def begins(self, grace: float, here: tuple[str, ...], on_their_way: tuple[str, ...], ahead: bool = False) -> None:
+        for left in self.path.parent.glob(f"{self.path.name}*"):
+            left.unlink()
+        self.world = World(self.template, self.path, grace, ahead=ahead)
         self.began = True
         for name in here:
             self.world.guardian_connects(name, program=True)

@@ -15,7 +15,7 @@ from socketio_lines import PollingClient, WebSocketClient
 from storm import Ward
 
 from liveguard.storage import Storage
-from liveguard.storage.entries import End, Start, write_entries
+from liveguard.storage.numbering import End, Start
 
 MESSAGE = {"text": "ü" * 2000}
 
@@ -122,7 +122,7 @@ async def add_past(database: Path, sessions: int) -> None:
         names = [f"past-{number}" for number in range(first, first + 1000)]
         entries: list[Start | End] = [Start(name, "ward-0", NOW, f'{{"note":"{"home " * 60}"}}') for name in names]
         entries += [End(name, NOW, 0, "manual_stop", None) for name in names]
-        await storage.database.submit(partial(write_entries, entries=entries), write=True)
+        await storage.database.submit(partial(storage.database.entries.write, entries=entries), write=True)
     await storage.close()
 
 

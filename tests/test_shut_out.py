@@ -10,7 +10,7 @@ from server import Answer, House, house
 from shelf import NOW
 from test_who_may import SECRETS, TABLE, World
 
-from liveguard.storage.entries import End, Start, write_entries
+from liveguard.storage.numbering import End, Start
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,9 @@ async def many_walks(home: House) -> None:
     for number in range(2000):
         entries.append(Start(f"past-{number}", "ana", NOW + number, f'{{"note":"{LONG}"}}'))
         entries.append(End(f"past-{number}", NOW + number, 0, "manual_stop", None))
-    await home.server.storage.database.submit(partial(write_entries, entries=entries), write=True)
+    await home.server.storage.database.submit(
+        partial(home.server.storage.database.entries.write, entries=entries), write=True
+    )
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])

@@ -14,8 +14,9 @@ from shelf import CAST, NOW, read, shelf
 from liveguard.errors import NotFound
 from liveguard.events import Person
 from liveguard.storage import Storage
-from liveguard.storage.entries import Begun, End, Start, write_entries
+from liveguard.storage.entries import Entries
 from liveguard.storage.migrations import migrate
+from liveguard.storage.numbering import Begun, End, Start
 
 HOUR = 3600 * 1000
 DAY = 24 * HOUR
@@ -255,8 +256,12 @@ async def test_guardians_who_arrive_together_each_get_their_own_view(tmp_path: P
 session_ids = st.sampled_from(["one", "two", "three", "four"])
 entries = st.lists(
     st.one_of(
-        st.builds(Start, session_ids, st.sampled_from(CAST), st.just(NOW), st.sampled_from([None, "{}"])),
-        st.builds(End, session_ids, st.just(NOW), st.integers(0, 9), st.just("manual_stop"), st.none()),
+        st.builds(
+            Start, session_ids, st.sampled_from(CAST), st.just(NOW), st.sampled_from([None, "{}"]), again=st.just(True)
+        ),
+        st.builds(
+            End, session_ids, st.just(NOW), st.integers(0, 9), st.just("manual_stop"), st.none(), again=st.just(True)
+        ),
     ),
     max_size=8,
 )
@@ -273,8 +278,10 @@ def journal_after(batches: list[list[Start | End]]) -> tuple[list[Any], list[Any
                 " VALUES (:name, :name, :name, :name, '', 1)",
                 {"name": name},
             )
+        written = Entries(Path())
         for batch in batches:
-            answers += write_entries(db, batch)
+            written.catch_up(db)
+            answers += written.write(db, batch)
         return (
             answers,
             db.execute("SELECT * FROM sessions ORDER BY start_seq").fetchall(),

@@ -1,4 +1,5 @@
-"""What happened in a session: its trail, and one entry for each start, arrival, message, interruption and end."""
+"""What happened in a session: its trail, and one entry for its start and each arrival, message and interruption after
+it. How it ended stands in the journal."""
 
 import asyncio
 import sqlite3
@@ -65,7 +66,7 @@ class Chronicle:
             rows = select(db, ENTRY_COLUMNS, f"FROM session_entries {where} ORDER BY id", asked)
             return trails, [_entry(row) for row in rows]
 
-        return self._database.submit(job, write=False)
+        return self._database.submit(job, write=False, of_sessions=True)
 
     async def entries(self, session_id: str) -> list[Entry]:
         """What happened in one session, in the order of time."""
@@ -74,7 +75,7 @@ class Chronicle:
             rest = f"FROM session_entries WHERE session_id = ? ORDER BY id LIMIT {MOST_ENTRIES:d}"
             return [_entry(row) for row in select(db, ENTRY_COLUMNS, rest, (session_id,))]
 
-        return await self._database.read_aside(job)
+        return await self._database.read_aside(job, of_sessions=True)
 
     async def trail(self, session_id: str) -> list[Point]:
         """Where the ward was in one session, as far as that is still kept."""
@@ -83,7 +84,7 @@ class Chronicle:
             rest = "FROM trail_points WHERE session_id = ? ORDER BY moment"
             return [Point(*row) for row in select(db, POINT_COLUMNS, rest, (session_id,))]
 
-        return await self._database.read_aside(job)
+        return await self._database.read_aside(job, of_sessions=True)
 
     def purge(self, ended_before: int) -> asyncio.Future[int]:
         """Forget where wards were in sessions that ended before; some at a time. Returns how many sessions."""

@@ -19,7 +19,8 @@ import aiosqlite
 
 from liveguard.errors import StorageUnavailable
 from liveguard.storage import files
-from liveguard.storage.transactions import Job, Outcome, Result, Transactions
+from liveguard.storage.entries import Entries
+from liveguard.storage.transactions import CATCH_UP, Job, Outcome, Result, Transactions
 
 T = TypeVar("T")
 
@@ -29,6 +30,10 @@ MOST_JOBS = 256
 TURNS = 4
 """Turns of the loop in which a batch gathers jobs. An empty one takes some 10 µs, a commit a hundred times that: with
 16 wards who start and stop, half as many jobs again shared each commit, and a fifth more sessions came through."""
+
+RETRY = 0.5  # seconds until the tables try again to take in what the redo log has
+
+Work = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
 
 
 class Connection(aiosqlite.Connection):
@@ -65,22 +70,26 @@ class Database:
     used, as SQLite names it.
     """
 
-    def __init__(self, path: Path, connection: Connection, aside: Connection, held: ExitStack) -> None:
+    def __init__(
+        self, path: Path, connection: Connection, aside: Connection, entries: Entries, held: ExitStack
+    ) -> None:
         self.path = path
+        self.entries = entries
         self.healthy = True
         self.last_error: str | None = None
         self._loop = asyncio.get_running_loop()
         self._held = held
         self._connection = connection
         self._aside = aside
-        self._transactions = Transactions(connection.raw)
-        self._transactions_aside = Transactions(aside.raw)
+        self._transactions = Transactions(connection.raw, entries)
+        self._transactions_aside = Transactions(aside.raw, Entries(path))
         self._waiting: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
         self._data_version = 0
+        self._catching_up: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:
@@ -97,37 +106,52 @@ class Database:
             except BaseException:
                 await connection.close()
                 raise
-            return cls(path, connection, aside, held.pop_all())
+            entries = Entries(path, files.open_redo(path) if exclusive else None)
+            return cls(path, connection, aside, entries, held.pop_all())
 
     async def close(self) -> None:
         """Finish what was submitted, then let go of the file."""
         self._closed = True
         await self._idle.wait()
+        if self.entries:
+            # Where this fails, they stay in the log for the next start.
+            await self._connection.run(lambda: self._transactions.run([CATCH_UP]))
+        if self._catching_up is not None:
+            self._catching_up.cancel()
         await self._aside.close()
         await self._connection.close()
+        self.entries.close()
         self._held.close()
 
-    def submit(self, job: Callable[[sqlite3.Connection], T], *, write: bool) -> "asyncio.Future[T]":
+    def submit(
+        self, job: Callable[[sqlite3.Connection], T], *, write: bool, of_sessions: bool = False
+    ) -> "asyncio.Future[T]":
         """Queue a job. Futures are resolved in the order of their jobs, in one turn of the loop for each batch.
 
         What was submitted is done, whether or not somebody still awaits it. Where the file cannot be used just now,
-        the future fails with :class:`~liveguard.errors.StorageUnavailable`; reads go on for as long as they can.
+        the future fails with :class:`~liveguard.errors.StorageUnavailable`; reads go on for as long as they can. What
+        a read says ``of_sessions`` is all that was confirmed.
         """
-        return self._queue(Job(job, write))
+        return self._queue(Job(job, write, of_sessions=of_sessions))
 
     def submit_item(
-        self, work: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]], item: object, *, write: bool
+        self, work: Work, item: object, *, write: bool, of_sessions: bool = False, ahead: Work | None = None
     ) -> "asyncio.Future[Any]":
-        """The same for one item of work that is done for many at once: what waits together shares its statements."""
-        return self._queue(Job(work, write, item))
+        """The same for one item of work that is done for many at once: what waits together shares its statements.
 
-    async def read_aside(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        Where all that waits could as well go ``ahead``, into the redo log, that is what is done with a burst.
+        """
+        return self._queue(Job(work, write, item, ahead, of_sessions))
+
+    async def read_aside(self, job: Callable[[sqlite3.Connection], T], *, of_sessions: bool = False) -> T:
         """Run a long read on the second connection, beside all that is live.
 
         Without WAL a commit waits for it, so it is long in all but time: a page, not the whole history.
         """
         if self._closed:
             raise StorageUnavailable("The database is closed")
+        if of_sessions and self.entries:
+            await self._queue(CATCH_UP)
         result = await self._aside.run(lambda: self._transactions_aside.run([Job(job, False)]))
         outcome: Outcome = result.outcomes[0]
         if outcome.error:
@@ -175,11 +199,25 @@ class Database:
             self.last_error = result.fault
         for future, outcome in zip(futures, result.outcomes, strict=True):
             _resolve(future, outcome)
+        self._keep_up()
         if self._waiting:
             self._gather(TURNS)
         else:
             self._busy = False
             self._idle.set()
+
+    def _keep_up(self) -> None:
+        """Let the tables catch up with the redo log in a moment, where no commit does so anyway."""
+        if not self.entries and self._catching_up is not None:
+            self._catching_up.cancel()
+            self._catching_up = None
+        elif self.entries and self._catching_up is None:
+            self._catching_up = self._loop.call_later(self.entries.pace if self.healthy else RETRY, self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._catching_up = None
+        if not self._closed:
+            self._queue(CATCH_UP).add_done_callback(asyncio.Future.exception)  # a later one will do
 
 
 def _result(done: "asyncio.Future[Result]", jobs: int) -> Result:

@@ -1,112 +1,160 @@
 """Writing the journal: all starts and ends that wait, in a few statements however many they are.
 
-What must be known of them is read first, in two steps; the numbers are drawn here; then the starts are written as one
-table, the ends as another, and the number drawn last.
+They are written into the tables, or, where the last commit was only a moment ago, into the redo log, from which the
+next commit takes them.
 """
 
+import logging
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
 
-from msgspec import Struct
+import msgspec
 
-from liveguard.errors import NotFound
-from liveguard.events import Person
-from liveguard.storage.guardians import accepted_guardians
-from liveguard.storage.rows import select, table
+from liveguard.storage.numbering import Begun, Drawing, End, Numbered, Start, last_seq
+from liveguard.storage.reach import Reached
+from liveguard.storage.redo import RedoLog, records
 
+BURST = 4
+BUSY = 0.1  # seconds after a burst in which fewer count as part of it
+PACE = 0.03
+"""Seconds from one commit to the next in a burst: so long that its cost is spread over many, so short that nobody
+notices how long it takes in what has gone ahead."""
 
-class Start(NamedTuple):
-    """That a session begins."""
-
-    session_id: str
-    ward_id: str
-    start_time: int
-    metadata: str | None
+log = logging.getLogger(__name__)
 
 
-class End(NamedTuple):
-    """That a session ends."""
+class Entries:
+    """The starts and ends of one database; used in its thread. ``redo`` is its log, in the one server that writes.
 
-    session_id: str
-    end_time: int
-    duration: int
-    reason: str
-    ended_by: str | None
+    It is for times in which ``burst`` of them and more come at once, up to ``pace`` seconds after a commit: who is
+    alone gets a commit.
+    """
+
+    def __init__(self, database: Path, redo: RedoLog | None = None, *, burst: int = BURST, pace: float = PACE) -> None:
+        self.written = 0  # the number up to which everything has come into the tables
+        self._database = database
+        self._redo = redo
+        self._burst = burst
+        self.pace = pace
+        self._busy_until = 0.0
+        self._ahead = Numbered()
+        self._being_written = 0
+        self._reached = Reached()
+
+    def __len__(self) -> int:
+        """How many are in the log and not yet in the tables."""
+        return len(self._ahead)
+
+    def last_seq(self, db: sqlite3.Connection) -> int:
+        """The number drawn last, in a transaction that writes; also by a server beside us, ahead of the tables."""
+        left = _left_in_the_log(db, self._database) if self._redo is None else None
+        return left.numbers()[-1] if left else last_seq(db)
+
+    def may_go_ahead(self, entries: int, now: float, committed_at: float) -> bool:
+        """Whether so many need not wait for the next commit; both moments in seconds of the monotonic clock."""
+        if entries >= self._burst:
+            self._busy_until = now + BUSY
+        return self._redo is not None and now < self._busy_until and now < committed_at + self.pace
+
+    # Work for the database's thread: each gets what it asks for, a start its Begun, an end its seq.
+
+    def write(self, db: sqlite3.Connection, entries: Sequence[Start | End]) -> list[Begun | int]:
+        """Write them in their order, in the transaction under way; :meth:`catch_up` comes before."""
+        drawing = Drawing(db, entries, self._being_written, Numbered())
+        answers = self._answers(db, entries, drawing)
+        drawing.new.write(db)
+        self._being_written = drawing.seq
+        return answers
+
+    def write_ahead(self, db: sqlite3.Connection, entries: Sequence[Start | End]) -> list[Begun | int]:
+        """The same, into the log. Raises OSError, and whatever else makes it a case for the tables."""
+        assert self._redo is not None
+        drawing = Drawing(db, entries, self.written + len(self._ahead), self._ahead)
+        answers = self._answers(db, entries, drawing)
+        if drawing.new:
+            self._redo.append(msgspec.json.encode(drawing.new))
+            self._ahead.update(drawing.new)
+        return answers
+
+    def _answers(self, db: sqlite3.Connection, entries: Sequence[Start | End], drawing: "Drawing") -> list[Begun | int]:
+        starting = [entry.ward_id for entry in entries if isinstance(entry, Start)]
+        reached = self._reached.of(db, starting) if starting else {}
+        return [
+            Begun(drawing.draw(entry), reached[entry.ward_id]) if isinstance(entry, Start) else drawing.draw(entry)
+            for entry in entries
+        ]
+
+    def people_changed(self) -> None:
+        """A transaction of this connection may have changed who guards whom."""
+        self._reached.forget()
+
+    def catch_up(self, db: sqlite3.Connection) -> None:
+        """Write into the tables what only the log has; the first thing in each transaction that writes."""
+        self._being_written = last_seq(db)
+        if self._ahead:
+            _write_all(db, self._ahead)
+            self._being_written = self._ahead.numbers()[-1]
+
+    def caught_up(self) -> None:
+        """What :meth:`catch_up` and :meth:`write` have written is committed."""
+        self.written = self._being_written
+        if self._ahead:
+            self._ahead = Numbered()
+        if self._redo is not None:
+            self._redo.rewind()
+
+    def close(self) -> None:
+        """Let go of the log; what only it has, stays there for the next start."""
+        if self._redo is not None:
+            self._redo.close(remove=not self._ahead)
 
 
-class Begun(Struct, frozen=True):
-    """A start that is written: its ``seq``, and whom it reaches."""
-
-    seq: int
-    guardians: list[Person]
-
-
-def write_entries(db: sqlite3.Connection, entries: Sequence[Start | End]) -> list[Begun | int]:
-    """Write them in their order. Each gets what it asks for: a start its :class:`Begun`, an end its ``seq``."""
-    numbering = _Numbering(db, [entry.session_id for entry in entries])
-    reached = accepted_guardians(db, [entry.ward_id for entry in entries if isinstance(entry, Start)])
-    answers: list[Begun | int] = [
-        Begun(numbering.start(entry), reached[entry.ward_id]) if isinstance(entry, Start) else numbering.end(entry)
-        for entry in entries
-    ]
-    numbering.write(db)
-    return answers
+def restore(db: sqlite3.Connection, database: Path) -> None:
+    """Take up what was logged and had not come into the tables when the process ended. Only for who serves alone."""
+    left = _left_in_the_log(db, database)
+    if left:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            _write_all(db, left)
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
 
-class _Numbering:
-    """Draws the numbers of entries, one for each that the journal does not have yet."""
-
-    def __init__(self, db: sqlite3.Connection, session_ids: list[str]) -> None:
-        rows = select(
-            db,
-            "asked.value, s.start_seq, s.end_seq, (SELECT value FROM sequence)",
-            "FROM json_each(?) AS asked LEFT JOIN sessions s ON s.id = asked.value",
-            (table(session_ids),),
-        )
-        self._started: dict[str, int] = {row[0]: row[1] for row in rows if row[1] is not None}
-        self._ended: dict[str, int] = {row[0]: row[2] for row in rows if row[2] is not None}
-        self._seq: int = rows[0][-1] if rows else 0
-        self._starts: list[tuple[Any, ...]] = []
-        self._ends: list[tuple[Any, ...]] = []
-
-    def start(self, entry: Start) -> int:
-        """The number of a start, also of one that was written before."""
-        if entry.session_id not in self._started:
-            self._started[entry.session_id] = self._next()
-            self._starts.append((self._seq, *entry))
-        return self._started[entry.session_id]
-
-    def end(self, entry: End) -> int:
-        """The number of a session's first end."""
-        if entry.session_id not in self._started:
-            raise NotFound("There is no such session")
-        if entry.session_id not in self._ended:
-            self._ended[entry.session_id] = self._next()
-            self._ends.append((self._seq, *entry))
-        return self._ended[entry.session_id]
-
-    def write(self, db: sqlite3.Connection) -> None:
-        """Write what is new."""
-        if self._starts:
-            db.execute(_INSERT, (table(self._starts),))
-        if self._ends:
-            db.execute(_UPDATE, (table(self._ends),))
-        if self._starts or self._ends:
-            db.execute("UPDATE sequence SET value = ?", (self._seq,))
-
-    def _next(self) -> int:
-        self._seq += 1
-        return self._seq
+def _left_in_the_log(db: sqlite3.Connection, database: Path) -> Numbered:
+    """What goes on from the last number of the tables: older records lie there as well."""
+    left = Numbered()
+    seq = last_seq(db)
+    for record in records(database):
+        found = msgspec.json.decode(record, type=Numbered)
+        numbers = found.numbers()
+        if numbers == list(range(seq + 1, seq + 1 + len(numbers))):
+            left.update(found)
+            seq = numbers[-1]
+    return left
 
 
-_INSERT = """
-    INSERT INTO sessions (start_seq, id, ward_id, start_time, metadata)
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?)
-"""
-_UPDATE = """
-    UPDATE sessions
-    SET end_seq = value ->> 0, end_time = value ->> 2, duration = value ->> 3, reason = value ->> 4,
-        ended_by = value ->> 5
-    FROM json_each(?) WHERE sessions.id = value ->> 1
-"""
+def _write_all(db: sqlite3.Connection, numbered: Numbered) -> None:
+    """Write all of them, and where one is refused for good, the others."""
+    db.execute("SAVEPOINT entries")
+    try:
+        numbered.write(db)
+    except sqlite3.IntegrityError:
+        db.execute("ROLLBACK TO entries")
+        for session_id in {**numbered.starts, **numbered.ends}:
+            _write_one(db, session_id, numbered)
+    db.execute("RELEASE entries")
+
+
+def _write_one(db: sqlite3.Connection, session_id: str, numbered: Numbered) -> None:
+    alone = Numbered(
+        {session_id: numbered.starts[session_id]} if session_id in numbered.starts else {},
+        {session_id: numbered.ends[session_id]} if session_id in numbered.ends else {},
+    )
+    try:
+        alone.write(db)
+    except sqlite3.IntegrityError as problem:
+        log.error("The journal refused an entry for good: %s", type(problem).__name__)
+    db.execute("UPDATE sequence SET value = ?", (numbered.numbers()[-1],))

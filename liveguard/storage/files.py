@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from liveguard.errors import ConfigurationError
+from liveguard.storage.entries import restore
 from liveguard.storage.migrations import check_origin, migrate
+from liveguard.storage.redo import SUFFIX as REDO
+from liveguard.storage.redo import RedoLog
 from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 
 OLDEST_SQLITE = (3, 38, 0)
@@ -85,12 +88,21 @@ def open_aside(path: Path) -> sqlite3.Connection:
     return db
 
 
+def open_redo(path: Path) -> RedoLog | None:
+    """The log for what is confirmed ahead of the tables; without it, everything waits for a commit."""
+    try:
+        return RedoLog(path)
+    except OSError as problem:
+        log.warning("The redo log of %s cannot be opened: %s", path, problem.strerror)
+        return None
+
+
 def set_aside(path: Path) -> Path:
     """Move a damaged file, and what belongs to it, out of the way under a name that is free."""
     known = lying_aside(path)
     number = _number(known) + 1 if known else 1
     aside = path.with_name(f"{path.name}{DAMAGED}{number}")
-    for suffix in ("-journal", "-wal", "-shm"):
+    for suffix in ("-journal", "-wal", "-shm", REDO):
         with contextlib.suppress(FileNotFoundError):
             os.rename(f"{path}{suffix}", f"{aside}{suffix}")
     os.rename(path, aside)
@@ -127,6 +139,10 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
             if exclusive:
                 _check(db)
             migrate(db, path)
+            if exclusive:
+                restore(db, path)
+            else:
+                _restore_if_alone(db, path)
             db.execute(f"PRAGMA busy_timeout = {PATIENT:d}")
             failing.pop_all()
     except sqlite3.Error as problem:
@@ -134,6 +150,19 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
             raise Damaged(str(problem)) from None
         raise ConfigurationError(f"The database {path} cannot be opened: {problem}") from None
     return db
+
+
+def take_up(path: Path) -> None:
+    """Take up what a server that was killed has left in its log; one that runs does so by itself."""
+    if path.with_name(path.name + REDO).exists():
+        with contextlib.closing(_connect(path)) as db:
+            _restore_if_alone(db, path)
+
+
+def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:
+    if path.with_name(path.name + REDO).exists():
+        with contextlib.suppress(ConfigurationError), served_alone(path):
+            restore(db, path)
 
 
 def _set_journal_mode(db: sqlite3.Connection, exclusive: bool) -> None:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
+from liveguard.storage.reach import accepted_guardians
 from liveguard.storage.rows import select, table
 
 Status = Literal["pending", "accepted", "declined", "revoked"]
@@ -48,21 +49,6 @@ def _guardianships(db: sqlite3.Connection, where: str, *values: str) -> list[Gua
             db, _COLUMNS, f"{_PAIRS} {where}", values
         )
     ]
-
-
-def accepted_guardians(db: sqlite3.Connection, ward_ids: Sequence[str]) -> dict[str, list[Person]]:
-    """Whom a session of each of these wards reaches: the guardians who are accepted, and active themselves."""
-    guardians: dict[str, list[Person]] = {ward_id: [] for ward_id in ward_ids}
-    rows = select(
-        db,
-        "g.ward_id, p.id, p.first_name, p.last_name, p.email",
-        "FROM json_each(?) AS asked JOIN guardians g ON g.ward_id = asked.value JOIN users p ON p.id = g.guardian_id"
-        " WHERE g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id",
-        (table(list(guardians)),),
-    )
-    for ward_id, *person in rows:
-        guardians[ward_id].append(Person(*person))
-    return guardians
 
 
 def _accepted_of(db: sqlite3.Connection, ward_ids: Sequence[str]) -> list[list[Person]]:
@@ -131,13 +117,13 @@ class Guardians:
             known = _pair(db, ward_id, guardian_id)
             if known and known.status in ("pending", "accepted"):
                 return known
-            return _put(db, ward_id, guardian_id, "pending", now)
+            return self._put(db, ward_id, guardian_id, "pending", now)
 
         return self._database.submit(job, write=True)
 
     def put(self, ward_id: str, guardian_id: str, status: Status, now: int) -> asyncio.Future[Guardianship]:
         """Make the pair's status this one, whatever it was; a pair that is not there is added."""
-        return self._database.submit(lambda db: _put(db, ward_id, guardian_id, status, now), write=True)
+        return self._database.submit(lambda db: self._put(db, ward_id, guardian_id, status, now), write=True)
 
     def set_status(
         self, guardianship_id: str, status: Status, now: int, *, only_from: tuple[Status, ...] | None = None
@@ -153,7 +139,7 @@ class Guardians:
                 return known
             if only_from and known.status not in only_from:
                 raise Conflict(f"It is {known.status} already")
-            return _put(db, known.ward.id, known.guardian.id, status, now)
+            return self._put(db, known.ward.id, known.guardian.id, status, now)
 
         return self._database.submit(job, write=True)
 
@@ -172,6 +158,9 @@ class Guardians:
 
         return self._database.submit(job, write=False)
 
+    def _put(self, db: sqlite3.Connection, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
+        return _put(db, self._database.entries.last_seq(db), ward_id, guardian_id, status, now)
+
     def _list(self, where: str, *values: str) -> asyncio.Future[list[Guardianship]]:
         return self._database.submit(lambda db: _guardianships(db, where, *values), write=False)
 
@@ -181,17 +170,17 @@ def _pair(db: sqlite3.Connection, ward_id: str, guardian_id: str) -> Guardianshi
     return found[0] if found else None
 
 
-def _put(db: sqlite3.Connection, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
+def _put(db: sqlite3.Connection, seq: int, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
     if ward_id == guardian_id:
         raise NotAllowed("Nobody guards themselves")
     try:
         db.execute(
             "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN (SELECT value FROM sequence) END)"
+            " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN ? END)"
             " ON CONFLICT (ward_id, guardian_id) DO UPDATE SET status = excluded.status,"
             " updated_at = excluded.updated_at, accepted_seq = coalesce(excluded.accepted_seq, accepted_seq)"
             " WHERE status <> excluded.status",
-            (uuid4().hex, ward_id, guardian_id, status, now, now, status),
+            (uuid4().hex, ward_id, guardian_id, status, now, now, status, seq),
         )
     except sqlite3.IntegrityError:
         raise NotFound("There is no such user") from None

@@ -47,7 +47,7 @@ class History:
             " ORDER BY first_name, last_name, email_key LIMIT ?"
         )
         rows = await self._database.read_aside(
-            lambda db: select(db, "id, first_name, last_name, email", found, (limit,))
+            lambda db: select(db, "id, first_name, last_name, email", found, (limit,)), of_sessions=True
         )
         return [Person(*row) for row in rows]
 
@@ -79,7 +79,7 @@ class History:
             more = f"{sessions[-1].start_time}.{rows[limit - 1][0]}" if len(rows) > limit else None
             return Page(sessions, more)
 
-        return await self._database.read_aside(job)
+        return await self._database.read_aside(job, of_sessions=True)
 
     async def get(self, viewer: Viewer, session_id: str) -> EndedSession | None:
         """One ended session, if this viewer may see it."""
@@ -95,7 +95,7 @@ class History:
             session = ended_session(row)
             return session if viewer.is_admin or session.ward.id in _visible_wards(db, viewer) else None
 
-        return await self._database.read_aside(job)
+        return await self._database.read_aside(job, of_sessions=True)
 
 
 _SPAN = """

@@ -6,15 +6,15 @@ grow, so a guardian who knows one of them knows what they have missed.
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from liveguard.events import Person
 from liveguard.storage.database import Database
-from liveguard.storage.entries import Begun, End, Start, write_entries
-from liveguard.storage.rows import decoded, encoded, one, select, table
+from liveguard.storage.numbering import Begun, End, Start, last_seq
+from liveguard.storage.rows import decoded, encoded, select, table
 from liveguard.storage.views import EndedSession, GuardianView, Visit, guardian_views
 
 __all__ = ["Begun", "EndedSession", "GuardianView", "Journal", "JournaledSession"]
@@ -38,21 +38,40 @@ class Journal:
         self._database = database
 
     def start(
-        self, session_id: str, ward_id: str, start_time: int, metadata: Mapping[str, Any] | None = None
+        self,
+        session_id: str,
+        ward_id: str,
+        start_time: int,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        again: bool = True,
     ) -> asyncio.Future[Begun]:
-        """Write that a session began, and read whom it reaches. The ``seq`` stays the same if this is repeated."""
-        start = Start(session_id, ward_id, start_time, encoded(metadata))
-        return self._database.submit_item(write_entries, start, write=True)
+        """Write that a session began, and read whom it reaches. The ``seq`` stays the same if this is repeated; where
+        it certainly is not, with ``again`` false, nothing is looked up."""
+        start = Start(session_id, ward_id, start_time, encoded(metadata), again)
+        return self._write(start)
 
     def end(
-        self, session_id: str, end_time: int, duration: int, reason: str, ended_by: str | None = None
+        self,
+        session_id: str,
+        end_time: int,
+        duration: int,
+        reason: str,
+        ended_by: str | None = None,
+        *,
+        again: bool = True,
     ) -> asyncio.Future[int]:
         """Write that a session ended. Resolves to the ``seq`` of its end; the first end of a session stays.
 
-        Raises :class:`~liveguard.errors.NotFound` where the start was not written.
+        Raises :class:`~liveguard.errors.NotFound` where the start was not written. With ``again`` false it certainly
+        was, and the end was not: then nothing is looked up.
         """
-        end = End(session_id, end_time, duration, reason, ended_by)
-        return self._database.submit_item(write_entries, end, write=True)
+        end = End(session_id, end_time, duration, reason, ended_by, again)
+        return self._write(end)
+
+    def _write(self, entry: Start | End) -> asyncio.Future[Any]:
+        entries = self._database.entries
+        return self._database.submit_item(entries.write, entry, write=True, ahead=entries.write_ahead)
 
     def locate(self, locations: Mapping[str, object]) -> asyncio.Future[None]:
         """Keep the last location of some sessions, by their ids."""
@@ -68,15 +87,24 @@ class Journal:
 
     def active(self) -> asyncio.Future[list[JournaledSession]]:
         """The sessions that have not ended, in the order of their starts."""
-        return self._database.submit(_active, write=False)
+        return self._database.submit(_active, write=False, of_sessions=True)
 
     def last_seq(self) -> asyncio.Future[int]:
         """The number drawn last, 0 before the first."""
-        return self._database.submit(lambda db: int(one(db, "SELECT value FROM sequence")), write=False)
+        return self._database.submit(last_seq, write=False, of_sessions=True)
+
+    @property
+    def written(self) -> int:
+        """The number up to which everything has come into the tables."""
+        return self._database.entries.written
 
     def guardian_view(self, guardian_id: str, since: int | None, now: int) -> asyncio.Future[GuardianView]:
         """What a guardian who connects needs; ``since`` is where they say they stand, None where they do not say."""
-        return self._database.submit_item(guardian_views, Visit(guardian_id, since, now), write=False)
+        visit = Visit(guardian_id, since, now)
+        return self._database.submit_item(self._guardian_views, visit, write=False)
+
+    def _guardian_views(self, db: sqlite3.Connection, visits: Sequence[Visit]) -> list[GuardianView]:
+        return guardian_views(db, visits, len(self._database.entries))
 
     def mark_delivered(self, delivered: Mapping[str, int]) -> asyncio.Future[None]:
         """Keep up to which ``seq`` each of these users has been told everything."""

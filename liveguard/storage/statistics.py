@@ -41,4 +41,4 @@ class Statistics:
         def job(db: sqlite3.Connection) -> list[tuple[int, int, int]]:
             return [(row[0], row[1], row[2]) for row in select(db, columns, rest, where)]
 
-        return await self._database.read_aside(job)
+        return await self._database.read_aside(job, of_sessions=True)

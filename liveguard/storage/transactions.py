@@ -4,13 +4,17 @@ A *job* is a plain function of the raw connection. It may be run more than once 
 nothing but what it returns. Many jobs share one commit, because the commit is what costs: three waits for the disk,
 however little is in it. Jobs of one kind may share their statements as well: then each is an *item*, and the work is
 given all of them.
+
+A burst of starts and ends goes ahead of the next commit, into the redo log. That next one takes them in.
 """
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 from liveguard.errors import StorageUnavailable
+from liveguard.storage.entries import Entries
 
 PATIENT = 2_000
 HURRIED = 50
@@ -27,11 +31,23 @@ _NO_ITEM = object()
 
 
 class Job(NamedTuple):
-    """Work to be done, whether it changes anything, and what this job adds to the work if it is one of several."""
+    """Work to be done, whether it changes anything, and what this job adds to the work if it is one of several.
+
+    ``ahead`` does the same into the redo log. A read ``of_sessions`` must see all that was written of them.
+    """
 
     work: Callable[..., Any]
     write: bool
     item: Any = _NO_ITEM
+    ahead: Callable[..., Any] | None = None
+    of_sessions: bool = False
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """What is left to do when all that a commit takes in is in the redo log."""
+
+
+CATCH_UP = Job(_nothing, True)
 
 
 class Outcome(NamedTuple):
@@ -81,8 +97,10 @@ def groups(jobs: Sequence[Job]) -> list[list[int]]:
 class Transactions:
     """Runs batches on one connection, patiently while all is well and in a hurry while it is not."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, entries: Entries) -> None:
         self._db = db
+        self._entries = entries
+        self._committed_at = float("-inf")
         self._healthy = True
         self._patience = 0
         self._fault: sqlite3.Error | None = None
@@ -90,9 +108,27 @@ class Transactions:
     def run(self, jobs: Sequence[Job]) -> Result:
         """Run the jobs in order. One that fails takes none of the others with it."""
         self._fault = None
-        outcomes = (self._run_writes if any(job.write for job in jobs) else self._run_reads)(jobs)
-        self._prepare_for_the_next()
+        outcomes = self._run_ahead(jobs)
+        if outcomes is None:
+            outcomes = (self._run_writes if self._need_a_commit(jobs) else self._run_reads)(jobs)
+            self._prepare_for_the_next()
         return Result(outcomes, self._healthy, self._fault.sqlite_errorname if self._fault else None)
+
+    def _need_a_commit(self, jobs: Sequence[Job]) -> bool:
+        return any(job.write or (job.of_sessions and self._entries) for job in jobs)
+
+    def _run_ahead(self, jobs: Sequence[Job]) -> list[Outcome] | None:
+        """Leave a batch of nothing but starts and ends to the redo log, or None where that cannot be."""
+        ahead = jobs[0].ahead
+        if ahead is None or any(job.ahead != ahead for job in jobs):
+            return None
+        if not self._entries.may_go_ahead(len(jobs), monotonic(), self._committed_at):
+            return None
+        try:
+            return [Outcome(value) for value in ahead(self._db, [job.item for job in jobs])]
+        except Exception:
+            # What is wrong shows on the usual way, and whose fault it is.
+            return None
 
     def _prepare_for_the_next(self) -> None:
         self._wait_up_to(PATIENT if self._healthy and not self._fault else HURRIED)
@@ -110,19 +146,24 @@ class Transactions:
                 outcomes = self._in_one_transaction(jobs, self._guarded)
         except sqlite3.Error as fault:
             self._healthy = False
+            self._committed_at = float("-inf")
             self._note(fault)
             return self._without_writes(jobs, fault)
         self._healthy = True
+        self._committed_at = monotonic()
         return outcomes
 
     def _in_one_transaction(self, jobs: Sequence[Job], each: Callable[[list[Job]], list[Outcome]]) -> list[Outcome]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._entries.catch_up(self._db)
             outcomes = _in_groups(jobs, each)
             self._db.execute("COMMIT")
         except BaseException:
             self._roll_back()
+            self._entries.people_changed()
             raise
+        self._entries.caught_up()
         return outcomes
 
     def _plainly(self, group: list[Job]) -> list[Outcome]:
@@ -151,8 +192,9 @@ class Transactions:
 
     def _without_writes(self, jobs: Sequence[Job], fault: sqlite3.Error) -> list[Outcome]:
         """The reads of a batch whose writes cannot be kept."""
-        reads = iter(self._run_reads([job for job in jobs if not job.write]))
-        return [Outcome(None, unavailable(fault)) if job.write else next(reads) for job in jobs]
+        possible = [not self._need_a_commit([job]) for job in jobs]
+        reads = iter(self._run_reads([job for job, can_be_read in zip(jobs, possible, strict=True) if can_be_read]))
+        return [next(reads) if can_be_read else Outcome(None, unavailable(fault)) for can_be_read in possible]
 
     def _run_reads(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Reads share one snapshot. Once one has waited for a lock in vain, the others need not wait as well."""
@@ -177,10 +219,14 @@ class Transactions:
             self._roll_back()
 
     def _done(self, group: list[Job]) -> list[Outcome]:
-        work = group[0].work
-        if group[0].item is _NO_ITEM:
-            return [Outcome(work(self._db))]
-        return [Outcome(value) for value in work(self._db, [job.item for job in group])]
+        first = group[0]
+        try:
+            if first.item is _NO_ITEM:
+                return [Outcome(first.work(self._db))]
+            return [Outcome(value) for value in first.work(self._db, [job.item for job in group])]
+        finally:
+            if first.write and first.ahead is None and first is not CATCH_UP:
+                self._entries.people_changed()
 
     def _one_by_one(self, reads: list[Job], error: Exception) -> list[Outcome]:
         """What became of reads that failed together."""

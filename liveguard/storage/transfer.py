@@ -37,8 +37,9 @@ class Transfer:
         def job(db: sqlite3.Connection) -> None:
             for index, (user, password_hash) in enumerate(users):
                 _add_user(db, f"users[{index}]", user, password_hash, now)
+            seq = self._database.entries.last_seq(db)
             for index, pair in enumerate(pairs):
-                _add_pair(db, f"guardians[{index}]", pair, now)
+                _add_pair(db, f"guardians[{index}]", pair, now, seq)
 
         return self._database.submit(job, write=True)
 
@@ -75,14 +76,14 @@ def _add_user(db: sqlite3.Connection, place: str, user: User, password_hash: str
         raise Conflict(f"{place}: a user with this {field} is already there") from None
 
 
-def _add_pair(db: sqlite3.Connection, place: str, pair: Pair, now: int) -> None:
+def _add_pair(db: sqlite3.Connection, place: str, pair: Pair, now: int, seq: int) -> None:
     if pair.ward_id == pair.guardian_id:
         raise NotAllowed(f"{place}: nobody guards themselves")
     try:
         db.execute(
             "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN (SELECT value FROM sequence) END)",
-            (uuid4().hex, pair.ward_id, pair.guardian_id, pair.status, now, now, pair.status),
+            " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN ? END)",
+            (uuid4().hex, pair.ward_id, pair.guardian_id, pair.status, now, now, pair.status, seq),
         )
     except sqlite3.IntegrityError:
         for field, user_id in (("wardId", pair.ward_id), ("guardianId", pair.guardian_id)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from liveguard.errors import ConfigurationError
-from liveguard.storage.files import open_aside
+from liveguard.storage.files import open_aside, take_up
 from liveguard.storage.migrations import MIGRATIONS
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
@@ -25,6 +25,8 @@ def back_up(path: Path, target: Path) -> None:
         raise ConfigurationError(f"{target} is no place for a copy")
     if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal")):
         raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
+    if path.is_file():
+        take_up(path)
     draft = target.with_name(f"{target.name}.{token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

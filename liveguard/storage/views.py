@@ -30,13 +30,14 @@ class EndedSession(Struct, frozen=True):
 class GuardianView(Struct, frozen=True):
     """What a guardian who arrives needs to know: whether they may come in at all, whose sessions they may see, which
     ends they missed, and up to where the journal goes. ``stands_at`` is the ``seq`` up to which they knew everything,
-    None on a first visit."""
+    None on a first visit; ``looked_up_to`` the one behind which ends have not come into the tables."""
 
     is_active: bool
     ward_ids: set[str]
     missed: list[EndedSession]
     seq: int
     stands_at: int | None
+    looked_up_to: int
 
 
 class Visit(NamedTuple):
@@ -60,9 +61,10 @@ def ended_session(row: Sequence[Any]) -> EndedSession:
     return EndedSession(session_id, ward, start_time, end_time, duration, reason, seq, decoded(metadata), by)
 
 
-def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit]) -> list[GuardianView]:
-    """The view of each visit, in their order."""
-    seq = int(one(db, "SELECT value FROM sequence"))
+def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], ahead: int) -> list[GuardianView]:
+    """The view of each visit, in their order, while the journal is so many entries ahead of the tables."""
+    looked_up_to = int(one(db, "SELECT value FROM sequence"))
+    seq = looked_up_to + ahead
     asked = table(list({visit.guardian_id for visit in visits}))
     users = {
         user_id: (bool(is_active), delivered_seq)
@@ -85,7 +87,7 @@ def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit]) -> list[Guar
     for visit in visits:
         is_active, delivered_seq = users.get(visit.guardian_id, (False, None))
         stands_at = _stands_at(visit.since, delivered_seq, seq)
-        views.append(GuardianView(is_active, wards[visit.guardian_id], [], seq, stands_at))
+        views.append(GuardianView(is_active, wards[visit.guardian_id], [], seq, stands_at, looked_up_to))
     _add_missed(db, visits, views)
     return views
 

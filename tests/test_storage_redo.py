@@ -1,0 +1,228 @@
+"""The redo log: a burst of starts and ends is confirmed ahead of the tables, and never lost or written twice."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from math import inf
+from pathlib import Path
+
+import pytest
+from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
+from tornado.testing import ExpectLog
+
+from liveguard.errors import StorageUnavailable
+from liveguard.storage import Storage, Viewer
+from liveguard.storage.redo import SUFFIX
+from liveguard.storage.upkeep import back_up
+
+SESSIONS = "SELECT id, start_seq, end_seq FROM sessions ORDER BY start_seq"
+WARDS = ("ana", "tom", "ida", "ben", "chloe")
+
+
+@asynccontextmanager
+async def busy(folder: Path) -> AsyncIterator[Storage]:
+    """A storage that has just committed something, and whose tables catch up with nothing by themselves."""
+    async with shelf(folder, exclusive=True) as storage:
+        storage.database.entries.pace = inf
+        await storage.journal.start("first", "mallory", NOW)
+        yield storage
+
+
+async def burst(storage: Storage, name: str = "walk") -> list[int]:
+    """Five start at once; their numbers."""
+    starts = [storage.journal.start(f"{name}-{ward}", ward, NOW, again=False) for ward in WARDS]
+    return [begun.seq for begun in await asyncio.gather(*starts)]
+
+
+async def all_end(storage: Storage, name: str = "walk") -> list[int]:
+    """And end at once."""
+    ends = [storage.journal.end(f"{name}-{ward}", NOW + 1000, 1, "manual_stop", again=False) for ward in WARDS]
+    return await asyncio.gather(*ends)
+
+
+def killed(storage: Storage, folder: Path) -> Path:
+    """What a process that is killed now would leave, in another folder."""
+    folder.mkdir()
+    for file in storage.database.path.parent.glob("liveguard.db*"):
+        if file.is_file() and not file.name.endswith(".lock"):
+            shutil.copy(file, folder)
+    return folder
+
+
+async def sessions(folder: Path) -> list[tuple[object, ...]]:
+    """What the next server finds."""
+    async with shelf(folder, exclusive=True) as storage:
+        return read(storage.database.path, SESSIONS)
+
+
+@pytest.mark.gen_test
+async def test_a_burst_goes_ahead_and_the_next_commit_takes_it_in(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        assert await burst(storage) == [2, 3, 4, 5, 6]
+        assert await all_end(storage) == [7, 8, 9, 10, 11]
+        assert read(storage.database.path, SESSIONS) == [("first", 1, None)]
+        await storage.users.set_active("mallory", True)
+        walks = [(f"walk-{ward}", place + 2, place + 7) for place, ward in enumerate(WARDS)]
+        assert read(storage.database.path, SESSIONS) == [("first", 1, None), *walks]
+        assert await storage.journal.last_seq() == 11
+        log = tmp_path / f"liveguard.db{SUFFIX}"
+        size = log.stat().st_size
+        assert await burst(storage, "next") == [12, 13, 14, 15, 16]
+        assert log.stat().st_size == size, "what the tables have is written over"
+
+
+@pytest.mark.gen_test
+async def test_the_tables_catch_up_by_themselves(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        storage.database.entries.pace = 0.05
+        await burst(storage)
+        while len(read(storage.database.path, SESSIONS)) < 6:
+            await storage.users.get("ana")
+    assert not (tmp_path / f"liveguard.db{SUFFIX}").exists()
+
+
+@pytest.mark.gen_test
+async def test_who_is_alone_gets_a_commit(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await storage.journal.start("one", "ana", NOW, again=False)
+        assert read(storage.database.path, SESSIONS) == [("first", 1, None), ("one", 2, None)]
+
+
+@pytest.mark.gen_test
+async def test_who_reads_what_has_ended_reads_the_newest_as_well(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        await all_end(storage)
+        page = await storage.history.page(Viewer("", is_admin=True))
+        assert {session.id for session in page.sessions} == {f"walk-{ward}" for ward in WARDS}
+
+
+@pytest.mark.gen_test
+async def test_after_a_kill_everything_that_was_confirmed_is_there_with_its_number(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        await storage.users.set_active("mallory", True)  # these are in the tables, and their records behind the next
+        await all_end(storage)
+        left = killed(storage, tmp_path / "killed")
+        expected = [("first", 1, None), *((f"walk-{ward}", place + 2, place + 7) for place, ward in enumerate(WARDS))]
+        assert await sessions(left) == expected
+        assert await sessions(left) == expected
+
+
+@pytest.mark.parametrize("damage", ["cut off", "overwritten"])
+@pytest.mark.gen_test
+async def test_a_record_that_was_not_written_as_a_whole_is_none(tmp_path: Path, damage: str) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        log = tmp_path / f"liveguard.db{SUFFIX}"
+        whole = log.stat().st_size
+        await all_end(storage)
+        left = killed(storage, tmp_path / "killed")
+        with (left / log.name).open("r+b") as torn:
+            if damage == "cut off":
+                torn.truncate(whole + 40)
+            else:
+                torn.seek(whole + 40)
+                torn.write(b"rubbish")
+        assert [row[2] for row in await sessions(left)] == [None] * 6
+        async with shelf(left) as again:
+            assert await again.journal.last_seq() == 6
+
+
+@pytest.mark.gen_test
+async def test_a_log_that_does_not_go_on_from_these_tables_says_nothing_about_them(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        older = killed(storage, tmp_path / "older")
+        await storage.journal.start("second", "ana", NOW)
+        await storage.journal.end("second", NOW, 0, "manual_stop")
+        await burst(storage)
+        shutil.copy(tmp_path / f"liveguard.db{SUFFIX}", older)
+        assert await sessions(older) == [("first", 1, None)]
+
+
+@pytest.mark.gen_test
+async def test_the_command_line_and_a_copy_find_what_a_killed_server_has_left(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        left, other = killed(storage, tmp_path / "left"), killed(storage, tmp_path / "other")
+        # Beside a server that runs, the log is that server's.
+        async with shelf(tmp_path) as beside:
+            assert [session.id for session in await beside.journal.active()] == ["first"]
+    async with shelf(left) as command:
+        assert len(await command.journal.active()) == 6
+    back_up(other / "liveguard.db", tmp_path / "copy.db")
+    assert len(read(tmp_path / "copy.db", SESSIONS)) == 6
+
+
+@pytest.mark.gen_test
+async def test_where_the_log_cannot_be_written_everything_waits_for_the_tables(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        redo = storage.database.entries._redo
+        assert redo is not None
+        os.dup2(os.open("/dev/full", os.O_WRONLY), redo._file)
+        assert await burst(storage) == [2, 3, 4, 5, 6]
+        assert len(read(storage.database.path, SESSIONS)) == 6
+
+
+@pytest.mark.gen_test
+async def test_while_the_tables_cannot_be_written_the_log_keeps_what_was_confirmed_and_no_more(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        with held_elsewhere(storage.database.path, "IMMEDIATE"):
+            with pytest.raises(StorageUnavailable):
+                await storage.users.set_active("mallory", True)
+            with pytest.raises(StorageUnavailable):
+                await all_end(storage)
+            with pytest.raises(StorageUnavailable):
+                await storage.journal.active()
+            # Who only wants to come in need not wait for it.
+            assert await storage.users.get("ana")
+            left = killed(storage, tmp_path / "killed")
+        assert len(await sessions(left)) == 6
+        assert [session.id for session in await storage.journal.active()] == [
+            "first",
+            *(f"walk-{ward}" for ward in WARDS),
+        ]
+
+
+@pytest.mark.gen_test
+async def test_what_the_tables_refuse_for_good_holds_up_nothing_else(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        unknown = storage.journal.start("unknown", "nobody", NOW, again=False)
+        await asyncio.gather(unknown, burst(storage))
+        with ExpectLog("liveguard.storage.entries", "The journal refused an entry for good: IntegrityError"):
+            await storage.users.set_active("mallory", True)
+        assert len(read(storage.database.path, SESSIONS)) == 6
+        assert await storage.journal.last_seq() == 7
+
+
+@pytest.mark.gen_test
+async def test_whom_a_start_reaches_is_what_is_true_at_its_moment(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+
+        async def reached(name: str) -> list[str]:
+            starts = [storage.journal.start(f"{name}-{place}", "ana", NOW, again=False) for place in range(4)]
+            (begun, *_) = await asyncio.gather(*starts)
+            return [guardian.id for guardian in begun.guardians]
+
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        assert await reached("one") == ["ben"]
+        await storage.guardians.put("ana", "ben", "revoked", NOW)
+        assert await reached("two") == []
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        assert await reached("three") == ["ben"]
+        change_elsewhere(storage.database.path, "UPDATE guardians SET status = 'revoked'")
+        assert await reached("four") == []
+
+
+@pytest.mark.gen_test
+async def test_a_damaged_file_is_set_aside_together_with_its_log(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        left = killed(storage, tmp_path / "killed")
+    (left / "liveguard.db").write_bytes(b"rubbish " * 2000)
+    with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
+        assert await sessions(left) == []
+    assert (left / f"liveguard.db.damaged-1{SUFFIX}").stat().st_size
