@@ -44,6 +44,7 @@ from liveguard.web.sockets import GuardianSocket, WardSocket
 from liveguard.web.wire import Wires
 
 BACKLOG = 4096
+COLLECT_AFTER = 20_000  # containers
 DAY = 24 * 3600 * 1000  # milliseconds
 SLOW = 10.0  # seconds for the headers of a request, and again for its body
 LARGEST_HEADERS = 32 * 1024
@@ -185,7 +186,7 @@ class Server:
         metrics.gauge("wards", "Wards who are connected", lambda: len(self.live.wards))
         metrics.gauge("guardians", "Guardians who are connected", lambda: len(self.live.audience.present))
         metrics.gauge("journal_healthy", "1 if the last write worked", lambda: self.storage.database.healthy)
-        self.live.watch(lambda session, event: metrics.happened(event.name))
+        self.live.watch(lambda session, event, now: metrics.happened(event.name))
         return metrics
 
 
@@ -215,6 +216,8 @@ async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, An
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    # What is over leaves nothing for it, so it need not look after each 700 things that are new.
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
     company = None if beside is None else loop.create_task(beside(server))
     await told_to_stop.wait()
     if company is not None:

@@ -7,7 +7,6 @@ change, so whoever shows a session knows whether there is anything new to show.
 
 import logging
 from collections.abc import Hashable, Iterable
-from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from liveguard.events import (
     SessionInterrupted,
     SessionResumed,
 )
-from liveguard.sessions import LiveSession
+from liveguard.sessions import LiveSession, Moment
 from liveguard.storage import Entry, Storage
 from liveguard.trail import Point, Trail
 
@@ -89,41 +88,41 @@ class Chronicle:
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
-    def happened(self, session: LiveSession, event: ServerEvent) -> None:
+    def happened(self, session: LiveSession, event: ServerEvent, now: Moment) -> None:
         """Something happened in a running session."""
         memory = self.of(session)
         self._touch(memory)
         if isinstance(event, LocationUpdated):
-            memory.move(_point(event.location))
+            memory.move(_point(event.location, now.wall))
         elif isinstance(event, Message):
-            entry = self._note(
-                session, "message", event.timestamp, _named(event.sender), role=event.sender.role, text=event.text
-            )
+            sender = event.sender
+            entry = self._note(session, "message", now.wall, _named(sender), role=sender.role, text=event.text)
             memory.say(entry)
         else:
-            self._change(memory, event)
+            self._change(memory, event, now.wall)
 
-    def _change(self, memory: Memory, event: ServerEvent) -> None:
+    def _change(self, memory: Memory, event: ServerEvent, when: int) -> None:
         session = memory.session
         match event:
             case GuardianSessionStarted():
-                told = [_name(guardian) for guardian in session.guardians.values()]
-                self._note(session, "started", event.start_time, told=told)
-                self._compare(memory, event.timestamp)
+                memory.watching = _present(session)
+                told = {guardian_id: _name(guardian) for guardian_id, guardian in session.guardians.items()}
+                here = [told.get(person_id) or _name(person) for person_id, person in memory.watching.items()]
+                self._note(session, "started", session.start.wall, told=list(told.values()), here=here)
             case GuardiansChanged():
-                self._compare(memory, self._clock.now().text)
+                self._compare(memory, when)
             case SessionInterrupted():
-                self._note(session, "interrupted", event.timestamp)
+                self._note(session, "interrupted", when)
             case SessionResumed():
-                self._note(session, "resumed", event.timestamp, seconds=event.interrupted_for)
+                self._note(session, "resumed", when, seconds=event.interrupted_for)
             case SessionEnded():
-                self._note(session, "ended", event.end_time, reason=event.reason)
+                # How it ended stands in the journal.
                 self._ending[session.id] = memory.trail
                 del self._memories[session.id]
 
-    def _compare(self, memory: Memory, when: str) -> None:
+    def _compare(self, memory: Memory, when: int) -> None:
         """Who came into the room, and who left it."""
-        present = {person_id: room.person for person_id, room in memory.session.room.guardians.items()}
+        present = _present(memory.session)
         for person_id in memory.watching.keys() - present.keys():
             self._note(memory.session, "left", when, _named(memory.watching[person_id]))
         for person_id in present.keys() - memory.watching.keys():
@@ -131,10 +130,10 @@ class Chronicle:
         memory.watching = present
 
     def _note(
-        self, session: LiveSession, kind: Any, when: str, who: tuple[str, str] | None = None, **data: Any
+        self, session: LiveSession, kind: Any, when: int, who: tuple[str, str] | None = None, **data: Any
     ) -> Entry:
         person_id, name = who or (None, None)
-        entry = Entry(session.id, _moment(when), kind, person_id, name, data or None)
+        entry = Entry(session.id, when, kind, person_id, name, data or None)
         self._entries.append(entry)
         return entry
 
@@ -193,9 +192,9 @@ class Chronicle:
             pass
 
 
-def _point(location: Location) -> Point:
+def _point(location: Location, when: int) -> Point:
     return Point(
-        _moment(location.timestamp),
+        when,
         location.latitude,
         location.longitude,
         location.accuracy,
@@ -206,8 +205,8 @@ def _point(location: Location) -> Point:
     )
 
 
-def _moment(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+def _present(session: LiveSession) -> dict[str, Person]:
+    return {person_id: presence.person for person_id, presence in session.room.guardians.items()}
 
 
 def _named(person: Any) -> tuple[str, str]:

@@ -26,13 +26,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks and the running event loop's timers."""
+    """The machine's clocks and the running event loop's timers. For one loop only."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for it costs a system call on Python 3.11
 
     def now(self) -> Moment:
         return Moment(time.time_ns() // 1_000_000, time.monotonic())
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        return asyncio.get_running_loop().call_later(seconds, callback)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.call_later(seconds, callback)
 
 
 async def pause(clock: Clock, seconds: float) -> None:

@@ -33,7 +33,7 @@ class Lifecycle:
         audience: Audience,
         journaling: Journaling,
         deadlines: Deadlines,
-        happened: Callable[[LiveSession, ServerEvent], None],
+        happened: Callable[[LiveSession, ServerEvent, Moment], None],
     ) -> None:
         self._clock = clock
         self._sessions = sessions
@@ -65,7 +65,7 @@ class Lifecycle:
         notice = Notice(session.started_for_guardians(now))
         session.room.tell_guardians(notice)
         session.room.tell_ward(Notice(session.started(now)), request)
-        self._happened(session, notice.event)
+        self._happened(session, notice.event, now)
 
     def interrupt(self, session: LiveSession, grace: float) -> None:
         """The carrying connection is lost."""
@@ -73,7 +73,7 @@ class Lifecycle:
         notice = Notice(session.interrupt(now, grace))
         self._deadlines.set(session, now)
         session.room.tell_guardians(notice)
-        self._happened(session, notice.event)
+        self._happened(session, notice.event, now)
 
     def resume(self, session: LiveSession, connection: Connection) -> None:
         """The ward is back."""
@@ -82,7 +82,7 @@ class Lifecycle:
         self._deadlines.set(session, now)
         connection.send(Notice(session.started(now)))
         session.room.tell(notice)
-        self._happened(session, notice.event)
+        self._happened(session, notice.event, now)
 
     async def end(
         self, session: LiveSession, reason: Reason, request: Request | None = None, ended_by: str | None = None
@@ -95,7 +95,7 @@ class Lifecycle:
         self._sessions.release(session)
         session.room.tell(notice, request)
         session.room.close()
-        self._happened(session, notice.event)
+        self._happened(session, notice.event, now)
 
     def restore(self, journaled: JournaledSession, grace: float) -> None:
         """Take up a session that ran when the process ended: it is interrupted, long enough for its ward to return."""

@@ -27,13 +27,13 @@ from liveguard.faults import log_fault
 from liveguard.journaling import Journaling
 from liveguard.lifecycle import Lifecycle
 from liveguard.rooms import Presences
-from liveguard.sessions import ActiveSessions, Interruption, LiveSession
+from liveguard.sessions import ActiveSessions, Interruption, LiveSession, Moment
 from liveguard.storage import Storage
 from liveguard.turns import Rest, Step, Turns
 
 LONGEST = 24 * 3600.0  # seconds
 
-Watcher = Callable[[LiveSession, ServerEvent], None]
+Watcher = Callable[[LiveSession, ServerEvent, Moment], None]
 
 
 class WardConnection(Member, Protocol):
@@ -151,7 +151,7 @@ class Live:
         request.answer(
             LocationAcknowledged(session_id=session.id, timestamp=now.text, status="broadcasted", guardian_count=count)
         )
-        self._happened(session, event)
+        self._happened(session, event, now)
 
     def say_as_ward(self, request: Request, text: str) -> None:
         """Send a message to the ward's own room."""
@@ -196,9 +196,10 @@ class Live:
         self._say(session, request, "guardian", text)
 
     def _say(self, session: LiveSession, request: Request, role: Literal["ward", "guardian"], text: str) -> None:
-        event = session.message(request.connection.person, role, text, self._clock.now())
+        now = self._clock.now()
+        event = session.message(request.connection.person, role, text, now)
         session.room.tell(Notice(event), request)
-        self._happened(session, event)
+        self._happened(session, event, now)
 
     def _guardians_changed(self, session: LiveSession) -> None:
         """A guardian came into the room or left it; told in the ward's turn, so never before its beginning."""
@@ -208,7 +209,7 @@ class Live:
         if session.running:
             event = session.guardians_changed()
             session.room.tell_ward(Notice(event))
-            self._happened(session, event)
+            self._happened(session, event, self._clock.now())
 
     # -- what others do --------------------------------------------------------------------------------------------
 
@@ -281,13 +282,14 @@ class Live:
         return [presence.person for presence in session.room.guardians.values()]
 
     def watch(self, watcher: Watcher) -> None:
-        """Call ``watcher`` with each event of a running session, once for all who hear it. It must not take time."""
+        """Call ``watcher`` with each event of a running session and its moment, once for all who hear it. It must not
+        take time."""
         self._watchers.append(watcher)
 
-    def _happened(self, session: LiveSession, event: ServerEvent) -> None:
+    def _happened(self, session: LiveSession, event: ServerEvent, now: Moment) -> None:
         for watcher in self._watchers:
             try:
-                watcher(session, event)
+                watcher(session, event, now)
             except Exception as problem:
                 _report(problem)
 

@@ -25,11 +25,9 @@ class Presence(Generic[C]):
 
     def send(self, notice: Notice, request: Request | None = None) -> None:
         """Send to all connections; to the one that made the request, as its answer."""
+        asking = request and request.connection
         for connection in self.connections:
-            if request is not None and connection is request.connection:
-                connection.send(notice, request)
-            else:
-                connection.send(notice)
+            connection.send(notice, request if connection is asking else None)
 
 
 class Room:
@@ -74,9 +72,11 @@ class Room:
 
     def tell_guardians(self, notice: Notice, request: Request | None = None) -> None:
         """Send to each connection of each guardian in the room."""
+        asking = request and request.connection
         # A copy, in case that somebody leaves while the others are being told.
         for presence in list(self.guardians.values()):
-            presence.send(notice, request)
+            for connection in presence.connections:
+                connection.send(notice, request if connection is asking else None)
 
     def tell_ward(self, notice: Notice, request: Request | None = None) -> None:
         """Send to each connection of the ward."""

@@ -11,7 +11,7 @@ any more, for a connection that is not read looks dead.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from liveguard.errors import NoActiveSession, RateLimited
 from liveguard.events import Request, StopLiveSession
@@ -25,18 +25,11 @@ Step = Callable[[], Rest]
 Handler = Callable[[Exception], None]
 
 
-class Turn(NamedTuple):
-    """A step, and who learns of what it raises."""
+Turn = tuple[Step, Handler]
+"""A step, and who learns of what it raises."""
 
-    step: Step
-    failed: Handler
-
-
-class Begun(NamedTuple):
-    """The rest of a step, and who learns of what it raises."""
-
-    rest: Coroutine[Any, Any, None]
-    failed: Handler
+Begun = tuple[Coroutine[Any, Any, None], Handler]
+"""The rest of a step, and who learns of what it raises."""
 
 
 class Turns:
@@ -45,7 +38,8 @@ class Turns:
     def __init__(self, failed: Handler) -> None:
         self._failed = failed  # told of what a step raised, where nobody else is; the queue goes on
         self._waiting: dict[str, deque[Turn]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def busy(self, ward_id: str) -> bool:
         """Whether something of this ward is under way."""
@@ -54,7 +48,7 @@ class Turns:
     def ask(self, request: Request, step: Step, failed: Handler) -> None:
         """Take what a ward asks for, or refuse it where too much of theirs waits already; but never a stop for that."""
         ward_id = request.connection.person.id
-        waiting = len(self._waiting.get(ward_id, ()))
+        waiting = len(self._waiting[ward_id]) if ward_id in self._waiting else 0
         if waiting >= MOST_WAITING and request.event != StopLiveSession.name:
             failed(RateLimited())
         elif waiting >= 2 * MOST_WAITING:
@@ -65,7 +59,7 @@ class Turns:
 
     def take(self, ward_id: str, step: Step, failed: Handler | None = None) -> None:
         """Run a step when it is its turn, which may be now."""
-        turn = Turn(step, failed or self._failed)
+        turn = (step, failed or self._failed)
         waiting = self._waiting.get(ward_id)
         if waiting is not None:
             waiting.append(turn)
@@ -75,34 +69,36 @@ class Turns:
         if begun is None:
             del self._waiting[ward_id]
             return
-        task = asyncio.get_running_loop().create_task(self._finish(ward_id, waiting, begun))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self._tasks[ward_id] = self._loop.create_task(self._finish(ward_id, waiting, begun))
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks.values())
 
     async def _finish(self, ward_id: str, waiting: deque[Turn], begun: Begun | None) -> None:
         while begun is not None:
+            rest, failed = begun
             try:
-                await begun.rest
+                await rest
             except Exception as problem:
-                begun.failed(problem)
+                failed(problem)
             begun = _run(waiting)
         del self._waiting[ward_id]
+        del self._tasks[ward_id]
 
 
 def _run(waiting: deque[Turn]) -> Begun | None:
     """Run the steps that wait, up to the first that has a rest to be awaited."""
     while waiting:
-        turn = waiting.popleft()
+        step, failed = waiting.popleft()
         try:
-            rest = turn.step()
+            rest = step()
         except Exception as problem:
-            turn.failed(problem)
+            failed(problem)
         else:
             if rest is not None:
-                return Begun(rest, turn.failed)
+                return rest, failed
     return None

@@ -33,10 +33,10 @@ class Notice:
 
     def text(self, reply_to: str | None = None) -> bytes:
         """The JSON text of a native frame; ``reply_to`` is the id of the frame that this answers."""
-        head = b'{"event":"' + self.event.name.encode() + b'"'
+        head = b'{"event":"%b"' % self.event.name.encode()
         if reply_to is not None:
             head += b',"replyTo":' + encoder.encode(reply_to)
-        return head + b',"data":' + self.data + b"}"
+        return b'%b,"data":%b}' % (head, self.data)
 
     def framed(self, framer: "Callable[[Notice], T]") -> T:
         """What ``framer`` makes of this notice; made at the first call, kept for the others."""

@@ -39,7 +39,7 @@ class LineWire(Wire):
         """Send frames at once, however many they are."""
         self.flush()
         if not self.closing:
-            self.transport.write(frames)
+            self.hand_on(frames)
 
     def heard(self) -> None:
         if self._carries:

@@ -3,10 +3,11 @@
 What can be counted when it is asked for, is counted then; nothing is kept up to date for the sake of a figure.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -31,11 +32,8 @@ class Metrics:
             "liveguard_http_request_seconds", "Time to answer an HTTP request", ["route"],
             buckets=BUCKETS, registry=self.registry,
         )  # fmt: skip
-        events = Counter(
-            "liveguard_events_total", "Events of live sessions, once for all who heard them", ["event"],
-            registry=self.registry,
-        )  # fmt: skip
-        self._events_named = cache(events.labels)
+        self._events: Tally[str] = Tally()
+        self.registry.register(self)
 
     def gauge(self, name: str, description: str, count: Callable[[], float]) -> None:
         """A figure that is counted when it is asked for."""
@@ -48,7 +46,16 @@ class Metrics:
 
     def happened(self, event: str) -> None:
         """Something happened in a live session."""
-        self._events_named(event).inc()
+        self._events[event] += 1
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What the registry asks for."""
+        family = CounterMetricFamily(
+            "liveguard_events", "Events of live sessions, once for all who heard them", labels=["event"]
+        )
+        for event, count in self._events.items():
+            family.add_metric([event], count)
+        yield family
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format."""

@@ -41,7 +41,8 @@ class NativeConnection(Wire, Connection):
             return
         frame = notice.framed(frame_of) if request is None else text_frame(notice.text(request.id))
         if self._backlog is None:
-            self.sent(notice.seq)
+            if notice.seq:
+                self.sent(notice.seq)
             self.write(frame)
         elif not self._backlog.add(notice.seq, frame, self._wires.max_unsent):
             self.shut(TOO_SLOW)
@@ -97,7 +98,7 @@ class NativeConnection(Wire, Connection):
             if not self._backlog:
                 self._backlog = None
             self.sent(seq)
-            self.transport.write(frames)
+            self.hand_on(frames)
 
 
 class Backlog:

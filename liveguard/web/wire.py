@@ -42,6 +42,7 @@ class Wires:
         self.sweep = sweep
         self.max_message = max_message
         self.max_unsent = max_unsent
+        self.gathering = True  # what is sent now may wait for more in this turn of the loop
         self._open: set[object] = set()
         self._waiting: list[Wire] = []
         self._all_closed: asyncio.Future[None] | None = None
@@ -69,9 +70,10 @@ class Wires:
 
     def flush_later(self, wire: "Wire") -> None:
         """Flush a wire at the end of this turn of the loop, together with all others."""
-        if not self._waiting:
+        waiting = self._waiting
+        if not waiting:
             self.loop.call_soon(self._flush)
-        self._waiting.append(wire)
+        waiting.append(wire)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -95,6 +97,7 @@ class Wire(asyncio.Protocol):
         self.socket = cast(socket.socket, None)
         self._reader: MessageReader | None = MessageReader(wires.max_message)
         self._outbox: list[bytes] = []
+        self._buffered = False  # it may be that something waits in the transport
         self._reading = False
         self._shut_at = 0.0
 
@@ -121,9 +124,13 @@ class Wire(asyncio.Protocol):
         """Queue a frame: out it goes with the others of this turn, or right after what is being read is answered."""
         if self.closing:
             return
-        if not self._outbox and not self._reading:
+        outbox = self._outbox
+        if not outbox and not self._reading:
+            if not self._wires.gathering:
+                self._send(frame)
+                return
             self._wires.flush_later(self)
-        self._outbox.append(frame)
+        outbox.append(frame)
 
     def flush(self) -> None:
         """Send what is queued."""
@@ -132,21 +139,13 @@ class Wire(asyncio.Protocol):
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
-        transport = self.transport
-        if transport.is_closing():
-            return
-        unsent = transport.get_write_buffer_size()
-        # What does not fit is dropped: the client reads too slowly, and hears of it when it is back. A single
-        # message of any size may wait, though.
-        if unsent and unsent + len(data) > self._wires.max_unsent and not self.closing:
-            self.shut(TOO_SLOW)
-        elif unsent:
-            transport.write(data)
-        else:
-            self._send(data)
+        self._send(data)
 
     def _send(self, data: bytes) -> None:
-        """Send what nothing waits before, past the transport: 1.08 times the sessions, 1.05 times the deliveries."""
+        if self._buffered:
+            self._send_behind(data)
+            return
+        # Past the transport: 1.08 times the sessions, 1.05 times the deliveries.
         try:
             sent = self.socket.send(data)
         except BlockingIOError:
@@ -155,7 +154,23 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
             return
         if sent < len(data):
-            self.transport.write(data[sent:])
+            self.hand_on(data[sent:])
+
+    def hand_on(self, data: bytes) -> None:
+        """Let the transport send something at its own pace."""
+        self._buffered = True
+        self.transport.write(data)
+
+    def _send_behind(self, data: bytes) -> None:
+        """Send what may have to wait for something else."""
+        unsent = self.transport.get_write_buffer_size()
+        # What does not fit is dropped: the client reads too slowly, and hears of it when it is back. A single
+        # message of any size may wait, though.
+        if unsent and unsent + len(data) > self._wires.max_unsent and not self.closing:
+            self.shut(TOO_SLOW)
+            return
+        self.hand_on(data)
+        self._buffered = self.transport.get_write_buffer_size() > 0
 
     @property
     def unsent(self) -> int:
@@ -207,16 +222,26 @@ class Wire(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self._wires.opened(self)
         (first_words, early), self.prologue = self.prologue, (b"", b"")
-        self.transport.write(first_words)
+        self.hand_on(first_words)
         self.opened()
         if early:
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        if self._reader is not None:
-            if not self.closing:
-                self.heard()
-            self._read(self._reader.feed(data))
+        reader = self._reader
+        if reader is None:
+            return
+        if not self.closing:
+            self.heard()
+            text = reader.lone_text(data)
+            if text is not None:
+                # Who sends one thing at a time waits for what comes of it; the own answer goes last.
+                self._reading, self._wires.gathering = True, False
+                self.text_came(text)
+                self._reading, self._wires.gathering = False, True
+                self.flush()
+                return
+        self._read(reader.feed(data))
 
     def _read(self, messages: Iterator[Message]) -> None:
         """Take in messages, but no more of them than others may wait for; the rest comes in a later turn."""

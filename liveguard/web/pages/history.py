@@ -168,6 +168,8 @@ class Session(Page):
         unwritten = self.services.chronicle.unwritten(session_id)
         written: list[Entry] = await stories.entries(session_id)
         entries = [*written, *(entry for entry in unwritten if entry not in written)]
+        if not memory:
+            entries.append(Entry(session_id, session["end"], "ended", data={"reason": session["reason"]}))
         trail: list[Point] = memory.trail.points if memory else await stories.trail(session_id)
         self.show(
             "session.html",
