@@ -226,3 +226,15 @@ async def test_a_damaged_file_is_set_aside_together_with_its_log(tmp_path: Path)
     with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
         assert await sessions(left) == []
     assert (left / f"liveguard.db.damaged-1{SUFFIX}").stat().st_size
+
+
+@pytest.mark.gen_test
+async def test_a_guardian_who_arrives_is_told_the_newest_number_wherever_it_is(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        alone = await storage.journal.guardian_view("ben", None, NOW)
+        assert (alone.seq, alone.looked_up_to) == (6, 1)
+        beside_a_write, _ = await asyncio.gather(
+            storage.journal.guardian_view("ben", None, NOW), storage.users.set_active("mallory", True)
+        )
+        assert (beside_a_write.seq, beside_a_write.looked_up_to) == (6, 6)

@@ -17,14 +17,14 @@ class Notice:
     ``seq`` is the event's place in the journal, or 0 where it has none.
     """
 
-    __slots__ = ("_frames", "data", "event", "seq")
+    __slots__ = ("data", "event", "frames", "seq")
 
     def __init__(self, event: ServerEvent) -> None:
         self.event = event
         self.data: bytes = encoder.encode(event)
         seq = getattr(event, "seq", 0)
         self.seq: int = 0 if seq is UNSET or isinstance(event, GuardianSnapshot) else seq
-        self._frames: dict[Callable[[Notice], Any], Any] = {}
+        self.frames: dict[Callable[[Notice], Any], Any] = {}  # what was made by :meth:`framed`
 
     @property
     def name(self) -> str:
@@ -41,9 +41,9 @@ class Notice:
     def framed(self, framer: "Callable[[Notice], T]") -> T:
         """What ``framer`` makes of this notice; made at the first call, kept for the others."""
         try:
-            frame: T = self._frames[framer]
+            frame: T = self.frames[framer]
         except KeyError:
-            frame = self._frames[framer] = framer(self)
+            frame = self.frames[framer] = framer(self)
         return frame
 
 

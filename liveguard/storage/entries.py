@@ -46,6 +46,11 @@ class Entries:
         """How many are in the log and not yet in the tables."""
         return len(self._ahead)
 
+    @property
+    def newest(self) -> int:
+        """The number drawn last, as far as it is in the log or was committed from here."""
+        return self.written + len(self._ahead)
+
     def last_seq(self, db: sqlite3.Connection) -> int:
         """The number drawn last, in a transaction that writes; also by a server beside us, ahead of the tables."""
         left = _left_in_the_log(db, self._database) if self._redo is None else None
@@ -70,7 +75,7 @@ class Entries:
     def write_ahead(self, db: sqlite3.Connection, entries: Sequence[Start | End]) -> list[Begun | int]:
         """The same, into the log. Raises OSError, and whatever else makes it a case for the tables."""
         assert self._redo is not None
-        drawing = Drawing(db, entries, self.written + len(self._ahead), self._ahead)
+        drawing = Drawing(db, entries, self.newest, self._ahead)
         answers = self._answers(db, entries, drawing)
         if drawing.new:
             self._redo.append(msgspec.json.encode(drawing.new))

@@ -104,7 +104,7 @@ class Journal:
         return self._database.submit_item(self._guardian_views, visit, write=False)
 
     def _guardian_views(self, db: sqlite3.Connection, visits: Sequence[Visit]) -> list[GuardianView]:
-        return guardian_views(db, visits, len(self._database.entries))
+        return guardian_views(db, visits, self._database.entries.newest)
 
     def mark_delivered(self, delivered: Mapping[str, int]) -> asyncio.Future[None]:
         """Keep up to which ``seq`` each of these users has been told everything."""

@@ -61,10 +61,10 @@ def ended_session(row: Sequence[Any]) -> EndedSession:
     return EndedSession(session_id, ward, start_time, end_time, duration, reason, seq, decoded(metadata), by)
 
 
-def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], ahead: int) -> list[GuardianView]:
-    """The view of each visit, in their order, while the journal is so many entries ahead of the tables."""
+def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], newest: int) -> list[GuardianView]:
+    """The view of each visit, in their order; ``newest`` is the number drawn last, as far as the redo log knows."""
     looked_up_to = int(one(db, "SELECT value FROM sequence"))
-    seq = looked_up_to + ahead
+    seq = max(looked_up_to, newest)
     asked = table(list({visit.guardian_id for visit in visits}))
     users = {
         user_id: (bool(is_active), delivered_seq)

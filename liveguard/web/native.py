@@ -39,7 +39,10 @@ class NativeConnection(Wire, Connection):
     def send(self, notice: Notice, request: Request | None = None) -> None:
         if self.closing:
             return
-        frame = notice.framed(frame_of) if request is None else text_frame(notice.text(request.id))
+        if request is None:
+            frame = notice.frames.get(frame_of) or notice.framed(frame_of)
+        else:
+            frame = text_frame(notice.text(request.id))
         if self._backlog is None:
             if notice.seq:
                 self.sent(notice.seq)

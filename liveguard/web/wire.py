@@ -125,12 +125,12 @@ class Wire(asyncio.Protocol):
         if self.closing:
             return
         outbox = self._outbox
-        if not outbox and not self._reading:
-            if not self._wires.gathering:
-                self._send(frame)
-                return
-            self._wires.flush_later(self)
         outbox.append(frame)
+        if len(outbox) == 1 and not self._reading:
+            if self._wires.gathering:
+                self._wires.flush_later(self)
+            else:
+                self.flush()
 
     def flush(self) -> None:
         """Send what is queued."""
@@ -139,9 +139,6 @@ class Wire(asyncio.Protocol):
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         outbox.clear()
-        self._send(data)
-
-    def _send(self, data: bytes) -> None:
         if self._buffered:
             self._send_behind(data)
             return
