@@ -30,6 +30,7 @@ from liveguard.trail import Point, Trail
 
 MOST_SHOWN = 200  # messages of a running session
 PURGE_EVERY = 60.0  # seconds
+AT_ONCE = 500  # entries that are written in one go: a start that comes meanwhile waits some milliseconds for them
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ class Chronicle:
                 self._note(session, "resumed", when, seconds=event.interrupted_for)
             case SessionEnded():
                 # How it ended stands in the journal.
-                self._ending[session.id] = memory.trail
+                if len(memory.trail):
+                    self._ending[session.id] = memory.trail
                 del self._memories[session.id]
 
     def _compare(self, memory: Memory, when: int) -> None:
@@ -171,12 +173,16 @@ class Chronicle:
         entries, self._entries = self._entries, []
         self._being_written = entries
         ending, self._ending = self._ending, {}
+        written = 0
         try:
-            if changes or entries:
-                await self._storage.chronicle.write(entries, changes)
+            if changes:
+                await self._storage.chronicle.write([], changes)
+            while written < len(entries):
+                await self._storage.chronicle.write(entries[written : written + AT_ONCE], {})
+                written += AT_ONCE
             await self._forget(at_once=bool(ending) and self._keep_for == 0)
         except StorageUnavailable:
-            self._entries = entries + self._entries
+            self._entries = entries[written:] + self._entries
             self._ending = ending | self._ending
             for session_id in changes:
                 trails[session_id].write_again()

@@ -90,6 +90,7 @@ class Database:
         self._closed = False
         self._data_version = 0
         self._catching_up: asyncio.TimerHandle | None = None
+        self._catch_up_next = False
 
     @classmethod
     async def open(cls, path: Path, *, create: bool = True, exclusive: bool = False) -> Self:
@@ -186,7 +187,13 @@ class Database:
             self._run_batch()
 
     def _run_batch(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(MOST_JOBS, len(self._waiting)))]
+        if self._catch_up_next and self.entries:
+            # Alone, behind a batch that has just been answered: so what is asked for next waits the least for it.
+            batch = [(CATCH_UP, self._loop.create_future())]
+            batch[0][1].add_done_callback(asyncio.Future.exception)  # where it fails, a later one will do
+        else:
+            batch = [self._waiting.popleft() for _ in range(min(MOST_JOBS, len(self._waiting)))]
+        self._catch_up_next = False
         jobs = [job for job, _ in batch]
         # Not a partial: aiosqlite logs what it calls, and a job may hold what is in no log.
         done = self._connection.run(lambda: self._transactions.run(jobs))
@@ -200,7 +207,9 @@ class Database:
         for future, outcome in zip(futures, result.outcomes, strict=True):
             _resolve(future, outcome)
         self._keep_up()
-        if self._waiting:
+        if self._catch_up_next and self.entries:
+            self._run_batch()
+        elif self._waiting:
             self._gather(TURNS)
         else:
             self._busy = False
@@ -216,8 +225,11 @@ class Database:
 
     def _catch_up(self) -> None:
         self._catching_up = None
-        if not self._closed:
-            self._queue(CATCH_UP).add_done_callback(asyncio.Future.exception)  # a later one will do
+        self._catch_up_next = True
+        if not self._busy and not self._closed:
+            self._busy = True
+            self._idle.clear()
+            self._run_batch()
 
 
 def _result(done: "asyncio.Future[Result]", jobs: int) -> Result:

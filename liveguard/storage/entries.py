@@ -17,6 +17,7 @@ from liveguard.storage.redo import RedoLog, records
 
 BURST = 4
 BUSY = 0.1  # seconds after a burst in which fewer count as part of it
+LATE = 0.5  # seconds that the tables may be late in catching up
 PACE = 0.03
 """Seconds from one commit to the next in a burst: so long that its cost is spread over many, so short that nobody
 notices how long it takes in what has gone ahead."""
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 class Entries:
     """The starts and ends of one database; used in its thread. ``redo`` is its log, in the one server that writes.
 
-    It is for times in which ``burst`` of them and more come at once, up to ``pace`` seconds after a commit: who is
-    alone gets a commit.
+    It is for times in which ``burst`` of them and more come at once: who is alone gets a commit. ``pace`` seconds after
+    the first that goes ahead, the tables are to catch up.
     """
 
     def __init__(self, database: Path, redo: RedoLog | None = None, *, burst: int = BURST, pace: float = PACE) -> None:
@@ -60,7 +61,7 @@ class Entries:
         """Whether so many need not wait for the next commit; both moments in seconds of the monotonic clock."""
         if entries >= self._burst:
             self._busy_until = now + BUSY
-        return self._redo is not None and now < self._busy_until and now < committed_at + self.pace
+        return self._redo is not None and now < self._busy_until and now < committed_at + self.pace + LATE
 
     # Work for the database's thread: each gets what it asks for, a start its Begun, an end its seq.
 
