@@ -36,6 +36,7 @@ class Admission:
         self._audience = audience
         self._journaling = journaling
         self._shut_out = shut_out  # told of each who is here and may not be any more
+        self._newcomers: set[str] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -55,9 +56,11 @@ class Admission:
 
     def review_beside(self, ward_id: str) -> None:
         """The same for one ward who has come, beside all else and as soon as the database can be read."""
-        task = asyncio.get_running_loop().create_task(self._review_until_done(ward_id))
-        self._beside.add(task)
-        task.add_done_callback(self._done_beside)
+        if not self._newcomers:
+            task = asyncio.get_running_loop().create_task(self._review_newcomers())
+            self._beside.add(task)
+            task.add_done_callback(self._done_beside)
+        self._newcomers.add(ward_id)
 
     def close(self) -> None:
         """Look no more."""
@@ -65,10 +68,12 @@ class Admission:
         for task in self._beside:
             task.cancel()
 
-    async def _review_until_done(self, ward_id: str) -> None:
+    async def _review_newcomers(self) -> None:
+        """Those who came in one turn of the loop share what is read: of a crowd, dozens do."""
+        newcomers, self._newcomers = self._newcomers, set()
         while True:
             try:
-                return await self.review({ward_id}, {ward_id})
+                return await self.review(newcomers, newcomers)
             except StorageUnavailable:
                 await pause(self._clock, RETRY)
 
