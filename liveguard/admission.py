@@ -36,6 +36,7 @@ class Admission:
         self._audience = audience
         self._journaling = journaling
         self._shut_out = shut_out  # told of each who is here and may not be any more
+        self._newcomers: set[str] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -44,9 +45,9 @@ class Admission:
 
         Raises :class:`StorageUnavailable`.
         """
-        wards, people = self._wards_that_matter(), self._people_that_matter()
-        wards = wards if ward_ids is None else wards.intersection(ward_ids)
-        people = people if user_ids is None else people.intersection(user_ids)
+        # Of whom is named, nobody else is looked at: each who comes is, and a crowd must not make that slower.
+        wards = self._all_wards() if ward_ids is None else {id for id in ward_ids if self._is_ward(id)}
+        people = self._all_people() if user_ids is None else {id for id in user_ids if self._is_here(id)}
         if wards or people:
             access = await self._storage.guardians.access(wards, people)
             # What comes too late is left to the next start, which looks at everybody.
@@ -55,9 +56,11 @@ class Admission:
 
     def review_beside(self, ward_id: str) -> None:
         """The same for one ward who has come, beside all else and as soon as the database can be read."""
-        task = asyncio.get_running_loop().create_task(self._review_until_done(ward_id))
-        self._beside.add(task)
-        task.add_done_callback(self._done_beside)
+        if not self._newcomers:
+            task = asyncio.get_running_loop().create_task(self._review_newcomers())
+            self._beside.add(task)
+            task.add_done_callback(self._done_beside)
+        self._newcomers.add(ward_id)
 
     def close(self) -> None:
         """Look no more."""
@@ -65,10 +68,12 @@ class Admission:
         for task in self._beside:
             task.cancel()
 
-    async def _review_until_done(self, ward_id: str) -> None:
+    async def _review_newcomers(self) -> None:
+        """Those who came in one turn of the loop share what is read: of a crowd, dozens do."""
+        newcomers, self._newcomers = self._newcomers, set()
         while True:
             try:
-                return await self.review({ward_id}, {ward_id})
+                return await self.review(newcomers, newcomers)
             except StorageUnavailable:
                 await pause(self._clock, RETRY)
 
@@ -77,11 +82,17 @@ class Admission:
         if not task.cancelled() and (problem := task.exception()):
             log_fault("a review of who may be here", problem)
 
-    def _wards_that_matter(self) -> set[str]:
+    def _is_ward(self, user_id: str) -> bool:
+        return self._wards.get(user_id) is not None or self._sessions.of_ward(user_id) is not None
+
+    def _is_here(self, user_id: str) -> bool:
+        return self._audience.present.get(user_id) is not None or self._is_ward(user_id)
+
+    def _all_wards(self) -> set[str]:
         return {presence.person.id for presence in self._wards} | self._sessions.wards()
 
-    def _people_that_matter(self) -> set[str]:
-        return {presence.person.id for presence in self._audience.present} | self._wards_that_matter()
+    def _all_people(self) -> set[str]:
+        return {presence.person.id for presence in self._audience.present} | self._all_wards()
 
     def _apply(self, access: Access) -> None:
         for user_id in access.gone:

@@ -55,12 +55,25 @@ _BINARY_EVENT = re.compile(rb"([0-9]{1,15})-([0-9]{0,15})(\[.*)", re.DOTALL)
 _CONNECT = re.compile(rb"(/[^,]*)?,?(.*)", re.DOTALL)
 
 
+class Roll(socketio.AsyncManager):  # type: ignore[misc]
+    """Who is signed in, as python-socketio keeps it: in one room of all, and nobody in a room of their own.
+
+    Nobody is spoken to through such rooms, and for each who goes it looks through all that there are.
+    """
+
+    def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
+        if room != sid:
+            super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
+
+
 class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
     """The server's side of Socket.IO: who signs in over which line, and which packet is whose."""
 
     def __init__(self, connections: Connections, wires: Wires) -> None:
         lines = Lines(wires, self._message_came, self._binary_came, self._ended)
-        super().__init__(logger=log, engineio_logger=log, lines=lines, limits=connections.limits)
+        super().__init__(
+            client_manager=Roll(), logger=log, engineio_logger=log, lines=lines, limits=connections.limits
+        )
         self.on("connect", self._sign_in)
         self._connections = connections
         self._wires = wires
