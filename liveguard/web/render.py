@@ -6,11 +6,10 @@ A template's sentences are English and looked up in the catalogues of ``liveguar
 
 import gettext
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -25,8 +24,7 @@ LANGUAGES = {"en": "English", "de": "Deutsch"}
 HUES = 12
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """How somebody reads: language and country, time zone, and 12 or 24 hours (empty: as is usual there)."""
 
     locale: str = "en"
@@ -116,9 +114,10 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
 
 def clock(seconds: float) -> str:
     """A duration that ticks: ``4:05`` or ``1:04:05``."""
-    minutes, second = divmod(max(0, int(seconds)), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    whole = int(seconds) if seconds > 0 else 0
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def initials(name: str) -> str:
