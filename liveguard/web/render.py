@@ -5,7 +5,7 @@ A template's sentences are English and looked up in the catalogues of ``liveguar
 """
 
 import gettext
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from babel.dates import format_date, format_skeleton
 from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent
 from jinja2.runtime import Context
+from markupsafe import Markup
 
 LOCALES = Path(__file__).resolve().parent.parent / "locale"
 LANGUAGES = {"en": "English", "de": "Deutsch"}
@@ -101,12 +102,32 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
     )
     catalogue = gettext.translation("messages", LOCALES, [language], fallback=language == "en")
     environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
-    environment.globals.update(helpers, languages=LANGUAGES)
+    translate = _translate(catalogue)
+    environment.globals.update(helpers, languages=LANGUAGES, _=translate, gettext=translate)
     environment.filters.update(
         clock=clock, initials=initials, hue=hue, time=_time, day=_day, moment=_moment, listed=_listed,
         number=_number, percent=_percent, iso=_iso,
     )  # fmt: skip
+    # On every page and card, and the same for everybody: imported once, not each time.
+    environment.globals["icons"] = environment.get_template("icons.html").module
     return environment
+
+
+def _translate(catalogue: gettext.NullTranslations) -> Callable[..., Markup]:
+    """``_`` in a template: what Jinja2's own does, which looks all up anew each time, most of what a card costs."""
+
+    @lru_cache(maxsize=1024)  # more sentences than there are
+    def sentence(text: str) -> Markup:
+        return Markup(catalogue.gettext(text))  # noqa: S704 - a translator's
+
+    @lru_cache(maxsize=1024)
+    def whole(text: str) -> Markup:
+        return sentence(text) % {}
+
+    def translate(text: str, /, **values: Any) -> Markup:
+        return sentence(text) % values if values else whole(text)
+
+    return translate
 
 
 # -- filters -------------------------------------------------------------------------------------------------------
