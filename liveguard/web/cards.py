@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 
 from liveguard.chronicle import Memory
@@ -68,16 +69,19 @@ def name_of(person: Person | User) -> str:
     return f"{person.first_name} {person.last_name}".strip() or person.email
 
 
-def urgency(memory: Memory, now: int) -> tuple[bool, int, int]:
-    """Sorts the most urgent first: connection lost, then longest without a location, then newest."""
-    session, newest = memory.session, memory.trail.newest
-    heard = newest.moment if newest else session.start.wall
-    return session.interruption is None, heard if now - heard > FRESH else now, -session.start.wall
-
-
 def in_order(memories: Iterable[Memory], now: int) -> list[Memory]:
-    """The sessions in the order in which they are shown."""
-    return sorted(memories, key=lambda memory: urgency(memory, now))
+    """The most urgent first: connection lost, then longest without a location, then newest."""
+
+    def heard(memory: Memory) -> int:
+        newest = memory.trail.newest
+        moment = newest.moment if newest else memory.session.start.wall
+        return moment if now - moment > FRESH else now
+
+    # Three sorts, the weightiest last, make no key of their own for each session: that costs more than they do.
+    ordered = sorted(memories, key=lambda memory: memory.session.start.wall, reverse=True)
+    ordered.sort(key=heard)
+    ordered.sort(key=lambda memory: memory.session.interruption is None)
+    return ordered
 
 
 def said(memory: Memory, viewer: User) -> list[Said]:
@@ -142,9 +146,9 @@ class Rendered:
 
     def __init__(self, text: str) -> None:
         found = _TICK.split(text)  # a piece, a kind, a moment, a piece, ...
-        self.pieces = [piece for place, piece in enumerate(found) if place % 3 != 2]
+        self.pieces = [piece.encode("utf-8", "replace") for place, piece in enumerate(found) if place % 3 != 2]
         self.ticks = [
-            (number * 2 + 1, kind, int(moment))
+            (number * 2 + 1, intern(kind), int(moment))
             for number, (kind, moment) in enumerate(zip(found[1::3], found[2::3], strict=True))
         ]
 
@@ -154,30 +158,50 @@ class Cards:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
-        self._ago = lru_cache(maxsize=4096)(self._render_ago)
+        self._in_words = lru_cache(maxsize=256)(self._render_ago)
+        self.ago = lru_cache(maxsize=4096)(self._find_ago)  # finding them takes time as well, if not as much
 
-    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int, heard: int) -> str:
-        """The card of a session as HTML, as it is now; the ward was last heard of at the moment ``heard``."""
-        key = (viewer.id, reader, compact)
-        rendered = memory.rendered.get(key)
+    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool) -> Rendered:
+        """The card of a session as HTML, but for what ticks."""
+        card = card_of(memory, viewer, compact)
+        return Rendered(self._renderer.render("card.html", reader, card=card, tick=_tick).strip())
+
+    def _find_ago(self, language: str, seconds: int) -> bytes:
+        # What is told of are whole minutes after the first one, then whole hours.
+        step = 1 if seconds < 60 else 60 if seconds < 3600 else 3600
+        return self._in_words(language, max(0, seconds // step * step))
+
+    def _render_ago(self, language: str, seconds: int) -> bytes:
+        return self._renderer.render("ago.html", Reader(language), seconds=seconds).strip().encode()
+
+
+class Glance:
+    """The cards of one viewer at one moment, as bytes. What is the same for all of them is looked up once."""
+
+    def __init__(self, cards: Cards, viewer: User, reader: Reader, compact: bool, now: int) -> None:
+        self._cards = cards
+        self._seen = viewer, reader, compact
+        self._key = viewer.id, reader, compact
+        self._now = now
+        self._ago, self._language = cards.ago, reader.language
+
+    def add(self, memory: Memory, heard: int, pieces: list[bytes]) -> None:
+        """Append the card of a session, whose ward was last heard of at the moment ``heard``, piece by piece: what is
+        joined once, is copied once."""
+        rendered = memory.rendered.get(self._key)
         if rendered is None:
-            card = card_of(memory, viewer, compact)
-            text = self._renderer.render("card.html", reader, card=card, tick=_tick).strip()
-            rendered = memory.rendered[key] = Rendered(text)
-        pieces = rendered.pieces.copy()
+            rendered = memory.rendered[self._key] = self._cards.render(memory, *self._seen)
+        first = len(pieces)
+        pieces += rendered.pieces
         for place, kind, moment in rendered.ticks:
             if kind == "heard":
-                pieces[place] = str(heard)
+                pieces[first + place] = b"%d" % heard
                 continue
-            passed = (now - (moment or heard)) // 1000
+            passed = (self._now - (moment or heard)) // 1000
             if kind == "ago":
-                pieces[place] = self._ago(reader.language, max(0, passed))
+                pieces[first + place] = self._ago(self._language, passed)
             else:
-                pieces[place] = clock(passed if kind == "clock" else -passed)
-        return "".join(pieces)
-
-    def _render_ago(self, language: str, seconds: int) -> str:
-        return self._renderer.render("ago.html", Reader(language), seconds=seconds).strip()
+                pieces[first + place] = clock(passed if kind == "clock" else -passed).encode()
 
 
 def _tick(kind: str, moment: int) -> str:

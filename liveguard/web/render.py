@@ -5,12 +5,11 @@ A template's sentences are English and looked up in the catalogues of ``liveguar
 """
 
 import gettext
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -19,14 +18,14 @@ from babel.dates import format_date, format_skeleton
 from babel.lists import format_list
 from babel.numbers import format_decimal, format_percent
 from jinja2.runtime import Context
+from markupsafe import Markup
 
 LOCALES = Path(__file__).resolve().parent.parent / "locale"
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 HUES = 12
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """How somebody reads: language and country, time zone, and 12 or 24 hours (empty: as is usual there)."""
 
     locale: str = "en"
@@ -103,12 +102,32 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
     )
     catalogue = gettext.translation("messages", LOCALES, [language], fallback=language == "en")
     environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
-    environment.globals.update(helpers, languages=LANGUAGES)
+    translate = _translate(catalogue)
+    environment.globals.update(helpers, languages=LANGUAGES, _=translate, gettext=translate)
     environment.filters.update(
         clock=clock, initials=initials, hue=hue, time=_time, day=_day, moment=_moment, listed=_listed,
         number=_number, percent=_percent, iso=_iso,
     )  # fmt: skip
+    # On every page and card, and the same for everybody: imported once, not each time.
+    environment.globals["icons"] = environment.get_template("icons.html").module
     return environment
+
+
+def _translate(catalogue: gettext.NullTranslations) -> Callable[..., Markup]:
+    """``_`` in a template: what Jinja2's own does, which looks all up anew each time, most of what a card costs."""
+
+    @lru_cache(maxsize=1024)  # more sentences than there are
+    def sentence(text: str) -> Markup:
+        return Markup(catalogue.gettext(text))  # noqa: S704 - a translator's
+
+    @lru_cache(maxsize=1024)
+    def whole(text: str) -> Markup:
+        return sentence(text) % {}
+
+    def translate(text: str, /, **values: Any) -> Markup:
+        return sentence(text) % values if values else whole(text)
+
+    return translate
 
 
 # -- filters -------------------------------------------------------------------------------------------------------
@@ -116,9 +135,10 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
 
 def clock(seconds: float) -> str:
     """A duration that ticks: ``4:05`` or ``1:04:05``."""
-    minutes, second = divmod(max(0, int(seconds)), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    whole = int(seconds) if seconds > 0 else 0
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def initials(name: str) -> str:

@@ -1,6 +1,8 @@
 """The dashboard: the page itself, and what of it changed since somebody last looked."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from secrets import token_hex
 from time import monotonic
 from zlib import crc32
 
@@ -12,12 +14,14 @@ from liveguard.errors import Refusal
 from liveguard.events import Person
 from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
-from liveguard.web.cards import MOST_FULL, in_order, name_of
+from liveguard.web.cards import MOST_FULL, Glance, in_order, name_of
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import Past
 
 LATELY = 8
 TURN = 0.005  # seconds of rendering at a stretch
+PART = 2000  # pieces of cards that are joined at once, and compressed: some 2 ms of that
+HERE = Markup(f"<!-- {token_hex(16)} -->")  # noqa: S704 - where the cards go; nobody can write it, as it is never shown
 POLL = 1000  # milliseconds, for what the guardian's socket does not tell
 QUIET = 5000  # the same while there is no session, but for admins, whom nobody tells of the next one
 
@@ -28,7 +32,8 @@ class View:
     def __init__(self, page: Page) -> None:
         services = page.services
         memories = [services.chronicle.of(session) for session in services.live.visible_to(page.user)]
-        self.now = page.now
+        self.moment = services.clock.now()
+        self.now = self.moment.wall
         self.memories = in_order(memories, self.now)
         self.compact = len(memories) > MOST_FULL
         self.newest = max((memory.version for memory in memories), default=0)
@@ -51,22 +56,25 @@ class View:
         return version.split(".")[:2] == [self.kind, self.who]
 
 
+class Turn:
+    """A stretch of work that ends in time for others to have theirs."""
+
+    def __init__(self) -> None:
+        self.end = monotonic() + TURN
+
+    async def rest(self) -> None:
+        """Let the others have theirs, if it is time."""
+        if monotonic() > self.end:
+            await asyncio.sleep(0)
+            self.end = monotonic() + TURN
+
+
 class Watching(Page):
     """What the dashboard and its changes have in common."""
 
-    async def render_cards(self, memories: list[Memory], view: View) -> dict[str, str]:
-        """Cards as they are now. With very many of them, others have their turn in between."""
-        reader, rendered = self.reader, {}
-        cards, now = self.services.cards, self.services.clock.now()
-        begun = monotonic()
-        for memory in memories:
-            heard = last_sign_of_life(memory.session, now)
-            card = cards.render(memory, self.user, reader, view.compact, view.now, heard)
-            rendered[f"s-{memory.session.id}"] = card
-            if monotonic() - begun > TURN:
-                await asyncio.sleep(0)
-                begun = monotonic()
-        return rendered
+    def glance(self, view: View) -> Glance:
+        """Cards as this viewer sees them now."""
+        return Glance(self.services.cards, self.user, self.reader, view.compact, view.now)
 
     async def around(self) -> dict[str, object]:
         """What the page shows beside the cards."""
@@ -84,16 +92,29 @@ class Dashboard(Watching):
     async def get(self) -> None:
         around = await self.around()
         view = View(self)
-        cards = await self.render_cards(view.memories, view)
-        self.show(
+        page = self.render_page(
             "dashboard.html",
-            rendered=Markup("".join(cards.values())),  # noqa: S704 - a template's
-            count=len(cards),
+            cards=HERE,
+            count=len(view.memories),
             version=view.version,
             poll=POLL,
             quiet=0 if self.user.is_admin else QUIET,
             **around,
         )
+        await self.write_in_parts(self._parts(page, view))
+
+    async def _parts(self, page: str, view: View) -> AsyncIterator[bytes]:
+        before, _, after = page.partition(HERE)
+        pieces = [before.encode("utf-8", "replace")]
+        glance, turn = self.glance(view), Turn()
+        for memory in view.memories:
+            glance.add(memory, last_sign_of_life(memory.session, view.moment), pieces)
+            if len(pieces) > PART or monotonic() > turn.end:
+                yield b"".join(pieces)
+                pieces.clear()
+                await turn.rest()
+        pieces.append(after.encode("utf-8", "replace"))
+        yield b"".join(pieces)
 
 
 class Changes(Watching):
@@ -120,18 +141,27 @@ class Changes(Watching):
             "version": view.version,
             "now": view.now,
             "order": [f"s-{memory.session.id}" for memory in view.memories],
-            "cards": await self.render_cards(view.changed_since(since), view),
+            "cards": await self._render_cards(view.changed_since(since), view),
         }
         if not view.same_sessions_as(since):
             page |= await self._rendered_around(len(view.memories))
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.write_compressed(msgspec.json.encode(page).decode())
 
+    async def _render_cards(self, memories: list[Memory], view: View) -> dict[str, str]:
+        glance, turn = self.glance(view), Turn()
+        rendered = {}
+        for memory in memories:
+            pieces: list[bytes] = []
+            glance.add(memory, last_sign_of_life(memory.session, view.moment), pieces)
+            rendered[f"s-{memory.session.id}"] = b"".join(pieces).decode()
+            await turn.rest()
+        return rendered
+
     def _tell_signs_of_life(self, view: View) -> None:
         """How long ago each ward was heard of, in milliseconds and in the order of the cards: nothing to render."""
-        now = self.services.clock.now()
-        heard = (last_sign_of_life(memory.session, now) for memory in view.memories)
-        self.set_header("Heard", " ".join(str(now.wall - moment) for moment in heard))
+        heard = (last_sign_of_life(memory.session, view.moment) for memory in view.memories)
+        self.set_header("Heard", " ".join(str(view.now - moment) for moment in heard))
 
     async def _rendered_around(self, count: int) -> dict[str, str]:
         around = await self.around()

@@ -1,6 +1,8 @@
 """What all pages have in common: who looks, how they read, and how a page is written for them."""
 
 import gzip
+import zlib
+from collections.abc import AsyncIterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +14,8 @@ from liveguard.web.base import Door
 from liveguard.web.render import Reader, negotiate
 
 WORTH_COMPRESSING = 1000  # bytes
+LEVEL = 4  # of gzip
+VARY = "Accept-Encoding, Accept-Language, Cookie"
 
 
 class SignInFirst(Exception):
@@ -67,29 +71,52 @@ class Page(Door):
 
     def show(self, template: str, **context: Any) -> None:
         """Answer with a page."""
+        self.write_compressed(self.render_page(template, **context))
+
+    def render_page(self, template: str, **context: Any) -> str:
+        """The text of a page, with all that every page shows."""
         viewer = self.visitor.user if self.visitor else None
         live = self.services.live
-        self.write_compressed(
-            self.services.renderer.render(
-                template,
-                self.reader,
-                viewer=viewer,
-                own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
-                page=self.page,
-                now=self.now,
-                xsrf=Markup(self.xsrf_form_html()),  # noqa: S704 - Tornado's own field
-                **context,
-            )
+        return self.services.renderer.render(
+            template,
+            self.reader,
+            viewer=viewer,
+            own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
+            page=self.page,
+            now=self.now,
+            xsrf=Markup(self.xsrf_form_html()),  # noqa: S704 - Tornado's own field
+            **context,
         )
 
     def write_compressed(self, text: str) -> None:
         """Finish with a text, compressed where that pays and the browser knows how."""
         body = text.encode("utf-8", "replace")
-        self.set_header("Vary", "Accept-Encoding, Accept-Language, Cookie")
-        if len(body) > WORTH_COMPRESSING and "gzip" in self.request.headers.get("Accept-Encoding", ""):
+        self.set_header("Vary", VARY)
+        if len(body) > WORTH_COMPRESSING and self._takes_gzip:
             self.set_header("Content-Encoding", "gzip")
-            body = gzip.compress(body, 4)
+            body = gzip.compress(body, LEVEL)
         self.finish(body)
+
+    async def write_in_parts(self, parts: AsyncIterable[bytes]) -> None:
+        """Finish with what comes part by part, compressed as it comes. Nothing is sent before all is there, so a fault
+        is still answered as one."""
+        self.set_header("Vary", VARY)
+        if self._takes_gzip:
+            self.set_header("Content-Encoding", "gzip")
+            gzipping = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS + 16)
+            body = [gzipping.compress(part) async for part in parts]
+            body.append(gzipping.flush())
+        else:
+            body = [part async for part in parts]
+        self.set_header("Content-Length", str(sum(map(len, body))))
+        for part in body:
+            self.write(part)
+            self.flush()  # each by itself: what is written together, is copied twice
+        self.finish()
+
+    @property
+    def _takes_gzip(self) -> bool:
+        return "gzip" in self.request.headers.get("Accept-Encoding", "")
 
     def go(self, path: str, **query: str) -> None:
         """Send the browser on to another page, with GET whatever it has just sent."""
