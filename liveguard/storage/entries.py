@@ -18,7 +18,7 @@ from liveguard.storage.redo import RedoLog, records
 BURST = 4
 BUSY = 0.1  # seconds after a burst in which fewer count as part of it
 LATE = 0.5  # seconds that the tables may be late in catching up
-PACE = 0.03
+PACE = 0.02
 """Seconds from one commit to the next in a burst: so long that its cost is spread over many, so short that nobody
 notices how long it takes in what has gone ahead."""
 
