@@ -1,7 +1,8 @@
 """The server with somebody in its loop who takes the time: ``python watched.py FILE serve``.
 
-The file holds the longest time, in seconds, by which the loop was late for somebody who wanted to go on. What the
-thread spent waiting for a core does not count: the loop was ready then, and the machine was busy.
+The file holds the longest time, in seconds, by which the loop was late for somebody who wanted to go on. What its
+threads spent waiting for a core does not count: the loop was ready then, or waited for one that held the interpreter's
+lock, and the machine was busy.
 """
 
 import asyncio
@@ -19,9 +20,10 @@ SECONDS = struct.Struct("d")
 
 
 def waited_for_a_core() -> float:
-    """The seconds in which this thread could have run and no core was free (see proc(5)); 0 where nobody counts."""
+    """The seconds in which a thread could have run and no core was free (see proc(5)); 0 where nobody counts."""
     try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        threads = Path("/proc/self/task").iterdir()
+        return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
     except (OSError, IndexError):
         return 0.0
 
