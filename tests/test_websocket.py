@@ -62,6 +62,45 @@ def test_a_text_of_any_length_is_unmasked(length):
     assert read(client_frame(TEXT, payload)) == [(TEXT, payload)]
 
 
+PIECES = (
+    client_frame(TEXT, b"one"),
+    client_frame(TEXT, "\u00e4".encode()),
+    client_frame(TEXT, b"x" * 126),
+    client_frame(TEXT, b"half", final=False),
+    client_frame(CONTINUATION, b"whole"),
+    client_frame(PING),
+    client_frame(PONG),
+    client_frame(PONG, b"more"),
+    client_frame(CLOSE, b"\x03\xe8"),
+    text_frame(b"unmasked"),
+    b"\x81",
+    b"\x8a\x80\x01",
+    b"",
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=3).map(b"".join), st.lists(st.sampled_from(PIECES), max_size=2))
+def test_what_is_seen_at_a_glance_is_what_is_read_the_long_way(data, before):
+    reader = MessageReader(LIMIT)
+    try:
+        for chunk in before:
+            list(reader.feed(chunk))
+    except ProtocolError:
+        return
+    text, pong = reader.lone_text(data), reader.is_lone_pong(data)
+    if text is not None:
+        assert list(reader.feed(data)) == [(TEXT, text)]
+    elif pong:
+        assert list(reader.feed(data)) == [(PONG, b"")]
+
+
+def test_one_short_text_and_one_empty_pong_are_seen_at_a_glance():
+    reader = MessageReader(LIMIT)
+    assert reader.lone_text(client_frame(TEXT, b"one")) == b"one"
+    assert reader.is_lone_pong(client_frame(PONG))
+    assert MessageReader(2).lone_text(client_frame(TEXT, b"one")) is None
+
+
 def test_everything_that_has_arrived_is_read_in_order():
     arrived = client_frame(TEXT, b"one") + client_frame(PING, b"two") + client_frame(BINARY, b"\xff")
     assert read(arrived) == [(TEXT, b"one"), (PING, b"two"), (BINARY, b"\xff")]

@@ -71,9 +71,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
 
     def __init__(self, connections: Connections, wires: Wires) -> None:
         lines = Lines(wires, self._message_came, self._binary_came, self._ended)
-        super().__init__(
-            client_manager=Roll(), logger=log, engineio_logger=log, lines=lines, limits=connections.limits
-        )
+        super().__init__(client_manager=Roll(), logger=log, engineio_logger=log, lines=lines, limits=connections.limits)
         self.on("connect", self._sign_in)
         self._connections = connections
         self._wires = wires

@@ -36,6 +36,7 @@ _CONTROL = 0x08
 _MASKED = 0x80
 _LENGTH = 0x7F
 _WHOLE_TEXT = _FIN | TEXT
+_WHOLE_PONG = _FIN | PONG
 _OPCODES = (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
 
 
@@ -100,6 +101,10 @@ class MessageReader:
             return None
         payload = _unmasked(data[2:6], data[6:])
         return payload if payload.isascii() else None
+
+    def is_lone_pong(self, data: bytes) -> bool:
+        """Whether ``data`` is one empty pong and nothing else: what an idle client sends, and all it sends."""
+        return len(data) == 6 and data[0] == _WHOLE_PONG and data[1] == _MASKED and not self._rest
 
     # -- 5.2  Base framing protocol -------------------------------------------------------------------------------
     #

@@ -230,6 +230,8 @@ class Wire(asyncio.Protocol):
             return
         if not self.closing:
             self.heard()
+            if reader.is_lone_pong(data):
+                return
             text = reader.lone_text(data)
             if text is not None:
                 # Who sends one thing at a time waits for what comes of it; the own answer goes last.
