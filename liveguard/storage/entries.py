@@ -1,7 +1,6 @@
 """Writing the journal: all starts and ends that wait, in a few statements however many they are.
 
-They are written into the tables, or, where the last commit was only a moment ago, into the redo log, from which the
-next commit takes them.
+They are written into the tables, or, in a burst, into the redo log, from which the next commit takes them.
 """
 
 import logging

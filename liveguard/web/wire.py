@@ -42,7 +42,6 @@ class Wires:
         self.sweep = sweep
         self.max_message = max_message
         self.max_unsent = max_unsent
-        self.gathering = True  # what is sent now may wait for more in this turn of the loop
         self._open: set[object] = set()
         self._waiting: list[Wire] = []
         self._all_closed: asyncio.Future[None] | None = None
@@ -127,10 +126,7 @@ class Wire(asyncio.Protocol):
         outbox = self._outbox
         outbox.append(frame)
         if len(outbox) == 1 and not self._reading:
-            if self._wires.gathering:
-                self._wires.flush_later(self)
-            else:
-                self.flush()
+            self._wires.flush_later(self)
 
     def flush(self) -> None:
         """Send what is queued."""
@@ -234,10 +230,9 @@ class Wire(asyncio.Protocol):
                 return
             text = reader.lone_text(data)
             if text is not None:
-                # Who sends one thing at a time waits for what comes of it; the own answer goes last.
-                self._reading, self._wires.gathering = True, False
+                self._reading = True
                 self.text_came(text)
-                self._reading, self._wires.gathering = False, True
+                self._reading = False
                 self.flush()
                 return
         self._read(reader.feed(data))
