@@ -188,6 +188,21 @@ async def test_everybody_may_ask_the_history_for_those_whom_they_may_see(tmp_pat
 
 
 @pytest.mark.gen_test
+async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ben, ana = await home.guardian("ben"), await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        await ben.expect("guardian:session-started")
+        running = (await home.fetch(f"/history/{session_id}", who="ben")).text
+        assert "Watching from the start: Ben Keller" in running
+        ended = await ana.answer("stop-live-session")
+        assert ended["event"] == "session-ended"
+        page = (await home.fetch(f"/history/{session_id}", who="ben")).text
+        assert "Watching from the start: Ben Keller" in page
+        assert page.count('class="ended"') == running.count('class="ended"') + 1
+
+
+@pytest.mark.gen_test
 async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")
