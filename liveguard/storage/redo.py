@@ -47,7 +47,7 @@ class RedoLog:
         self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_DSYNC, 0o600)
         self._end = 0
         if new:
-            _sync_folder(self._path.parent)
+            sync(self._path.parent)
 
     def append(self, payload: bytes) -> None:
         """Add a record: it is on the disk when this returns. Raises OSError, and then it is not there."""
@@ -72,8 +72,9 @@ def _place(database: Path) -> Path:
     return database.with_name(database.name + SUFFIX)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(place: Path) -> None:
+    """Wait until a file, or what a folder lists, is on the disk."""
+    descriptor = os.open(place, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

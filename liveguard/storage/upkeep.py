@@ -11,6 +11,7 @@ from secrets import token_hex
 from liveguard.errors import ConfigurationError
 from liveguard.storage.files import open_aside, take_up
 from liveguard.storage.migrations import MIGRATIONS
+from liveguard.storage.redo import sync
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
 MOST_PROBLEMS = 20
@@ -36,11 +37,11 @@ def back_up(path: Path, target: Path) -> None:
             source.backup(copy, pages=-1)
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
-        _sync(draft)
+        sync(draft)
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def problems(path: Path) -> list[str]:
@@ -81,11 +82,3 @@ def _wrong_in(db: sqlite3.Connection, path: Path) -> Iterator[str]:
         yield f"The database {path} is empty; the first start fills it"
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"The database {path} is damaged: row {row} of {table} points to nothing in {parent}"
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
