@@ -96,9 +96,12 @@ class Audience:
     async def _first_view(self, connection: Member, view: GuardianView) -> GuardianView | None:
         """A first visit has missed nothing, and the next one only what comes after it: that is written before anything
         is said, so that it is true after a crash as well."""
-        self.delivered(connection.person.id, view.seq)
-        await self.write_delivered()
-        return await self._view(connection, None)
+        guardian_id = connection.person.id
+        try:
+            return await self._storage.journal.first_view(guardian_id, self._clock.now().wall)
+        except StorageUnavailable:
+            self.delivered(guardian_id, view.seq)
+            return await self._view(connection, None)
 
     def _enter(self, connection: Member, view: GuardianView) -> None:
         guardian = connection.person

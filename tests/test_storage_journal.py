@@ -130,6 +130,19 @@ async def test_a_guardian_on_a_first_visit_has_missed_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.gen_test
+async def test_a_first_visit_is_noted_with_what_it_saw_and_only_once(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        await walk(storage, "one")
+        first = await storage.journal.first_view("ben", NOW + HOUR)
+        assert (first.is_active, first.ward_ids, first.missed, first.seq, first.stands_at) == (True, {"ana"}, [], 2, 2)
+        await walk(storage, "two")
+        again = await storage.journal.first_view("ben", NOW + HOUR)
+        assert ([end.id for end in again.missed], again.seq, again.stands_at) == (["two"], 4, 2)
+        assert await missed(storage, "ben") == ["two"]
+
+
+@pytest.mark.gen_test
 async def test_a_guardian_hears_of_the_ends_after_what_was_delivered(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
         await storage.guardians.put("ana", "ben", "accepted", NOW)

@@ -15,7 +15,7 @@ from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.numbering import Begun, End, Start, last_seq
 from liveguard.storage.rows import decoded, encoded, select, table
-from liveguard.storage.views import EndedSession, GuardianView, Visit, guardian_views
+from liveguard.storage.views import EndedSession, GuardianView, Visit, guardian_views, note_first_visits
 
 __all__ = ["Begun", "EndedSession", "GuardianView", "Journal", "JournaledSession"]
 
@@ -102,6 +102,14 @@ class Journal:
         """What a guardian who connects needs; ``since`` is where they say they stand, None where they do not say."""
         visit = Visit(guardian_id, since, now)
         return self._database.submit_item(self._guardian_views, visit, write=False)
+
+    def first_view(self, guardian_id: str, now: int) -> asyncio.Future[GuardianView]:
+        """The same for a first visit, which is noted in the same transaction; any other view says whether it is one."""
+        return self._database.submit_item(self._first_views, Visit(guardian_id, None, now), write=True)
+
+    def _first_views(self, db: sqlite3.Connection, visits: Sequence[Visit]) -> list[GuardianView]:
+        note_first_visits(db, visits)
+        return self._guardian_views(db, visits)
 
     def _guardian_views(self, db: sqlite3.Connection, visits: Sequence[Visit]) -> list[GuardianView]:
         return guardian_views(db, visits, self._database.entries.newest)

@@ -61,6 +61,15 @@ def ended_session(row: Sequence[Any]) -> EndedSession:
     return EndedSession(session_id, ward, start_time, end_time, duration, reason, seq, decoded(metadata), by)
 
 
+def note_first_visits(db: sqlite3.Connection, visits: Sequence[Visit]) -> None:
+    """Keep that these guardians know everything by now, where nothing is kept of them yet."""
+    db.execute(
+        "UPDATE users SET delivered_seq = (SELECT value FROM sequence)"
+        " WHERE id IN (SELECT value FROM json_each(?)) AND delivered_seq IS NULL",
+        (table([visit.guardian_id for visit in visits]),),
+    )
+
+
 def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], newest: int) -> list[GuardianView]:
     """The view of each visit, in their order; ``newest`` is the number drawn last, as far as the redo log knows."""
     looked_up_to = int(one(db, "SELECT value FROM sequence"))
