@@ -44,6 +44,7 @@ class Journaling:
         self._moved: dict[str, Location] = {}
         self._unwritten: deque[Unwritten] = deque()
         self._ended: deque[tuple[int, LiveSession]] = deque()
+        self._written_before = 0  # the number up to which the tables had everything when that was last looked at
         self._catching_up: asyncio.Task[None] | None = None
 
     def is_behind(self) -> bool:
@@ -150,6 +151,15 @@ class Journaling:
         self._ended.append((seq, session))
         while len(self._ended) > RECENT and self._ended[0][0] <= self._storage.journal.written:
             self._ended.popleft()
+
+    def forget_ends(self) -> None:
+        """Called now and then. What the tables had the last time already, nobody who arrives need hear of from here.
+
+        A session that stays behind when a crowd has gone keeps its page of memory, however little of it is left.
+        """
+        while self._ended and self._ended[0][0] <= self._written_before:
+            self._ended.popleft()
+        self._written_before = self._storage.journal.written
 
     async def close(self) -> None:
         """Try once more to write what waits."""

@@ -1,9 +1,12 @@
 """The life of a session as PROTOCOL section 5 has it, rule by rule, with races driven by hand."""
 
+import gc
+
 import pytest
 from cast import Stage, settle
 from tornado.testing import ExpectLog
 
+from liveguard.sessions import LiveSession
 from liveguard.turns import MOST_WAITING
 
 pytestmark = pytest.mark.gen_test(timeout=10)
@@ -315,6 +318,25 @@ async def test_a_guardian_who_was_away_hears_of_each_end_once_they_confirmed(sta
     back.lose()
     again = await stage.guardian("ben")
     assert again.news() == ["guardian:snapshot"]
+
+
+async def test_of_a_session_that_has_ended_nothing_stays_once_the_tables_have_had_it_for_a_while(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    await settle()
+    session_id = ana.last("session-started")["sessionId"]
+    ana.stop()
+    await settle()
+    for _ in range(2):
+        assert is_in_memory(session_id)
+        await stage.live.write_lazily()
+        stage.clock.advance(4)
+    assert not is_in_memory(session_id)
+
+
+def is_in_memory(session_id: str) -> bool:
+    gc.collect()
+    return any(isinstance(one, LiveSession) and one.id == session_id for one in gc.get_objects())
 
 
 async def test_after_a_crash_the_session_is_interrupted_and_carried_on(stage: Stage) -> None:

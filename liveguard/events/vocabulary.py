@@ -12,7 +12,7 @@ Reason = Literal["manual_stop", "ward_disconnected", "account_disabled", "ended_
 encoder = msgspec.json.Encoder()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def timestamp(moment: int) -> str:
     """The ISO 8601 text of a moment in milliseconds, such as ``2026-01-31T09:30:00.000Z``.
 
@@ -22,7 +22,7 @@ def timestamp(moment: int) -> str:
     return f"{_second(second)}.{milliseconds:03d}Z"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8)
 def _second(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
