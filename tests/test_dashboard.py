@@ -70,6 +70,32 @@ async def test_a_page_of_many_parts_is_whole_plain_and_compressed(tmp_path: Path
 
 
 @pytest.mark.gen_test
+async def test_many_changes_are_the_cards_of_the_page_plain_and_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        await begin(home, MANY)
+        shown = dict(zip(cards_in((page := await dashboard(home)).text), cards_of(page.text), strict=True))
+        for turn in (0.005, 0.0):  # in few parts, and in as many as there are cards
+            monkeypatch.setattr("liveguard.web.pages.dashboard.TURN", turn)
+            for encoding in ("", "gzip"):
+                answer = await home.fetch("/live?since=", who="alex", headers={"Accept-Encoding": encoding})
+                assert int(answer.headers["Content-Length"]) == len(answer.body)
+                changes = json.loads(gzip.decompress(answer.body) if encoding else answer.body)
+                assert list(changes["cards"]) == changes["order"] == list(shown)
+                assert {name: timeless(card) for name, card in changes["cards"].items()} == shown
+
+
+def cards_of(page: str) -> list[str]:
+    return [timeless(card) for card in re.findall('<li class="card .*?</li>', page, re.DOTALL)]
+
+
+def timeless(card: str) -> str:
+    """A card without what ticks."""
+    return re.sub(r'data-ago="[0-9]+">[^<]*|(?<=Z">)[^<]*', "", card)
+
+
+@pytest.mark.gen_test
 async def test_whoever_asks_for_the_head_of_the_dashboard_gets_no_more(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await begin(home, MANY)

@@ -141,22 +141,26 @@ class Changes(Watching):
             "version": view.version,
             "now": view.now,
             "order": [f"s-{memory.session.id}" for memory in view.memories],
-            "cards": await self._render_cards(view.changed_since(since), view),
         }
         if not view.same_sessions_as(since):
             page |= await self._rendered_around(len(view.memories))
         self.set_header("Content-Type", "application/json; charset=UTF-8")
-        self.write_compressed(msgspec.json.encode(page).decode())
+        await self.write_in_parts(self._parts(page, view.changed_since(since), view))
 
-    async def _render_cards(self, memories: list[Memory], view: View) -> dict[str, str]:
+    async def _parts(self, page: dict[str, object], memories: list[Memory], view: View) -> AsyncIterator[bytes]:
+        yield msgspec.json.encode(page)[:-1] + b',"cards":{'
         glance, turn = self.glance(view), Turn()
-        rendered = {}
-        for memory in memories:
+        cards = []
+        for number, memory in enumerate(memories):
             pieces: list[bytes] = []
             glance.add(memory, last_sign_of_life(memory.session, view.moment), pieces)
-            rendered[f"s-{memory.session.id}"] = b"".join(pieces).decode()
-            await turn.rest()
-        return rendered
+            card = msgspec.json.encode(b"".join(pieces).decode())
+            cards.append(b'%b"s-%b":%b' % (b"," if number else b"", memory.session.id.encode(), card))
+            if monotonic() > turn.end:
+                yield b"".join(cards)
+                cards.clear()
+                await turn.rest()
+        yield b"".join(cards) + b"}}"
 
     def _tell_signs_of_life(self, view: View) -> None:
         """How long ago each ward was heard of, in milliseconds and in the order of the cards: nothing to render."""
