@@ -57,7 +57,10 @@ async def test_a_wrong_password_and_an_unknown_person_look_the_same(tmp_path: Pa
 async def test_only_admins_see_the_admins_page_and_an_unknown_page_is_one_as_well(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         assert (await home.fetch("/admin", who="alex")).status == 200
-        assert (await home.fetch("/admin", who="ben")).status == 403
+        refused = await home.fetch("/admin", who="ben")
+        assert refused.status == 403
+        assert "This page is for the admins of this server." in refused.text
+        assert "The form" not in refused.text
         missing = await home.fetch("/nowhere")
         assert missing.status == 404
         assert "text/html" in missing.headers["Content-Type"]
