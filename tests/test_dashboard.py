@@ -132,4 +132,4 @@ async def test_among_many_each_card_still_shows_what_its_ward_wrote_last(tmp_pat
         await chloe.answer("send-message", {"wardId": "ana", "text": "I see you"})
         page = (await dashboard(home)).text
         assert len(re.findall('class="card [^"]*compact', page)) == MOST_FULL + 1
-        assert re.findall('<p class="last-word".*?class="text">(.*?)</span>', page) == ["Somebody is behind me"]
+        assert re.findall('<p class="last-word".*?class="text"[^>]*>(.*?)</span>', page) == ["Somebody is behind me"]

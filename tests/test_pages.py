@@ -268,9 +268,8 @@ def test_the_language_is_the_accounts_or_else_the_browsers() -> None:
 
 def test_durations_and_initials() -> None:
     assert [clock(seconds) for seconds in (-5, 0, 65, 3600, 90061)] == ["0:00", "0:00", "1:05", "1:00:00", "25:01:01"]
-    assert [initials(name) for name in ("Ana Winter", "ben@example.org", "Ana Maria Winter", " ")] == [
-        "AW", "B", "AW", "?",
-    ]  # fmt: skip
+    names = ("Ana Winter", "ben@example.org", "Ana Maria Winter", " ", "Ana (Mum)", "-")
+    assert [initials(name) for name in names] == ["AW", "B", "AW", "?", "AM", "?"]
 
 
 def test_every_sentence_is_there_in_german() -> None:

@@ -237,3 +237,15 @@ async def test_german_fits_as_well(street: Street) -> None:
         look("ana", "/ward", "/people", "/account"),
         look("alex", "/people", "/admin"),
     )
+
+
+@long
+async def test_what_is_written_from_right_to_left_is_read_so(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session", {"note": "אני בדרך הביתה."})
+    await ana.answer("send-message", {"text": "אני כאן!"})
+    ben = await street.sign_in("ben")
+    for text in (ben.locator(".note q"), ben.locator(".messages .text")):
+        assert await text.evaluate("(e) => getComputedStyle(e).direction") == "rtl"
+    await ben.get_by_role("link", name="Ana Winter").click()
+    await expect(ben.locator(".timeline .text")).to_have_css("direction", "rtl")
