@@ -249,3 +249,17 @@ async def test_what_is_written_from_right_to_left_is_read_so(street: Street) -> 
         assert await text.evaluate("(e) => getComputedStyle(e).direction") == "rtl"
     await ben.get_by_role("link", name="Ana Winter").click()
     await expect(ben.locator(".timeline .text")).to_have_css("direction", "rtl")
+
+
+@long
+async def test_the_start_is_in_reach_however_many_guardians_there_are(street: Street) -> None:
+    people = street.home.server.people
+    for number in range(30):
+        await people.accounts.add(f"{number}@example.org", first_name="Guardian", user_id=f"guardian{number}")
+        await people.guardianships.put("ana", f"guardian{number}", "accepted")
+    ana = await street.sign_in("ana", "/ward", viewport={"width": 390, "height": 780})
+    await expect(ana.locator("#start")).to_be_in_viewport(ratio=1)
+    note = ana.get_by_label("A note for them")
+    await note.focus()
+    await expect(note).to_be_in_viewport(ratio=1)
+    assert await note.evaluate("(e) => e.getBoundingClientRect().bottom <= start.getBoundingClientRect().top")
