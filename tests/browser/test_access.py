@@ -263,3 +263,15 @@ async def test_the_start_is_in_reach_however_many_guardians_there_are(street: St
     await note.focus()
     await expect(note).to_be_in_viewport(ratio=1)
     assert await note.evaluate("(e) => e.getBoundingClientRect().bottom <= start.getBoundingClientRect().top")
+
+
+@long
+async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
+    await an_evening(street)
+    ben = await street.sign_in("ben")
+    await expect(ben.locator(".card")).to_have_count(2)
+    await ben.emulate_media(media="print")
+    await expect(ben.locator(".card.lost .lost-line")).to_be_visible()
+    await expect(ben.get_by_role("navigation")).to_be_hidden()
+    for button in await ben.get_by_role("button").all():
+        await expect(button).to_be_hidden()
