@@ -275,3 +275,15 @@ async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
     await expect(ben.get_by_role("navigation")).to_be_hidden()
     for button in await ben.get_by_role("button").all():
         await expect(button).to_be_hidden()
+
+
+@long
+async def test_no_word_breaks_on_the_narrowest_phone(street: Street) -> None:
+    await an_evening(street)
+    for locale, lost in (("en-GB", "Connection lost"), ("de-DE", "Verbindung verloren")):
+        ben = await street.sign_in("ben", locale=locale, viewport={"width": 320, "height": 700})
+        await expect(ben.locator(".card.lost .state")).to_contain_text(lost)
+        for words in (ben.locator(".card.lost .state"), ben.locator("nav a span").filter(has_not_text=" ")):
+            for word in await words.all():
+                line = await word.evaluate("(e) => parseFloat(getComputedStyle(e).lineHeight)")
+                assert await word.evaluate("(e) => e.offsetHeight") < 1.5 * line
