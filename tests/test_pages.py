@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from server import PASSWORD, Browser, House, house
 
+from liveguard.people import Entry
 from liveguard.web.pages.entrance import local_path
-from liveguard.web.pages.history import harmless
+from liveguard.web.pages.history import BLINK, harmless, without_blinks
 from liveguard.web.render import Reader, clock, initials, negotiate
 
 PAGES = ("/", "/ward", "/people", "/history", "/account")
@@ -222,6 +224,18 @@ async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path)
         assert session_id not in (await home.fetch("/history/export.csv", who="mallory")).text
         assert (await home.fetch(f"/history/{session_id}", who="mallory")).status == 404
         assert (await home.fetch(f"/history/{session_id}/trail.gpx", who="mallory")).status == 404
+
+
+def test_a_story_does_not_tell_that_a_guardian_went_from_page_to_page() -> None:
+    def ben(kind: Literal["came", "left"], moment: int) -> Entry:
+        return Entry("a-session", moment, kind, "ben", "Ben Keller")
+
+    chloe = Entry("a-session", 3, "came", "chloe", "Chloe Martin")
+    came, again = ben("came", 1), ben("came", BLINK + 4)
+    left = [ben("left", 2), ben("left", 5), ben("left", 3 * BLINK)]
+    assert without_blinks([came, left[0], chloe, ben("came", 4), left[1], again, left[2]]) == [came, chloe, left[2]]
+    late = ben("came", 4 * BLINK)
+    assert without_blinks([came, left[2], late]) == [came, left[2], late]
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])

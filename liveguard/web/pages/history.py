@@ -22,6 +22,7 @@ from liveguard.web.pages.past import Past
 PAGE = 50
 DAYS = 30
 MOST_DAYS = 92
+BLINK = 10_000  # milliseconds; whoever is away for less has only gone from one page to another
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -176,7 +177,7 @@ class Session(Page):
         self.show(
             "session.html",
             session=session,
-            entries=entries,
+            entries=without_blinks(entries),
             drawing=draw_trail(trail),
             location=Place(session_id, trail[-1].latitude, trail[-1].longitude, trail[-1].moment) if trail else None,
         )
@@ -232,6 +233,20 @@ def running(memory: Memory, viewer: User) -> dict[str, Any]:
         "may_write": viewer.id in session.guardians,
         "said": [*([("note", note)] if note else []), *extra_of(metadata)],
     }
+
+
+def without_blinks(entries: list[Entry]) -> list[Entry]:
+    """The story of a session without guardians who were away for a moment only."""
+    left: dict[str | None, int] = {}
+    blinks = set()
+    for place, entry in enumerate(entries):
+        if entry.kind == "left":
+            left[entry.person_id] = place
+        elif entry.kind == "came" and entry.person_id in left:
+            before = left.pop(entry.person_id)
+            if entry.moment - entries[before].moment < BLINK:
+                blinks |= {before, place}
+    return [entry for place, entry in enumerate(entries) if place not in blinks]
 
 
 def gpx(trail: list[Point]) -> str:
