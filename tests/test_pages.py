@@ -163,6 +163,30 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
 
 
+@pytest.mark.gen_test
+async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        for name in ("ana", "tom", "ida"):
+            ward = await home.ward(name)
+            await ward.answer("start-live-session")
+            if name == "tom":
+                ben = await home.guardian("ben")
+                ward.lose()
+                await ben.expect("session-interrupted")
+        alex = await sign_in(home, "alex", "/admin")
+        page = (await alex.get("/admin")).text
+        assert re.findall('<a href="/history/[0-9a-f]{32}">([^<]*)</a>', page) == [
+            "Tom Berger",
+            "Ana Winter",
+            "Ida Winter",
+        ]
+        fields = {"email": "ben@example.org", "first_name": "Benedikt", "last_name": "Neu"}
+        taken = await alex.post("/admin/people", fields)
+        assert taken.status == 409
+        for value in fields.values():
+            assert f'value="{value}"' in taken.text
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_path: Path) -> None:
