@@ -38,7 +38,7 @@ const sessions = new Map([...cards.children].map((card) => [card.id.slice(2), ca
 const said = {
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail }) => {
     const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
-    if (!sessions.has(sessionId)) announce("started", words.started.replace("{name}", name));
+    if (!sessions.has(sessionId)) announce("started", words.started.replace("{name}", () => name));
     sessions.set(sessionId, name);
   },
   "session-interrupted": ({ sessionId }) => tell("lost", sessionId),
@@ -53,10 +53,10 @@ const said = {
     tell("revoked", sessionId);
     sessions.delete(sessionId);
   },
-  message: ({ from, text }) => {
+  message: ({ from, sessionId, text }) => {
     if (from.role === "ward") {
-      const name = `${from.firstName} ${from.lastName}`.trim();
-      announce("message", words.message.replace("{name}", name).replace("{text}", () => text));
+      const values = { "{name}": sessions.get(sessionId) ?? `${from.firstName} ${from.lastName}`.trim(), "{text}": text };
+      announce("message", words.message.replace(/{name}|{text}/g, (part) => values[part]));
     }
   },
 };

@@ -366,3 +366,22 @@ async def test_the_page_of_a_session_goes_with_the_right_to_see_it(street: Stree
     await expect(ben.get_by_role("heading", level=1)).to_have_text("Nothing is here")
     await ana.answer("stop-live-session")
     street.excuse("status of 404")
+
+
+@story
+async def test_what_was_copied_is_said_in_words_and_what_is_written_is_told_as_it_is(street: Street) -> None:
+    accounts = street.home.server.people.accounts
+    await accounts.rename(await accounts.identify("ana"), first_name="A$& {text}", last_name="")
+    ana = await street.home.ward("ana")
+    ben = await street.sign_in("ben", permissions=["clipboard-read", "clipboard-write"])
+    await ana.answer("start-live-session")
+    await said(ben, "A$& {text} has started a session.")
+    await ana.answer("send-message", {"text": "$' {name}"})
+    await said(ben, "A$& {text} writes: $' {name}")
+
+    await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    await ben.get_by_role("button", name="Copy").click()
+    await expect(ben.get_by_role("button", name="Copied")).to_be_visible()
+    await expect(ben.get_by_role("status").filter(has_text="Copied")).to_have_count(1)
+    assert await ben.evaluate("navigator.clipboard.readText()") == "48.20000, 16.37000"
+    await expect(ben.get_by_role("button", name="Copy", exact=True)).to_be_visible()
