@@ -164,6 +164,18 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
 
 
 @pytest.mark.gen_test
+async def test_whose_time_zone_is_not_known_is_told_what_the_times_are(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        ben = await sign_in(home, "ben")
+        for path in PAGES:
+            assert "All times are in UTC" in (await ben.get(path)).text
+        await ben.post("/account/preferences", {"language": "", "time_zone": "Europe/Vienna", "hours": ""})
+        for path in PAGES:
+            assert "All times are in UTC" not in (await ben.get(path)).text
+        assert "All times" not in (await home.browser().get("/login")).text
+
+
+@pytest.mark.gen_test
 async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:
         for name in ("ana", "tom", "ida"):

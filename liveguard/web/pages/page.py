@@ -85,6 +85,7 @@ class Page(Door):
             template,
             self.reader,
             viewer=viewer,
+            zone_unknown=viewer is not None and not self.preferences.time_zone,
             own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
             page=self.page,
             now=self.now,
