@@ -48,6 +48,9 @@ async def walk(home: House, ward: Peer, name: str, note: str, turn: float) -> No
 async def everything(one: Street) -> None:
     """All pictures, in the order of a story."""
     home = one.home
+    for name in ("ana", "ben"):
+        user = await home.server.people.accounts.identify(name)
+        await home.server.people.reading.suggest_time_zone(user, "Europe/Vienna")
     ben = await one.sign_in("ben")
     ana, tom, chloe = await home.ward("ana"), await home.ward("tom"), await home.guardian("chloe")
     await walk(home, ana, "ana", "Walking home from the station", 9)

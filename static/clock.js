@@ -20,6 +20,12 @@ export function clock(milliseconds) {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
+/** How the page's reader writes a time of day, with its seconds. */
+export function timeOfDay(zone, hours) {
+  const language = document.documentElement.lang;
+  return new Intl.DateTimeFormat(language, { timeStyle: "medium", timeZone: zone, ...(hours && { hour12: hours === "12" }) });
+}
+
 /** How long ago, in the words of the page. */
 export function ago(milliseconds, words) {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));

@@ -1,7 +1,7 @@
 // The dashboard: the socket says when something changed, the server renders what.
 
 import { announce, prepare, showInTab } from "./announce.js";
-import { learn, now, refresh, run } from "./clock.js";
+import { learn, now, refresh, run, timeOfDay } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
 import { settle } from "./settle.js";
 import { Socket } from "./socket.js";
@@ -15,9 +15,7 @@ const cards = document.getElementById("cards");
 const words = JSON.parse(live.dataset.words);
 const icons = JSON.parse(live.dataset.icons);
 
-const timeOfDay = new Intl.DateTimeFormat(document.documentElement.lang, {
-  timeStyle: "medium", timeZone: live.dataset.zone, ...(live.dataset.hours && { hour12: live.dataset.hours === "12" }),
-});
+const time = timeOfDay(live.dataset.zone, live.dataset.hours);
 
 let version = live.dataset.version;
 let asked = -SPACING;
@@ -40,7 +38,7 @@ const sessions = new Map([...cards.children].map((card) => [card.id.slice(2), ca
 const said = {
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail }) => {
     const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
-    if (!sessions.has(sessionId)) announce("started", words.started.replace("{name}", name));
+    if (!sessions.has(sessionId)) announce("started", words.started.replace("{name}", () => name));
     sessions.set(sessionId, name);
   },
   "session-interrupted": ({ sessionId }) => tell("lost", sessionId),
@@ -55,10 +53,10 @@ const said = {
     tell("revoked", sessionId);
     sessions.delete(sessionId);
   },
-  message: ({ from, text }) => {
+  message: ({ from, sessionId, text }) => {
     if (from.role === "ward") {
-      const name = `${from.firstName} ${from.lastName}`.trim();
-      announce("message", words.message.replace("{name}", name).replace("{text}", () => text));
+      const values = { "{name}": sessions.get(sessionId) ?? `${from.firstName} ${from.lastName}`.trim(), "{text}": text };
+      announce("message", words.message.replace(/{name}|{text}/g, (part) => values[part]));
     }
   },
 };
@@ -207,7 +205,7 @@ function showState() {
   live.classList.toggle("stale", !current);
   if (current !== away.hidden) {
     away.hidden = current;
-    away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", timeOfDay.format(known));
+    away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", time.format(known));
     if (current) announce("resumed", words.back);
   }
   const all = [...cards.children];

@@ -5,17 +5,29 @@ import { Socket } from "./socket.js";
 // A ward who looks at another page is still on their way.
 if (document.querySelector(".own-session")) new Socket("/ws/ward", {});
 
+const aloud = document.createElement("p"); // for those who do not see that a button changed
+aloud.className = "hidden";
+aloud.setAttribute("role", "status");
+document.body.append(aloud);
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
-  if (!button) return;
-  const text = document.getElementById(button.dataset.copy).textContent;
+  if (!button || button.classList.contains("copied")) return;
+  const [what, label] = [document.getElementById(button.dataset.copy), button.lastElementChild];
   try {
-    await navigator.clipboard.writeText(text);
-    button.classList.add("copied");
-    setTimeout(() => button.classList.remove("copied"), 1500);
+    await navigator.clipboard.writeText(what.textContent);
   } catch {
-    getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+    getSelection().selectAllChildren(what);
+    return;
   }
+  const before = label.textContent;
+  button.classList.add("copied");
+  aloud.textContent = label.textContent = button.dataset.copied;
+  setTimeout(() => {
+    button.classList.remove("copied");
+    label.textContent = before;
+    aloud.textContent = "";
+  }, 1500);
 });
 
 document.addEventListener("submit", (event) => {

@@ -68,6 +68,10 @@ const socket = new Socket("/ws/ward", {
     if (state === "stopping") become("running");
     $("start").disabled = true;
     say(state === "idle" ? words.away_idle : words.away, "away");
+    // Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows.
+    $("watching").classList.remove("somebody");
+    $("watching-line").textContent = words.watching_unknown;
+    $("told-line").hidden = true;
   },
 });
 
@@ -83,7 +87,7 @@ async function look() {
       become("idle");
       return say(words.ended_lost);
     }
-    morph($("watching"), document.adoptNode(page.getElementById("watching")));
+    if (socket.open) morph($("watching"), document.adoptNode(page.getElementById("watching")));
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
     $("messages").scrollTop = $("messages").scrollHeight;
   }

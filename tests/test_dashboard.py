@@ -16,7 +16,7 @@ from liveguard.people.transfer import import_people
 from liveguard.rooms import Room
 from liveguard.sessions import Interruption, LiveSession, Moment, new_id
 from liveguard.trail import Point
-from liveguard.web.cards import Cards, in_order
+from liveguard.web.cards import MOST_FULL, Cards, in_order
 from liveguard.web.render import Reader, Renderer
 
 MANY = 600  # more than one part of the page holds
@@ -145,3 +145,17 @@ def test_an_age_is_found_as_it_would_be_rendered() -> None:
         for seconds in (-3, 0, 1, 59, 60, 61, 3599, 3600, 7199, 7200, 172_799, 172_800, 259_199, 1_000_000):
             rendered = renderer.render("ago.html", Reader(language), seconds=seconds).strip()
             assert cards.ago(language, seconds).decode() == rendered
+
+
+@pytest.mark.gen_test
+async def test_among_many_each_card_still_shows_what_its_ward_wrote_last(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana, chloe = await home.ward("ana"), await home.guardian("chloe")
+        await ana.answer("start-live-session")
+        await begin(home, MOST_FULL)
+        for text in ("Leaving now", "Somebody is behind me"):
+            await ana.answer("send-message", {"text": text})
+        await chloe.answer("send-message", {"wardId": "ana", "text": "I see you"})
+        page = (await dashboard(home)).text
+        assert len(re.findall('class="card [^"]*compact', page)) == MOST_FULL + 1
+        assert re.findall('<p class="last-word".*?class="text"[^>]*>(.*?)</span>', page) == ["Somebody is behind me"]

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from server import PASSWORD, Browser, House, house
 
+from liveguard.people import Entry
 from liveguard.web.pages.entrance import local_path
-from liveguard.web.pages.history import harmless
+from liveguard.web.pages.history import BLINK, harmless, without_blinks
 from liveguard.web.render import Reader, clock, initials, negotiate
 
 PAGES = ("/", "/ward", "/people", "/history", "/account")
@@ -57,7 +59,10 @@ async def test_a_wrong_password_and_an_unknown_person_look_the_same(tmp_path: Pa
 async def test_only_admins_see_the_admins_page_and_an_unknown_page_is_one_as_well(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         assert (await home.fetch("/admin", who="alex")).status == 200
-        assert (await home.fetch("/admin", who="ben")).status == 403
+        refused = await home.fetch("/admin", who="ben")
+        assert refused.status == 403
+        assert "This page is for the admins of this server." in refused.text
+        assert "The form" not in refused.text
         missing = await home.fetch("/nowhere")
         assert missing.status == 404
         assert "text/html" in missing.headers["Content-Type"]
@@ -158,6 +163,42 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
 
 
+@pytest.mark.gen_test
+async def test_whose_time_zone_is_not_known_is_told_what_the_times_are(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        ben = await sign_in(home, "ben")
+        for path in PAGES:
+            assert "All times are in UTC" in (await ben.get(path)).text
+        await ben.post("/account/preferences", {"language": "", "time_zone": "Europe/Vienna", "hours": ""})
+        for path in PAGES:
+            assert "All times are in UTC" not in (await ben.get(path)).text
+        assert "All times" not in (await home.browser().get("/login")).text
+
+
+@pytest.mark.gen_test
+async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        for name in ("ana", "tom", "ida"):
+            ward = await home.ward(name)
+            await ward.answer("start-live-session")
+            if name == "tom":
+                ben = await home.guardian("ben")
+                ward.lose()
+                await ben.expect("session-interrupted")
+        alex = await sign_in(home, "alex", "/admin")
+        page = (await alex.get("/admin")).text
+        assert re.findall('<a href="/history/[0-9a-f]{32}">([^<]*)</a>', page) == [
+            "Tom Berger",
+            "Ana Winter",
+            "Ida Winter",
+        ]
+        fields = {"email": "ben@example.org", "first_name": "Benedikt", "last_name": "Neu"}
+        taken = await alex.post("/admin/people", fields)
+        assert taken.status == 409
+        for value in fields.values():
+            assert f'value="{value}"' in taken.text
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_path: Path) -> None:
@@ -221,6 +262,18 @@ async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path)
         assert (await home.fetch(f"/history/{session_id}/trail.gpx", who="mallory")).status == 404
 
 
+def test_a_story_does_not_tell_that_a_guardian_went_from_page_to_page() -> None:
+    def ben(kind: Literal["came", "left"], moment: int) -> Entry:
+        return Entry("a-session", moment, kind, "ben", "Ben Keller")
+
+    chloe = Entry("a-session", 3, "came", "chloe", "Chloe Martin")
+    came, again = ben("came", 1), ben("came", BLINK + 4)
+    left = [ben("left", 2), ben("left", 5), ben("left", 3 * BLINK)]
+    assert without_blinks([came, left[0], chloe, ben("came", 4), left[1], again, left[2]]) == [came, chloe, left[2]]
+    late = ben("came", 4 * BLINK)
+    assert without_blinks([came, left[2], late]) == [came, left[2], late]
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_a_cell_is_no_formula(cell: str) -> None:
     assert harmless(cell) == f"'{cell}"
@@ -265,9 +318,8 @@ def test_the_language_is_the_accounts_or_else_the_browsers() -> None:
 
 def test_durations_and_initials() -> None:
     assert [clock(seconds) for seconds in (-5, 0, 65, 3600, 90061)] == ["0:00", "0:00", "1:05", "1:00:00", "25:01:01"]
-    assert [initials(name) for name in ("Ana Winter", "ben@example.org", "Ana Maria Winter", " ")] == [
-        "AW", "B", "AW", "?",
-    ]  # fmt: skip
+    names = ("Ana Winter", "ben@example.org", "Ana Maria Winter", " ", "Ana (Mum)", "-")
+    assert [initials(name) for name in names] == ["AW", "B", "AW", "?", "AM", "?"]
 
 
 def test_every_sentence_is_there_in_german() -> None:

@@ -1,5 +1,6 @@
 """A running session as a card: what those who watch it need to know, most urgent first."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,17 +87,26 @@ def in_order(memories: Iterable[Memory], now: int) -> list[Memory]:
 
 def said(memory: Memory, viewer: User) -> list[Said]:
     """The conversation as one viewer sees it."""
-    return [
-        Said(
-            f"{memory.session.id}-{place}",
-            entry.name or "",
-            (entry.data or {}).get("role", ""),
-            entry.person_id == viewer.id,
-            (entry.data or {}).get("text", ""),
-            entry.moment,
-        )
-        for place, entry in enumerate(memory.messages, memory.forgotten)
-    ]
+    return [_said(memory, place, viewer) for place in range(len(memory.messages))]
+
+
+def last_word(memory: Memory, viewer: User) -> list[Said]:
+    """What the ward wrote last, if anything."""
+    places = range(len(memory.messages) - 1, -1, -1)
+    newest_first = (_said(memory, place, viewer) for place in places)
+    return list(itertools.islice((one for one in newest_first if one.role == "ward"), 1))
+
+
+def _said(memory: Memory, place: int, viewer: User) -> Said:
+    entry = memory.messages[place]
+    return Said(
+        f"{memory.session.id}-{memory.forgotten + place}",
+        entry.name or "",
+        (entry.data or {}).get("role", ""),
+        entry.person_id == viewer.id,
+        (entry.data or {}).get("text", ""),
+        entry.moment,
+    )
 
 
 def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
@@ -120,7 +130,7 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
         battery=memory.battery,
         watchers=sorted(name_of(person) for person in watching),
         you_watch=viewer.id in memory.watching,
-        messages=[] if compact else said(memory, viewer),
+        messages=(last_word if compact else said)(memory, viewer),
         may_write=viewer.id in session.guardians,
         trail=None if compact else draw_trail(memory.trail.points),
         compact=compact,

@@ -143,8 +143,8 @@ def clock(seconds: float) -> str:
 
 def initials(name: str) -> str:
     """One or two letters for a name."""
-    words = name.split()
-    return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words[:1])).upper() or "?"
+    letters = [letter for word in name.split() if (letter := next(filter(str.isalnum, word), ""))]
+    return "".join(letters[:1] + letters[1:][-1:]).upper() or "?"
 
 
 def hue(person_id: str) -> str:

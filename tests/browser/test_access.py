@@ -237,3 +237,53 @@ async def test_german_fits_as_well(street: Street) -> None:
         look("ana", "/ward", "/people", "/account"),
         look("alex", "/people", "/admin"),
     )
+
+
+@long
+async def test_what_is_written_from_right_to_left_is_read_so(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session", {"note": "אני בדרך הביתה."})
+    await ana.answer("send-message", {"text": "אני כאן!"})
+    ben = await street.sign_in("ben")
+    for text in (ben.locator(".note q"), ben.locator(".messages .text")):
+        assert await text.evaluate("(e) => getComputedStyle(e).direction") == "rtl"
+    await ben.get_by_role("link", name="Ana Winter").click()
+    await expect(ben.locator(".timeline .text")).to_have_css("direction", "rtl")
+
+
+@long
+async def test_the_start_is_in_reach_however_many_guardians_there_are(street: Street) -> None:
+    people = street.home.server.people
+    for number in range(30):
+        await people.accounts.add(f"{number}@example.org", first_name="Guardian", user_id=f"guardian{number}")
+        await people.guardianships.put("ana", f"guardian{number}", "accepted")
+    ana = await street.sign_in("ana", "/ward", viewport={"width": 390, "height": 780})
+    await expect(ana.locator("#start")).to_be_in_viewport(ratio=1)
+    note = ana.get_by_label("A note for them")
+    await note.focus()
+    await expect(note).to_be_in_viewport(ratio=1)
+    assert await note.evaluate("(e) => e.getBoundingClientRect().bottom <= start.getBoundingClientRect().top")
+
+
+@long
+async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
+    await an_evening(street)
+    ben = await street.sign_in("ben")
+    await expect(ben.locator(".card")).to_have_count(2)
+    await ben.emulate_media(media="print")
+    await expect(ben.locator(".card.lost .lost-line")).to_be_visible()
+    await expect(ben.get_by_role("navigation")).to_be_hidden()
+    for button in await ben.get_by_role("button").all():
+        await expect(button).to_be_hidden()
+
+
+@long
+async def test_no_word_breaks_on_the_narrowest_phone(street: Street) -> None:
+    await an_evening(street)
+    for locale, lost in (("en-GB", "Connection lost"), ("de-DE", "Verbindung verloren")):
+        ben = await street.sign_in("ben", locale=locale, viewport={"width": 320, "height": 700})
+        await expect(ben.locator(".card.lost .state")).to_contain_text(lost)
+        for words in (ben.locator(".card.lost .state"), ben.locator("nav a span").filter(has_not_text=" ")):
+            for word in await words.all():
+                line = await word.evaluate("(e) => parseFloat(getComputedStyle(e).lineHeight)")
+                assert await word.evaluate("(e) => e.offsetHeight") < 1.5 * line

@@ -55,8 +55,11 @@ async def test_a_lost_network_is_told_and_the_session_goes_on(street: Street) ->
     await expect(ben.locator("#said")).to_have_text("The connection to Ana Winter is lost.")
     await expect(ana.locator("#line")).to_contain_text("No connection")
     await expect(ana.locator("#running")).to_be_visible()
+    await expect(ana.locator("#watching")).to_have_text("Who is watching is not known just now.", use_inner_text=True)
+    await expect(ana.locator("#watching")).not_to_contain_class("somebody")
 
     await ana.context.set_offline(False)
+    await expect(ana.locator("#watching.somebody")).to_contain_text("Ben Keller is watching over you")
     await expect(ben.locator(".card.live")).to_be_visible()
     await expect(ben.locator("#said")).to_have_text("Ana Winter is back.")
     await expect(ana.locator("#line")).not_to_contain_text("No connection")

@@ -300,3 +300,88 @@ async def test_german_is_chosen_by_the_browser_or_the_account(street: Street) ->
     await ben.select_option("#language", "en")
     await ben.click("form[action='/account/preferences'] button")
     await expect(ben.locator(".done")).to_contain_text("Saved.")
+
+
+async def the_page_of_anas_session(street: Street) -> tuple[Page, Peer]:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await ben.get_by_role("link", name="Ana Winter").click()
+    await expect(ben.get_by_role("heading", level=1)).to_have_text("Ana Winter")
+    return ben, ana
+
+
+@story
+async def test_whoever_looks_at_the_page_of_a_session_watches_it_and_can_write(street: Street) -> None:
+    ben, ana = await the_page_of_anas_session(street)
+    phone = await street.sign_in("ana", "/ward")
+    await expect(phone.locator("#watching-line")).to_have_text("Ben Keller is watching over you")
+    await ben.get_by_label("Message to Ana").fill("I see you")
+    await ben.keyboard.press("Enter")
+    await expect(phone.locator("#messages")).to_contain_text("I see you")
+    await expect(ben.locator(".timeline")).to_contain_text("I see you")
+    await expect(ben.get_by_label("Message to Ana")).to_have_value("")
+    await phone.context.close()
+
+    ana.lose()
+    await expect(ben.locator(".session-head .state.lost")).to_have_text(" Connection lost")
+    await expect(ben.locator(".lost-line")).to_contain_text("If Ana does not come back, the session ends in 0:")
+    ana = await street.home.ward("ana")
+    await expect(ben.locator(".lost-line")).to_have_count(0)
+    await ana.answer("stop-live-session")
+    await expect(ben.locator(".session-head .state")).to_contain_text("Arrived, stopped it")
+    await expect(ben.get_by_label("Message to Ana")).to_have_count(0)
+
+
+@story
+async def test_the_page_of_a_session_says_that_it_has_no_connection_and_catches_up(street: Street) -> None:
+    ben, ana = await the_page_of_anas_session(street)
+    await expect(ben.locator("main:not(.stale)")).to_be_visible()
+    await ben.get_by_label("Message to Ana").fill("Where are you?")
+    await ben.context.set_offline(True)
+    await expect(ben.get_by_role("alert")).to_contain_text("Not connected since")
+    await expect(ben.locator("main")).to_have_class("stale")
+    await ben.get_by_label("Message to Ana").press("Enter")
+    await expect(ben.get_by_text("Not sent, because the connection is gone")).to_be_visible()
+    await ana.answer("send-message", {"text": "Just crossed the bridge"})
+
+    await ben.context.set_offline(False)
+    await expect(ben.locator(".timeline")).to_contain_text("Just crossed the bridge")
+    await expect(ben.locator("#away")).to_be_hidden()
+    await expect(ben.locator("main")).not_to_have_class("stale")
+    await expect(ben.get_by_label("Message to Ana")).to_have_value("Where are you?")
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_the_page_of_a_session_goes_with_the_right_to_see_it(street: Street) -> None:
+    ben, ana = await the_page_of_anas_session(street)
+    people = street.home.server.people
+    (pair,) = [
+        one
+        for one in await people.guardianships.of_ward(await people.accounts.identify("ana"))
+        if one.guardian.id == "ben"
+    ]
+    await people.guardianships.revoke(await people.accounts.identify("ana"), pair.id)
+    await expect(ben.get_by_role("heading", level=1)).to_have_text("Nothing is here")
+    await ana.answer("stop-live-session")
+    street.excuse("status of 404")
+
+
+@story
+async def test_what_was_copied_is_said_in_words_and_what_is_written_is_told_as_it_is(street: Street) -> None:
+    accounts = street.home.server.people.accounts
+    await accounts.rename(await accounts.identify("ana"), first_name="A$& {text}", last_name="")
+    ana = await street.home.ward("ana")
+    ben = await street.sign_in("ben", permissions=["clipboard-read", "clipboard-write"])
+    await ana.answer("start-live-session")
+    await said(ben, "A$& {text} has started a session.")
+    await ana.answer("send-message", {"text": "$' {name}"})
+    await said(ben, "A$& {text} writes: $' {name}")
+
+    await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    await ben.get_by_role("button", name="Copy").click()
+    await expect(ben.get_by_role("button", name="Copied")).to_be_visible()
+    await expect(ben.get_by_role("status").filter(has_text="Copied")).to_have_count(1)
+    assert await ben.evaluate("navigator.clipboard.readText()") == "48.20000, 16.37000"
+    await expect(ben.get_by_role("button", name="Copy", exact=True)).to_be_visible()

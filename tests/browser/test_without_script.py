@@ -51,6 +51,12 @@ async def test_people_history_and_the_account_work_and_the_wards_page_says_what_
     await ana.goto(street.home.url + "/ward")
     await expect(ana.locator("noscript p")).to_contain_text("needs JavaScript")
     await expect(ana.get_by_role("button", name="Start")).to_be_disabled()
+    device = await street.home.ward("ana")
+    await device.answer("start-live-session")
+    await ana.reload()
+    await expect(ana.locator("#duration")).to_be_visible()
+    for name in ("I am safe: stop", "Share my location", "Send"):
+        await expect(ana.get_by_role("button", name=name, include_hidden=True)).to_be_hidden()
 
     ben = await street.sign_in("ben", "/history", java_script_enabled=False)
     await ben.get_by_label("Who").select_option("Tom Berger")

@@ -47,7 +47,7 @@ class Admin(AdminPage):
                     "start": session.start.wall,
                     "lost": session.interruption is not None,
                 }
-                for session in services.live.visible_to(self.user)
+                for session in sorted(services.live.visible_to(self.user), key=lambda one: one.interruption is None)
             ],
             state=await services.overseer.look(),
         )
@@ -58,15 +58,14 @@ class AddPerson(Admin):
 
     async def post(self) -> None:
         people = self.services.people
+        email, first_name, last_name = self.text("email"), self.text("first_name"), self.text("last_name")
         try:
-            if not self.text("first_name").strip():
+            if not first_name.strip():
                 raise InvalidPayload("firstName is missing")
-            user = await people.accounts.add(
-                self.text("email"), first_name=self.text("first_name"), last_name=self.text("last_name")
-            )
+            user = await people.accounts.add(email, first_name=first_name, last_name=last_name)
         except (InvalidPayload, Conflict) as refusal:
             self.set_status(status_of(refusal))
-            await self.show_admin(code_of(refusal))
+            await self.show_admin(code_of(refusal), email=email, first_name=first_name, last_name=last_name)
         else:
             token = await people.links.for_reset(user, by=self.user)
             show_link(self, "welcome", token, back="/admin", name=name_of(user))

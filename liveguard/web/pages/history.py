@@ -12,9 +12,9 @@ from tornado.http1connection import HTTP1Connection
 
 from liveguard.chronicle import Memory
 from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailable
-from liveguard.people import Entry, PastSession
+from liveguard.people import Entry, PastSession, User
 from liveguard.trail import Point
-from liveguard.web.cards import extra_of, name_of, note_of
+from liveguard.web.cards import Place, extra_of, name_of, note_of
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import Past
@@ -22,6 +22,7 @@ from liveguard.web.pages.past import Past
 PAGE = 50
 DAYS = 30
 MOST_DAYS = 92
+BLINK = 10_000  # milliseconds; whoever is away for less has only gone from one page to another
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -163,7 +164,9 @@ class Session(Page):
     async def get(self, session_id: str) -> None:
         stories = self.services.people.stories
         memory = self._running(session_id)
-        session = running(memory, self.now) if memory else await self._ended(session_id)
+        session = running(memory, self.user) if memory else await self._ended(session_id)
+        if memory:
+            self.page = "dashboard"
         # Of a running session, what is newest is not written yet.
         unwritten = self.services.chronicle.unwritten(session_id)
         written: list[Entry] = await stories.entries(session_id)
@@ -174,11 +177,9 @@ class Session(Page):
         self.show(
             "session.html",
             session=session,
-            entries=entries,
+            entries=without_blinks(entries),
             drawing=draw_trail(trail),
-            location={"key": session_id, "latitude": trail[-1].latitude, "longitude": trail[-1].longitude}
-            if trail
-            else None,
+            location=Place(session_id, trail[-1].latitude, trail[-1].longitude, trail[-1].moment) if trail else None,
         )
 
     def _running(self, session_id: str) -> Memory | None:
@@ -213,21 +214,39 @@ class TrailExport(Session):
         self.write_compressed(gpx(trail))
 
 
-def running(memory: Memory, now: int) -> dict[str, Any]:
-    """A session that runs, as its page shows it."""
-    session = memory.session
+def running(memory: Memory, viewer: User) -> dict[str, Any]:
+    """A session that runs, as its page shows it to somebody."""
+    session, interruption = memory.session, memory.session.interruption
     metadata = session.metadata or {}
     note = note_of(metadata)
     return {
         "id": session.id,
         "ward_id": session.ward.id,
         "name": name_of(session.ward),
+        "first_name": session.ward.first_name or name_of(session.ward),
         "start": session.start.wall,
-        "duration": max(0, now - session.start.wall) // 1000,
         "running": True,
-        "lost": session.interruption is not None,
+        "lost": interruption is not None,
+        "lost_since": interruption.since.wall if interruption else 0,
+        "ends_at": interruption.ends_at if interruption else 0,
+        "battery": memory.battery,
+        "may_write": viewer.id in session.guardians,
         "said": [*([("note", note)] if note else []), *extra_of(metadata)],
     }
+
+
+def without_blinks(entries: list[Entry]) -> list[Entry]:
+    """The story of a session without guardians who were away for a moment only."""
+    left: dict[str | None, int] = {}
+    blinks = set()
+    for place, entry in enumerate(entries):
+        if entry.kind == "left":
+            left[entry.person_id] = place
+        elif entry.kind == "came" and entry.person_id in left:
+            before = left.pop(entry.person_id)
+            if entry.moment - entries[before].moment < BLINK:
+                blinks |= {before, place}
+    return [entry for place, entry in enumerate(entries) if place not in blinks]
 
 
 def gpx(trail: list[Point]) -> str:

@@ -22,6 +22,10 @@ class SignInFirst(Exception):
     """Somebody asks for a page without being signed in: they are sent to the sign-in and come back."""
 
 
+class AdminsOnly(NotAllowed):
+    """Somebody who is no admin asks for a page of theirs."""
+
+
 class Page(Door):
     """A door behind which there is a page for people. ``page`` is its name in the navigation."""
 
@@ -81,6 +85,7 @@ class Page(Door):
             template,
             self.reader,
             viewer=viewer,
+            zone_unknown=viewer is not None and not self.preferences.time_zone,
             own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
             page=self.page,
             now=self.now,
@@ -133,7 +138,7 @@ class Page(Door):
 
     def refuse(self, refusal: Refusal) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.show("error.html", status=self.get_status())
+        self.show("error.html", status=self.get_status(), not_an_admin=isinstance(refusal, AdminsOnly))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if not isinstance(value, SignInFirst):
@@ -153,7 +158,7 @@ class AdminPage(Page):
     async def admit(self) -> None:
         await super().admit()
         if not self.user.is_admin:
-            raise NotAllowed
+            raise AdminsOnly
 
 
 def code_of(refusal: Refusal) -> str:
