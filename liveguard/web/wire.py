@@ -43,7 +43,7 @@ class Wires:
         self.max_message = max_message
         self.max_unsent = max_unsent
         self._open: set[object] = set()
-        self._waiting: list[Wire] = []
+        self.waiting: list[Wire] = []  # those that have something to send at the end of this turn of the loop
         self._all_closed: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -67,15 +67,12 @@ class Wires:
                 self._all_closed = self.loop.create_future()
             await asyncio.shield(self._all_closed)
 
-    def flush_later(self, wire: "Wire") -> None:
-        """Flush a wire at the end of this turn of the loop, together with all others."""
-        waiting = self._waiting
-        if not waiting:
-            self.loop.call_soon(self._flush)
-        waiting.append(wire)
+    def flush_soon(self) -> None:
+        """Flush those that wait at the end of this turn of the loop, all together."""
+        self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
         for wire in waiting:
             wire.flush()
 
@@ -124,16 +121,19 @@ class Wire(asyncio.Protocol):
         if self.closing:
             return
         outbox = self._outbox
+        if not outbox and not self._reading:
+            waiting = self._wires.waiting
+            if not waiting:
+                self._wires.flush_soon()
+            waiting.append(self)
         outbox.append(frame)
-        if len(outbox) == 1 and not self._reading:
-            self._wires.flush_later(self)
 
     def flush(self) -> None:
         """Send what is queued."""
         outbox = self._outbox
         if not outbox:
             return
-        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        data = b"".join(outbox)
         outbox.clear()
         if self._buffered:
             self._send_behind(data)
