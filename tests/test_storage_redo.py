@@ -3,10 +3,12 @@
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
@@ -164,6 +166,56 @@ async def test_where_the_log_cannot_be_written_everything_waits_for_the_tables(t
         os.dup2(os.open("/dev/full", os.O_WRONLY), redo._file)
         assert await burst(storage) == [2, 3, 4, 5, 6]
         assert len(read(storage.database.path, SESSIONS)) == 6
+
+
+class Unsure:
+    """A connection whose next commit is kept, and reported as failed: as SQLite does where the last wait for the disk,
+    which makes an end of its journal, fails."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._fails = True
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        cursor = self._db.execute(sql, *parameters)
+        if sql == "COMMIT" and self._fails:
+            self._fails = False
+            problem = sqlite3.OperationalError("disk I/O error")
+            problem.sqlite_errorcode, problem.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR_FSYNC"
+            raise problem
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+@pytest.mark.gen_test
+async def test_a_commit_that_failed_and_was_kept_is_not_written_twice(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        assert await burst(storage) == [2, 3, 4, 5, 6]
+        storage.database._transactions._db = Unsure(storage.database._connection.raw)  # type: ignore[assignment]
+        end = storage.journal.end("first", NOW, 0, "manual_stop", again=False)
+        with pytest.raises(StorageUnavailable):
+            await asyncio.gather(storage.users.set_active("mallory", True), end)
+        with pytest.raises(StorageUnavailable):
+            await end
+        assert await storage.journal.end("first", NOW, 0, "manual_stop") == 7
+        assert await all_end(storage) == [8, 9, 10, 11, 12]
+
+
+@pytest.mark.gen_test
+async def test_after_a_commit_that_failed_the_next_one_is_written_whatever_is_in_it(tmp_path: Path) -> None:
+    """In a WAL, what the failed one has left would count after a crash, ahead of what is in the log by then."""
+    async with busy(tmp_path) as storage:
+        path = storage.database.path
+        with closing(sqlite3.connect(path)) as beside:
+            version = beside.execute("PRAGMA data_version").fetchone()
+            await storage.users.set_active("mallory", True)
+            assert beside.execute("PRAGMA data_version").fetchone() == version, "nothing was changed by that"
+            with held_elsewhere(path, "IMMEDIATE"), pytest.raises(StorageUnavailable):
+                await storage.users.set_active("mallory", True)
+            await storage.users.set_active("mallory", True)
+            assert beside.execute("PRAGMA data_version").fetchone() != version
 
 
 @pytest.mark.gen_test
