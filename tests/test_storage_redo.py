@@ -1,6 +1,7 @@
 """The redo log: a burst of starts and ends is confirmed ahead of the tables, and never lost or written twice."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -14,8 +15,8 @@ import pytest
 from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
 from tornado.testing import ExpectLog
 
-from liveguard.errors import StorageUnavailable
-from liveguard.storage import Storage, Viewer
+from liveguard.errors import ConfigurationError, StorageUnavailable
+from liveguard.storage import Storage, Viewer, redo
 from liveguard.storage.redo import SUFFIX
 from liveguard.storage.upkeep import back_up
 
@@ -145,6 +146,29 @@ async def test_a_log_that_does_not_go_on_from_these_tables_says_nothing_about_th
 
 
 @pytest.mark.gen_test
+async def test_nor_does_it_later_when_their_numbers_have_come_as_far(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        older = killed(storage, tmp_path / "older")
+        await storage.journal.start("second", "ana", NOW)
+        await burst(storage)
+        shutil.copy(tmp_path / f"liveguard.db{SUFFIX}", older)
+    async with shelf(older, exclusive=True) as storage:
+        assert await storage.journal.end("first", NOW, 0, "manual_stop") == 2
+        left = killed(storage, tmp_path / "killed")
+    assert await sessions(left) == [("first", 1, 2)]
+
+
+@pytest.mark.parametrize("exclusive", [True, False], ids=["the server", "the command line"])
+@pytest.mark.gen_test
+async def test_a_log_that_cannot_be_read_is_passed_over_by_nobody(tmp_path: Path, exclusive: bool) -> None:
+    async with shelf(tmp_path):
+        pass
+    (tmp_path / f"liveguard.db{SUFFIX}").mkdir()
+    with pytest.raises(ConfigurationError, match=f"^The redo log .*{SUFFIX} cannot be read: Is a directory$"):
+        await Storage.open(tmp_path / "liveguard.db", exclusive=exclusive)
+
+
+@pytest.mark.gen_test
 async def test_the_command_line_and_a_copy_find_what_a_killed_server_has_left(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
         await burst(storage)
@@ -154,18 +178,39 @@ async def test_the_command_line_and_a_copy_find_what_a_killed_server_has_left(tm
             assert [session.id for session in await beside.journal.active()] == ["first"]
     async with shelf(left) as command:
         assert len(await command.journal.active()) == 6
-    back_up(other / "liveguard.db", tmp_path / "copy.db")
+    (tmp_path / "link.db").symlink_to(other / "liveguard.db")
+    back_up(tmp_path / "link.db", tmp_path / "copy.db")
     assert len(read(tmp_path / "copy.db", SESSIONS)) == 6
 
 
 @pytest.mark.gen_test
 async def test_where_the_log_cannot_be_written_everything_waits_for_the_tables(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
-        redo = storage.database.entries._redo
-        assert redo is not None
-        os.dup2(os.open("/dev/full", os.O_WRONLY), redo._file)
+        log = storage.database.entries._redo
+        assert log is not None
+        os.dup2(os.open("/dev/full", os.O_WRONLY), log._file)
         assert await burst(storage) == [2, 3, 4, 5, 6]
         assert len(read(storage.database.path, SESSIONS)) == 6
+
+
+@pytest.mark.gen_test
+async def test_a_record_whose_write_failed_is_not_taken_up_though_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def failing(*arguments: Any) -> int:
+        pwrite(*arguments)
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        monkeypatch.setattr(redo.os, "pwrite", failing)
+        with held_elsewhere(storage.database.path, "IMMEDIATE"):
+            with pytest.raises(StorageUnavailable):
+                await burst(storage, "refused")
+            left = killed(storage, tmp_path / "killed")
+    assert len(await sessions(left)) == 6
 
 
 class Unsure:

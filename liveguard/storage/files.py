@@ -154,15 +154,21 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
 
 def take_up(path: Path) -> None:
     """Take up what a server that was killed has left in its log; one that runs does so by itself."""
+    path = Path(os.path.realpath(path))
     if path.with_name(path.name + REDO).exists():
         with contextlib.closing(_connect(path)) as db:
             _restore_if_alone(db, path)
 
 
 def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:
-    if path.with_name(path.name + REDO).exists():
-        with contextlib.suppress(ConfigurationError), served_alone(path):
-            restore(db, path)
+    if not path.with_name(path.name + REDO).exists():
+        return
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(served_alone(path))
+        except ConfigurationError:
+            return
+        restore(db, path)
 
 
 def _set_journal_mode(db: sqlite3.Connection, exclusive: bool) -> None:
