@@ -7,8 +7,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from shelf import NOW, read, shelf
@@ -16,7 +17,7 @@ from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage import Storage
-from liveguard.storage.files import is_wal_safe
+from liveguard.storage.files import is_wal_safe, served_alone
 from liveguard.storage.migrations import APPLICATION_ID, MIGRATIONS, migrate
 
 
@@ -76,6 +77,16 @@ async def test_a_second_server_is_refused_and_the_command_line_is_not(tmp_path: 
     await beside.close()
     await server.close()
     await (await Storage.open(path, exclusive=True)).close()
+
+
+@pytest.mark.gen_test
+async def test_a_server_waits_for_the_command_line_that_takes_up_a_log(tmp_path: Path) -> None:
+    """It holds the lock of the server that was killed, and lets go of it in a moment."""
+    path = tmp_path / "liveguard.db"
+    with ExitStack() as command_line:
+        command_line.enter_context(served_alone(path))
+        Timer(0.1, command_line.close).start()
+        await (await Storage.open(path, exclusive=True)).close()
 
 
 @pytest.mark.gen_test

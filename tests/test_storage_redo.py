@@ -1,19 +1,22 @@
 """The redo log: a burst of starts and ends is confirmed ahead of the tables, and never lost or written twice."""
 
 import asyncio
+import errno
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
 from tornado.testing import ExpectLog
 
-from liveguard.errors import StorageUnavailable
-from liveguard.storage import Storage, Viewer
+from liveguard.errors import ConfigurationError, StorageUnavailable
+from liveguard.storage import Storage, Viewer, redo
 from liveguard.storage.redo import SUFFIX
 from liveguard.storage.upkeep import back_up
 
@@ -143,6 +146,29 @@ async def test_a_log_that_does_not_go_on_from_these_tables_says_nothing_about_th
 
 
 @pytest.mark.gen_test
+async def test_nor_does_it_later_when_their_numbers_have_come_as_far(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        older = killed(storage, tmp_path / "older")
+        await storage.journal.start("second", "ana", NOW)
+        await burst(storage)
+        shutil.copy(tmp_path / f"liveguard.db{SUFFIX}", older)
+    async with shelf(older, exclusive=True) as storage:
+        assert await storage.journal.end("first", NOW, 0, "manual_stop") == 2
+        left = killed(storage, tmp_path / "killed")
+    assert await sessions(left) == [("first", 1, 2)]
+
+
+@pytest.mark.parametrize("exclusive", [True, False], ids=["the server", "the command line"])
+@pytest.mark.gen_test
+async def test_a_log_that_cannot_be_read_is_passed_over_by_nobody(tmp_path: Path, exclusive: bool) -> None:
+    async with shelf(tmp_path):
+        pass
+    (tmp_path / f"liveguard.db{SUFFIX}").mkdir()
+    with pytest.raises(ConfigurationError, match=f"^The redo log .*{SUFFIX} cannot be read: Is a directory$"):
+        await Storage.open(tmp_path / "liveguard.db", exclusive=exclusive)
+
+
+@pytest.mark.gen_test
 async def test_the_command_line_and_a_copy_find_what_a_killed_server_has_left(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
         await burst(storage)
@@ -152,18 +178,89 @@ async def test_the_command_line_and_a_copy_find_what_a_killed_server_has_left(tm
             assert [session.id for session in await beside.journal.active()] == ["first"]
     async with shelf(left) as command:
         assert len(await command.journal.active()) == 6
-    back_up(other / "liveguard.db", tmp_path / "copy.db")
+    (tmp_path / "link.db").symlink_to(other / "liveguard.db")
+    back_up(tmp_path / "link.db", tmp_path / "copy.db")
     assert len(read(tmp_path / "copy.db", SESSIONS)) == 6
 
 
 @pytest.mark.gen_test
 async def test_where_the_log_cannot_be_written_everything_waits_for_the_tables(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
-        redo = storage.database.entries._redo
-        assert redo is not None
-        os.dup2(os.open("/dev/full", os.O_WRONLY), redo._file)
+        log = storage.database.entries._redo
+        assert log is not None
+        os.dup2(os.open("/dev/full", os.O_WRONLY), log._file)
         assert await burst(storage) == [2, 3, 4, 5, 6]
         assert len(read(storage.database.path, SESSIONS)) == 6
+
+
+@pytest.mark.gen_test
+async def test_a_record_whose_write_failed_is_not_taken_up_though_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def failing(*arguments: Any) -> int:
+        pwrite(*arguments)
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        monkeypatch.setattr(redo.os, "pwrite", failing)
+        with held_elsewhere(storage.database.path, "IMMEDIATE"):
+            with pytest.raises(StorageUnavailable):
+                await burst(storage, "refused")
+            left = killed(storage, tmp_path / "killed")
+    assert len(await sessions(left)) == 6
+
+
+class Unsure:
+    """A connection whose next commit is kept, and reported as failed: as SQLite does where the last wait for the disk,
+    which makes an end of its journal, fails."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._fails = True
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        cursor = self._db.execute(sql, *parameters)
+        if sql == "COMMIT" and self._fails:
+            self._fails = False
+            problem = sqlite3.OperationalError("disk I/O error")
+            problem.sqlite_errorcode, problem.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR_FSYNC"
+            raise problem
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+@pytest.mark.gen_test
+async def test_a_commit_that_failed_and_was_kept_is_not_written_twice(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        assert await burst(storage) == [2, 3, 4, 5, 6]
+        storage.database._transactions._db = Unsure(storage.database._connection.raw)  # type: ignore[assignment]
+        end = storage.journal.end("first", NOW, 0, "manual_stop", again=False)
+        with pytest.raises(StorageUnavailable):
+            await asyncio.gather(storage.users.set_active("mallory", True), end)
+        with pytest.raises(StorageUnavailable):
+            await end
+        assert await storage.journal.end("first", NOW, 0, "manual_stop") == 7
+        assert await all_end(storage) == [8, 9, 10, 11, 12]
+
+
+@pytest.mark.gen_test
+async def test_after_a_commit_that_failed_the_next_one_is_written_whatever_is_in_it(tmp_path: Path) -> None:
+    """In a WAL, what the failed one has left would count after a crash, ahead of what is in the log by then."""
+    async with busy(tmp_path) as storage:
+        path = storage.database.path
+        with closing(sqlite3.connect(path)) as beside:
+            version = beside.execute("PRAGMA data_version").fetchone()
+            await storage.users.set_active("mallory", True)
+            assert beside.execute("PRAGMA data_version").fetchone() == version, "nothing was changed by that"
+            with held_elsewhere(path, "IMMEDIATE"), pytest.raises(StorageUnavailable):
+                await storage.users.set_active("mallory", True)
+            await storage.users.set_active("mallory", True)
+            assert beside.execute("PRAGMA data_version").fetchone() != version
 
 
 @pytest.mark.gen_test

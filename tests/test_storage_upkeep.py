@@ -12,6 +12,7 @@ from shelf import NOW, read, shelf
 from liveguard.errors import ConfigurationError
 from liveguard.storage import Storage
 from liveguard.storage.migrations import MIGRATIONS
+from liveguard.storage.redo import SUFFIX
 from liveguard.storage.upkeep import back_up, problems
 
 
@@ -55,7 +56,8 @@ async def test_a_copy_replaces_an_older_one_and_never_a_database_in_use(tmp_path
         assert read(copy, "SELECT count(*) FROM users") == [(7,)]
         (tmp_path / "link").symlink_to(path)
         await other.users.count()
-        for place in (path, tmp_path, tmp_path / "link", other.database.path):
+        (tmp_path / f"killed.db{SUFFIX}").touch()
+        for place in (path, tmp_path, tmp_path / "link", other.database.path, tmp_path / "killed.db"):
             with pytest.raises(ConfigurationError, match="no place for a copy"):
                 back_up(path, place)
 

@@ -100,7 +100,7 @@ class Database:
         files.make_place(path, create)
         with ExitStack() as held:
             if exclusive:
-                held.enter_context(files.served_alone(path))
+                held.enter_context(files.served_alone(path, files.WHILE_TAKEN_UP))
             connection = await Connection.to(partial(files.open_database, path, exclusive))
             try:
                 aside = await Connection.to(partial(files.open_aside, path))

@@ -97,7 +97,8 @@ class Entries:
     def catch_up(self, db: sqlite3.Connection) -> None:
         """Write into the tables what only the log has; the first thing in each transaction that writes."""
         self._being_written = last_seq(db)
-        if self._ahead:
+        # A commit of which SQLite said that it had failed may have been kept all the same.
+        if self._ahead and self._being_written < self._ahead.numbers()[-1]:
             _write_all(db, self._ahead)
             self._being_written = self._ahead.numbers()[-1]
 

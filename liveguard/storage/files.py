@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 OLDEST_SQLITE = (3, 38, 0)
 DAMAGED = ".damaged-"
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
+WHILE_TAKEN_UP = 1.0  # seconds that a server waits for the command line, which may be taking up a log
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +48,29 @@ def make_place(path: Path, create: bool) -> None:
 
 
 @contextlib.contextmanager
-def served_alone(path: Path) -> Iterator[None]:
-    """Hold the lock that only one server of a database can hold."""
+def served_alone(path: Path, wait: float = 0) -> Iterator[None]:
+    """Hold the lock that only one server of a database can hold, from some seconds on at the latest."""
     try:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as problem:
         raise ConfigurationError(f"The database {path} cannot be locked: {problem.strerror}") from None
+    until = time.monotonic() + wait
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"Another liveguard already serves {path}") from None
+        while not _held(lock):
+            if time.monotonic() >= until:
+                raise ConfigurationError(f"Another liveguard already serves {path}")
+            time.sleep(0.01)
         yield
     finally:
         os.close(lock)
+
+
+def _held(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_database(path: Path, exclusive: bool) -> sqlite3.Connection:
@@ -154,15 +165,21 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
 
 def take_up(path: Path) -> None:
     """Take up what a server that was killed has left in its log; one that runs does so by itself."""
+    path = Path(os.path.realpath(path))
     if path.with_name(path.name + REDO).exists():
         with contextlib.closing(_connect(path)) as db:
             _restore_if_alone(db, path)
 
 
 def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:
-    if path.with_name(path.name + REDO).exists():
-        with contextlib.suppress(ConfigurationError), served_alone(path):
-            restore(db, path)
+    if not path.with_name(path.name + REDO).exists():
+        return
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(served_alone(path))
+        except ConfigurationError:
+            return
+        restore(db, path)
 
 
 def _set_journal_mode(db: sqlite3.Connection, exclusive: bool) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 
 from liveguard.storage.database import Database
+from liveguard.storage.numbering import touch
 
 
 async def read(database: Database) -> None:
@@ -13,14 +14,8 @@ async def read(database: Database) -> None:
 
 def write(database: Database) -> "asyncio.Future[None]":
     """Write something that changes nothing, in the way in which the journal is written."""
-    return database.submit(_write, write=True)
+    return database.submit(touch, write=True)
 
 
 def _read(db: sqlite3.Connection) -> None:
     db.execute("SELECT value FROM sequence").fetchone()
-
-
-def _write(db: sqlite3.Connection) -> None:
-    # There and back: of an update that changes nothing, SQLite writes nothing.
-    db.execute("UPDATE sequence SET value = value + 1")
-    db.execute("UPDATE sequence SET value = value - 1")

@@ -15,17 +15,24 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from liveguard.errors import ConfigurationError
+
 SUFFIX = "-redo"
 
 _HEAD = struct.Struct("<II")
 
 
 def records(database: Path) -> Iterator[bytes]:
-    """The payloads that lie in the log of a database, up to the first that was not written as a whole."""
+    """The payloads that lie in the log of a database, up to the first that was not written as a whole.
+
+    Raises :class:`~liveguard.errors.ConfigurationError` where they cannot be read.
+    """
     try:
         log = _place(database).read_bytes()
     except FileNotFoundError:
         return
+    except OSError as problem:
+        raise ConfigurationError(f"The redo log {_place(database)} cannot be read: {problem.strerror}") from None
     at = 0
     while at + _HEAD.size <= len(log):
         size, checksum = _HEAD.unpack_from(log, at)
@@ -38,13 +45,14 @@ def records(database: Path) -> Iterator[bytes]:
 
 
 class RedoLog:
-    """The log of one database. Raises OSError where it cannot be opened."""
+    """The log of one database, empty: what it had has been taken up. Raises OSError where it cannot be opened."""
 
     def __init__(self, database: Path) -> None:
         self._path = _place(database)
         new = not self._path.exists()
-        # What is written is on the disk when the call returns, as with fdatasync(2) behind it.
-        self._file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_DSYNC, 0o600)
+        # What is written is on the disk when the call returns, as with fdatasync(2) behind it. What lay there may be
+        # of another file, and go on from the tables of this one some day.
+        self._file = os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_DSYNC, 0o600)
         self._end = 0
         if new:
             sync(self._path.parent)
@@ -52,8 +60,14 @@ class RedoLog:
     def append(self, payload: bytes) -> None:
         """Add a record: it is on the disk when this returns. Raises OSError, and then it is not there."""
         record = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
-        if os.pwrite(self._file, record, self._end) < len(record):
-            raise OSError("no room for a record")
+        try:
+            if os.pwrite(self._file, record, self._end) < len(record):
+                raise OSError("no room for a record")
+        except OSError:
+            # It may have been written as a whole, and then the next start would take it up.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._end)
+            raise
         self._end += len(record)
 
     def rewind(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from liveguard.errors import StorageUnavailable
 from liveguard.storage.entries import Entries
+from liveguard.storage.numbering import touch
 
 PATIENT = 2_000
 HURRIED = 50
@@ -156,6 +157,10 @@ class Transactions:
     def _in_one_transaction(self, jobs: Sequence[Job], each: Callable[[list[Job]], list[Outcome]]) -> list[Outcome]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            if not self._healthy:
+                # What a commit that failed has left in SQLite's journals might count after a crash all the same, and
+                # nothing may go ahead of the tables before another one is written over it.
+                touch(self._db)
             self._entries.catch_up(self._db)
             outcomes = _in_groups(jobs, each)
             self._db.execute("COMMIT")

@@ -11,6 +11,7 @@ from secrets import token_hex
 from liveguard.errors import ConfigurationError
 from liveguard.storage.files import open_aside, take_up
 from liveguard.storage.migrations import MIGRATIONS
+from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import sync
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
@@ -24,7 +25,7 @@ def back_up(path: Path, target: Path) -> None:
     """
     if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
         raise ConfigurationError(f"{target} is no place for a copy")
-    if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal")):
+    if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
         raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
     if path.is_file():
         take_up(path)
