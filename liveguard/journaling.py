@@ -125,8 +125,9 @@ class Journaling:
         if session.last_location is not None:
             self._moved[session.id] = session.last_location
 
-    async def write_locations(self) -> None:
-        """Write the last locations that are new."""
+    async def write_lazily(self) -> None:
+        """Called now and then: write the last locations that are new, and forget the ends that are old."""
+        self._forget_ends()
         moved, self._moved = self._moved, {}
         if moved:
             try:
@@ -152,8 +153,8 @@ class Journaling:
         while len(self._ended) > RECENT and self._ended[0][0] <= self._storage.journal.written:
             self._ended.popleft()
 
-    def forget_ends(self) -> None:
-        """Called now and then. What the tables had the last time already, nobody who arrives need hear of from here.
+    def _forget_ends(self) -> None:
+        """What the tables had the last time already, nobody who arrives need hear of from here.
 
         A session that stays behind when a crowd has gone keeps its page of memory, however little of it is left.
         """

@@ -304,8 +304,7 @@ class Live:
     async def write_lazily(self) -> None:
         """Write what need not be written at once: last locations, and what guardians have heard."""
         await self.audience.write_delivered()
-        await self._journaling.write_locations()
-        self._journaling.forget_ends()
+        await self._journaling.write_lazily()
 
     async def close(self) -> None:
         """Finish what is under way and write what waits. Sessions stay active in the journal, for the next start."""
