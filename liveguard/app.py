@@ -223,7 +223,9 @@ async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, An
     if company is not None:
         company.cancel()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)  # whoever insists need not wait
+        loop.remove_signal_handler(number)
+        # Whoever insists need not wait. Python's own Ctrl-C would end the loop and then wait for the storage's thread.
+        signal.signal(number, signal.SIG_DFL)
     # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
     loop.call_later(PATIENCE, os._exit, 0)
     await server.stop()

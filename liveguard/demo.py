@@ -193,7 +193,7 @@ def _id(email: str) -> str:
 
 async def _live(server: app.Server) -> None:
     """Say how to look at it, and let everybody go about."""
-    lines = ["", "A small family that walks about. Each link signs you in once; try Ben on a phone, Ana on another:"]
+    lines = ["", "A small family that walks about. Each link signs you in once; try Ben, and Ana in a private window:"]
     for email, first_name, _, is_admin in PEOPLE:
         user = await server.people.accounts.find(email)
         role = "admin" if is_admin else "ward" if email in GUARDED_BY else "guardian"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import msgspec
 
 from liveguard.logs import harmless
 
-# A spreadsheet takes a cell that begins with one of these for a formula, and computes it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What begins so, a spreadsheet takes for a formula, and computes it. A cell also begins behind each semicolon where
+# semicolons separate cells, as in German.
+_FORMULA = re.compile(r'(^|;)(?=["\s]*[=+\-@]|[\t\r\n])')
 
 
 def text_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -24,8 +26,8 @@ def text_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterat
 def csv_line(cells: Iterable[Any]) -> str:
     """A line of CSV without its end. Texts that a spreadsheet would compute get an apostrophe before them."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([_csv_cell(cell) for cell in cells])
-    return line.getvalue()
+    csv.writer(line).writerow([_csv_cell(cell) for cell in cells])
+    return line.getvalue().removesuffix("\r\n")
 
 
 class JsonArray:
@@ -54,5 +56,6 @@ def json_lines(values: Iterable[Any]) -> Iterator[str]:
 
 def _csv_cell(cell: Any) -> Any:
     if isinstance(cell, dict):
-        cell = msgspec.json.encode(cell).decode()
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+        # Semicolons of JSON stand in its texts only, where they may be written otherwise and mean the same.
+        return msgspec.json.encode(cell).decode().replace(";", "\\u003b")
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell

@@ -1,5 +1,6 @@
 """Accounts, the brake on guessing, and logins, on a real database: who gets in, and for how long."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -199,6 +200,17 @@ def test_the_brake_does_not_grow_without_bound() -> None:
     for number in range(MOST_KEYS + 1000):
         brake.begin("ana", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", now=0)
     assert len(brake._tries) == MOST_KEYS
+
+
+def test_a_flood_from_another_address_makes_nobodys_failures_forgotten() -> None:
+    brake = Brake()
+    for _ in range(FREE_TRIES):
+        brake.begin("ana", "192.0.2.7", now=0)
+    for number in range(MOST_KEYS):
+        with contextlib.suppress(TooManySignIns):
+            brake.begin(f"person {number}", "192.0.2.8", now=0)
+    with pytest.raises(TooManySignIns):
+        brake.begin("ana", "192.0.2.7", now=0)
 
 
 # -- accounts ---------------------------------------------------------------------------------------------------------

@@ -128,6 +128,23 @@ async def test_told_to_stop_it_closes_all_connections_and_is_gone_within_five_se
             assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_whoever_insists_need_not_wait_for_the_end(tmp_path: Path, number: int) -> None:
+    async with process(tmp_path) as home:
+        ana = await home.ward("ana")
+        session = (await ana.answer("start-live-session"))["data"]
+        silent = await home.connect("/ws/guardian", token=token_of("chloe"))
+        silent._reader.cancel()  # answers no close frame, so the server waits for it
+        home.child.send_signal(number)
+        assert await ana.closed() == 1012
+        assert await home.stop(number, patience=2) == -number
+        async with process(tmp_path) as again:
+            ana = await again.ward("ana")
+            assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_session_survives_a_server_that_is_killed(tmp_path: Path) -> None:

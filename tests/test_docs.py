@@ -12,11 +12,13 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from conftest import NODE_MODULES
 from test_layers import FLOORS
 
 from liveguard import app, cli, errors
 from liveguard.config import PREFIX, Settings
 from liveguard.events import CLIENT_EVENTS, SERVER_EVENTS, Reason, StartLiveSession
+from liveguard.web import statuses
 
 ROOT = Path(__file__).parent.parent
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
@@ -76,7 +78,8 @@ def test_the_protocol_names_every_refusal() -> None:
 
     named = first_words(PROTOCOL, "Tokens") + first_words(PROTOCOL, "What can be refused")
     named += first_words(PROTOCOL, "What HTTP refuses")
-    assert sorted(named) == sorted({kind.code for kind in below(errors.Refusal) if kind.__module__ == errors.__name__})
+    ours = (errors.__name__, statuses.__name__)
+    assert sorted(named) == sorted({kind.code for kind in below(errors.Refusal) if kind.__module__ in ours})
     for code, message, _ in rows(PROTOCOL, "Tokens"):
         assert {kind.sentence for kind in below(errors.Refusal) if kind.code == words(code)[0]} == {message}
 
@@ -202,6 +205,34 @@ def house(free_port: int, tmp_path: Path) -> Iterator[Callable[..., subprocess.P
     for process in reversed(started):
         with process:
             process.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.node
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        ("new WebSocket", ["live since .+ answer to 1"]),
+        ("socket.io-client", ["live since ", "true location-acknowledged "]),
+    ],
+)
+def test_the_examples_for_browsers_work_word_for_word(
+    house: Callable[..., subprocess.Popen[str]], free_port: int, tmp_path: Path, example: str, said: list[str]
+) -> None:
+    examples = re.findall(r"```js\n(.*?)```", (ROOT / "docs" / "clients.md").read_text(), re.DOTALL)
+    (script,) = (each for each in examples if example in each)
+    house("-m", "liveguard", "user", "add", "ana@example.org").wait()
+    token = house("-m", "liveguard", "token", "ana@example.org").communicate()[0].strip()
+    here = re.sub(r"(http|ws)s://live\.example\.org", rf"\1://127.0.0.1:{free_port}", script)
+    # Browsers have a WebSocket of their own, and Node 20 has none.
+    before = "" if "import" in script else 'import { WebSocket } from "ws";\n'
+    (tmp_path / "example.mjs").write_text(f'{before}const token = "{token}";\n{here}')
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    with subprocess.Popen(["node", tmp_path / "example.mjs"], text=True, stdout=subprocess.PIPE) as node:
+        assert node.stdout is not None
+        heard = [node.stdout.readline() for _ in said]
+        node.kill()
+    assert all(map(re.match, said, heard)), heard
 
 
 @pytest.mark.slow

@@ -86,6 +86,19 @@ async def test_an_admin_hands_out_a_link_for_a_forgotten_password(tmp_path: Path
 
 
 @pytest.mark.gen_test
+async def test_a_new_password_ends_the_links_that_would_let_their_holder_in(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        links = f.people.links
+        lost, sign_in = await links.for_reset(f.ana, by=f.alex), await links.for_sign_in(f.ana)
+        invitation, of_ben = await links.for_invitation(f.ana), await links.for_reset(f.ben, by=f.alex)
+        await links.reset(await links.for_reset(f.ana, by=f.alex), "another password")
+        await refused(NotFound, links.reset(lost, "a thief's password"))
+        await refused(NotFound, links.sign_in(sign_in))
+        assert await links.accept(invitation, f.chloe)
+        assert await links.reset(of_ben, "another password")
+
+
+@pytest.mark.gen_test
 async def test_somebody_new_joins_by_an_invitation_and_guards_the_ward(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         token = await f.people.links.for_invitation(f.ana)

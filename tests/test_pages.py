@@ -1,5 +1,7 @@
 """The pages over HTTP: who gets which, what comes in them, what their forms do."""
 
+import csv
+import json
 import re
 from pathlib import Path
 from typing import Literal
@@ -8,8 +10,9 @@ import pytest
 from server import PASSWORD, Browser, House, house
 
 from liveguard.people import Entry
+from liveguard.tables import csv_line
 from liveguard.web.pages.entrance import local_path
-from liveguard.web.pages.history import BLINK, harmless, without_blinks
+from liveguard.web.pages.history import BLINK, without_blinks
 from liveguard.web.render import Reader, clock, initials, negotiate
 
 PAGES = ("/", "/ward", "/people", "/history", "/account")
@@ -276,7 +279,15 @@ def test_a_story_does_not_tell_that_a_guardian_went_from_page_to_page() -> None:
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_a_cell_is_no_formula(cell: str) -> None:
-    assert harmless(cell) == f"'{cell}"
+    assert next(csv.reader([csv_line(["ana", cell])])) == ["ana", f"'{cell}"]
+
+
+def test_a_cell_is_no_formula_where_semicolons_separate_either() -> None:
+    line = csv_line(["Ana;=1+1", 'Ana;"=1+1"', {"note": "Home;=1+1 ;-)"}])
+    assert not re.search(r';["\s]*[=+@-]', line)
+    first, second, metadata = next(csv.reader([line]))
+    assert (first, second) == ("Ana;'=1+1", 'Ana;\'"=1+1"')
+    assert json.loads(metadata) == {"note": "Home;=1+1 ;-)"}
 
 
 @pytest.mark.gen_test

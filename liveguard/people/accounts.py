@@ -116,7 +116,8 @@ class Accounts:
         return await self._set_active(user_id, True, by)
 
     async def set_password(self, user_id: str, password: str, *, keep_login: str | None = None) -> User:
-        """Another password for somebody, whoever decides it. Their logins end, but for the one to be kept."""
+        """Another password for somebody, whoever decides it. Their logins end, but for the one to be kept, and so do
+        the links that would let somebody in as them."""
         user = await self._storage.users.set_password(user_id, await self._hash(password), keep_login=keep_login)
         await self._access_changed(set(), {user_id})
         return user

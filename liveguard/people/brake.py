@@ -47,7 +47,9 @@ class Brake:
         """
         network = _network(address)
         limits: tuple[tuple[Key, int], ...] = (((account, network), FREE_TRIES), ((network,), FREE_TRIES_OF_ADDRESS))
-        wait = max(self._of(key).wait(now, free) for key, free in limits)
+        # Nothing is noted of a try that does not count, or a flood of them would push out what is known of others.
+        known = [(self._of(key), free) for key, free in limits if key in self._tries]
+        wait = max((tries.wait(now, free) for tries, free in known), default=0.0)
         if wait > 0:
             raise TooManySignIns(int(wait) + 1)
         for key, _ in limits:

@@ -1,8 +1,6 @@
 """What was: sessions that have ended, their days, their exports, and the story of each one."""
 
-import csv
-import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -13,6 +11,7 @@ from tornado.http1connection import HTTP1Connection
 from liveguard.chronicle import Memory
 from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailable
 from liveguard.people import Entry, PastSession, User
+from liveguard.tables import csv_line
 from liveguard.trail import Point
 from liveguard.web.cards import Place, extra_of, name_of, note_of
 from liveguard.web.drawing import draw_bars, draw_trail
@@ -23,7 +22,6 @@ PAGE = 50
 DAYS = 30
 MOST_DAYS = 92
 BLINK = 10_000  # milliseconds; whoever is away for less has only gone from one page to another
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Filter:
@@ -136,12 +134,10 @@ class Export(Page):
 
     async def _csv(self, pages: AsyncIterator[list[PastSession]]) -> None:
         self.set_header("Content-Type", "text/csv; charset=UTF-8")
-        fields = [field.encode_name for field in msgspec.structs.fields(PastSession)]
-        self.write(_line(fields))
+        self.write(_line(PastSession.__struct_encode_fields__))
         async for page in pages:
             for session in page:
-                values = msgspec.to_builtins(session)
-                self.write(_line([_text(values[field]) for field in fields]))
+                self.write(_line(getattr(session, field) for field in session.__struct_fields__))
             await self.flush()
 
     async def _json(self, pages: AsyncIterator[list[PastSession]]) -> None:
@@ -264,21 +260,8 @@ def gpx(trail: list[Point]) -> str:
     )
 
 
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(DANGEROUS) else cell
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return msgspec.json.encode(value).decode()
-    return "" if value is None else str(value)
-
-
-def _line(cells: list[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow([harmless(cell) for cell in cells])
-    return text.getvalue()
+def _line(cells: Iterable[Any]) -> str:
+    return f"{csv_line(cells)}\r\n"
 
 
 def _date(text: str) -> date | None:
