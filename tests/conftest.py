@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from cast import Stage
+from node_clients import NODE_MODULES
 from server import check_for_secrets
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 
 from liveguard.storage import transactions
-
-NODE_MODULES = Path(__file__).parent / "node" / "node_modules"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,9 @@ from server import Peer, token_of
 
 from liveguard.web.websocket import TEXT
 
-SCRIPT = Path(__file__).parent / "node" / "clients.mjs"
+NODE = Path(__file__).parent / "node"
+NODE_MODULES = NODE / "node_modules"
+SCRIPT = NODE / "clients.mjs"
 STRANGE = (
     *("undefined", "NaN", "infinity", "bytes", "date", "function", "array", "map", "error", "surrogate", "zero"),
 )  # what the script can make of words, because JSON has none for it

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from conftest import NODE_MODULES
+from node_clients import NODE_MODULES
 from test_layers import FLOORS
 
 from liveguard import app, cli, errors
