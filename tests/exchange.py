@@ -26,8 +26,13 @@ TRANSPORTS: dict[str, type[Client]] = {
     "Socket.IO over WebSocket": WebSocketClient,
     "Socket.IO over polling": PollingClient,
 }
-OVER_ALL_TRANSPORTS = pytest.mark.parametrize("transport", TRANSPORTS)
-OVER_WEBSOCKETS = pytest.mark.parametrize("transport", [name for name in TRANSPORTS if "polling" not in name])
+WEBSOCKETS = [name for name in TRANSPORTS if "polling" not in name]
+OVER_WEBSOCKETS = pytest.mark.parametrize("transport", WEBSOCKETS)
+OVER_ALL_TRANSPORTS = pytest.mark.parametrize(
+    "transport",
+    # On every save, polling has the tests of Engine.IO.
+    [*WEBSOCKETS, *(pytest.param(name, marks=pytest.mark.slow) for name in TRANSPORTS if name not in WEBSOCKETS)],
+)
 
 
 class Exchange:

@@ -66,6 +66,7 @@ async def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> Non
     assert "cannot be opened" in await refused(tmp_path / "folder")
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_second_server_is_refused_and_the_command_line_is_not(tmp_path: Path) -> None:
     path = tmp_path / "liveguard.db"
@@ -89,6 +90,7 @@ async def test_a_server_waits_for_the_command_line_that_takes_up_a_log(tmp_path:
         await (await Storage.open(path, exclusive=True)).close()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_file_that_is_found_through_a_link_is_the_same_file(tmp_path: Path) -> None:
     path, link = tmp_path / "liveguard.db", tmp_path / "other" / "liveguard.db"

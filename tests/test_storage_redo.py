@@ -193,6 +193,7 @@ async def test_where_the_log_cannot_be_written_everything_waits_for_the_tables(t
         assert len(read(storage.database.path, SESSIONS)) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_record_whose_write_failed_is_not_taken_up_though_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -248,6 +249,7 @@ async def test_a_commit_that_failed_and_was_kept_is_not_written_twice(tmp_path: 
         assert await all_end(storage) == [8, 9, 10, 11, 12]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_after_a_commit_that_failed_the_next_one_is_written_whatever_is_in_it(tmp_path: Path) -> None:
     """In a WAL, what the failed one has left would count after a crash, ahead of what is in the log by then."""
@@ -263,6 +265,7 @@ async def test_after_a_commit_that_failed_the_next_one_is_written_whatever_is_in
             assert beside.execute("PRAGMA data_version").fetchone() != version
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_while_the_tables_cannot_be_written_the_log_keeps_what_was_confirmed_and_no_more(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
