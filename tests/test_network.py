@@ -240,8 +240,8 @@ async def test_guardians_who_do_not_read_delay_the_others_no_more_than_those_who
     deaf_p99, readers_p99 = p99(beside_deaf), p99(beside_readers)
     print(f"p99 of {len(beside_deaf)} messages to one who reads, beside {size} others, in {rounds} rounds of each:")
     print(f"{deaf_p99:.1f} ms where they do not read, {readers_p99:.1f} ms where they do: {deaf_p99 / readers_p99:.2f}")
-    # On every run a hundredth is a few messages, which other tests on the same cores bend by some 10 ms: that finds only
-    # who is waited for, which takes until they are closed.
+    # On every run a hundredth is a few messages, which other tests on the same cores bend by some 10 ms: that finds
+    # only who is waited for, which takes until they are closed.
     assert deaf_p99 < (readers_p99 * 1.2 if torture else readers_p99 * 10 + 50)
 
 
