@@ -16,7 +16,8 @@ encoder = msgspec.json.Encoder()
 def timestamp(moment: int) -> str:
     """The ISO 8601 text of a moment in milliseconds, such as ``2026-01-31T09:30:00.000Z``.
 
-    Several stand in each event, most often the same ones: kept, each costs 0.1 µs, and made anew 1.
+    Several stand in each event, most often the same ones: kept, each costs 0.1 µs, and made anew 1. Few are kept, for
+    when a crowd has gone, each of them holds on to the page of memory on which it happens to lie.
     """
     second, milliseconds = divmod(moment, 1000)
     return f"{_second(second)}.{milliseconds:03d}Z"

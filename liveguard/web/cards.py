@@ -204,23 +204,22 @@ class Glance:
         self._now = now
         self._ago, self._language = cards.ago, reader.language
 
-    def add(self, memory: Memory, heard: int, pieces: list[bytes]) -> None:
-        """Append the card of a session, whose ward was last heard of at the moment ``heard``, piece by piece: what is
-        joined once, is copied once."""
+    def card(self, memory: Memory, heard: int) -> list[bytes]:
+        """The card of a session, whose ward was last heard of at the moment ``heard``, in pieces."""
         rendered = memory.rendered.get(self._key)
         if rendered is None:
             rendered = memory.rendered[self._key] = self._cards.render(memory, *self._seen)
-        first = len(pieces)
-        pieces += rendered.pieces
+        pieces: list[bytes] = rendered.pieces.copy()
         for place, kind, moment in rendered.ticks:
             if kind == "heard":
-                pieces[first + place] = b"%d" % heard
+                pieces[place] = b"%d" % heard
                 continue
             passed = (self._now - (moment or heard)) // 1000
             if kind == "ago":
-                pieces[first + place] = self._ago(self._language, passed)
+                pieces[place] = self._ago(self._language, passed)
             else:
-                pieces[first + place] = _clock(passed if kind == "clock" else -passed)
+                pieces[place] = _clock(passed if kind == "clock" else -passed)
+        return pieces
 
 
 @lru_cache(maxsize=4096)

@@ -43,7 +43,7 @@ class Wires:
         self.max_message = max_message
         self.max_unsent = max_unsent
         self._open: set[object] = set()
-        self.waiting: list[Wire] = []  # those that have something to send at the end of this turn of the loop
+        self._waiting: list[Wire] = []
         self._all_closed: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -67,12 +67,14 @@ class Wires:
                 self._all_closed = self.loop.create_future()
             await asyncio.shield(self._all_closed)
 
-    def flush_soon(self) -> None:
-        """Flush those that wait at the end of this turn of the loop, all together."""
-        self.loop.call_soon(self._flush)
+    def flush_later(self, wire: "Wire") -> None:
+        """Flush a wire at the end of this turn of the loop, together with all others."""
+        if not self._waiting:
+            self.loop.call_soon(self._flush)
+        self._waiting.append(wire)
 
     def _flush(self) -> None:
-        waiting, self.waiting = self.waiting, []
+        waiting, self._waiting = self._waiting, []
         for wire in waiting:
             wire.flush()
 
@@ -122,10 +124,7 @@ class Wire(asyncio.Protocol):
             return
         outbox = self._outbox
         if not outbox and not self._reading:
-            waiting = self._wires.waiting
-            if not waiting:
-                self._wires.flush_soon()
-            waiting.append(self)
+            self._wires.flush_later(self)
         outbox.append(frame)
 
     def flush(self) -> None:

@@ -1,7 +1,7 @@
 """The dashboard: the page itself, and what of it changed since somebody last looked."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from secrets import token_hex
 from time import monotonic
 from zlib import crc32
@@ -56,25 +56,30 @@ class View:
         return version.split(".")[:2] == [self.kind, self.who]
 
 
-class Turn:
-    """A stretch of work that ends in time for others to have theirs."""
-
-    def __init__(self) -> None:
-        self.end = monotonic() + TURN
-
-    async def rest(self) -> None:
-        """Let the others have theirs, if it is time."""
-        if monotonic() > self.end:
-            await asyncio.sleep(0)
-            self.end = monotonic() + TURN
+async def in_parts(texts: Iterable[list[bytes]]) -> AsyncIterator[bytes]:
+    """Many texts, each in pieces, as few large parts: what is joined once, is copied once. Between two of them the
+    others have their turn, if it is time."""
+    pieces: list[bytes] = []
+    end = monotonic() + TURN
+    for text in texts:
+        pieces += text
+        if len(pieces) > PART or monotonic() > end:
+            yield b"".join(pieces)
+            pieces.clear()
+            if monotonic() > end:
+                await asyncio.sleep(0)
+                end = monotonic() + TURN
+    yield b"".join(pieces)
 
 
 class Watching(Page):
     """What the dashboard and its changes have in common."""
 
-    def glance(self, view: View) -> Glance:
-        """Cards as this viewer sees them now."""
-        return Glance(self.services.cards, self.user, self.reader, view.compact, view.now)
+    def cards(self, memories: list[Memory], view: View) -> Iterator[list[bytes]]:
+        """The cards of these sessions as this viewer sees them now, each in pieces."""
+        glance = Glance(self.services.cards, self.user, self.reader, view.compact, view.now)
+        for memory in memories:
+            yield glance.card(memory, last_sign_of_life(memory.session, view.moment))
 
     async def around(self) -> dict[str, object]:
         """What the page shows beside the cards."""
@@ -105,16 +110,10 @@ class Dashboard(Watching):
 
     async def _parts(self, page: str, view: View) -> AsyncIterator[bytes]:
         before, _, after = page.partition(HERE)
-        pieces = [before.encode("utf-8", "replace")]
-        glance, turn = self.glance(view), Turn()
-        for memory in view.memories:
-            glance.add(memory, last_sign_of_life(memory.session, view.moment), pieces)
-            if len(pieces) > PART or monotonic() > turn.end:
-                yield b"".join(pieces)
-                pieces.clear()
-                await turn.rest()
-        pieces.append(after.encode("utf-8", "replace"))
-        yield b"".join(pieces)
+        yield before.encode("utf-8", "replace")
+        async for part in in_parts(self.cards(view.memories, view)):
+            yield part
+        yield after.encode("utf-8", "replace")
 
 
 class Changes(Watching):
@@ -149,18 +148,17 @@ class Changes(Watching):
 
     async def _parts(self, page: dict[str, object], memories: list[Memory], view: View) -> AsyncIterator[bytes]:
         yield msgspec.json.encode(page)[:-1] + b',"cards":{'
-        glance, turn = self.glance(view), Turn()
-        cards = []
-        for number, memory in enumerate(memories):
-            pieces: list[bytes] = []
-            glance.add(memory, last_sign_of_life(memory.session, view.moment), pieces)
-            card = msgspec.json.encode(b"".join(pieces).decode())
-            cards.append(b'%b"s-%b":%b' % (b"," if number else b"", memory.session.id.encode(), card))
-            if monotonic() > turn.end:
-                yield b"".join(cards)
-                cards.clear()
-                await turn.rest()
-        yield b"".join(cards) + b"}}"
+        async for part in in_parts(self._fields(memories, view)):
+            yield part
+        yield b"}}"
+
+    def _fields(self, memories: list[Memory], view: View) -> Iterator[list[bytes]]:
+        """The cards as the fields of a JSON object."""
+        comma = b""
+        for memory, card in zip(memories, self.cards(memories, view), strict=True):
+            text = msgspec.json.encode(b"".join(card).decode())
+            yield [comma, b'"s-%b":' % memory.session.id.encode(), text]
+            comma = b","
 
     def _tell_signs_of_life(self, view: View) -> None:
         """How long ago each ward was heard of, in milliseconds and in the order of the cards: nothing to render."""
