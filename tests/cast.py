@@ -8,6 +8,7 @@ Mallory must learn nothing.
 import asyncio
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -34,9 +35,9 @@ GUARDED = (("ana", "ben"), ("ana", "chloe"), ("tom", "ben"))
 async def settle() -> None:
     """Let everything happen that can happen by itself."""
     loop: Any = asyncio.get_running_loop()
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one turn of the loop, no time
     while loop._ready:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the next turn, as long as there is one
 
 
 class HandTimer:
@@ -207,7 +208,7 @@ class Heard(NamedTuple):
     reply_to: str | None
 
 
-class Device:
+class Device(ABC):
     """An open connection of somebody, which remembers what it hears."""
 
     def __init__(self, stage: "Stage", person: Person) -> None:
@@ -236,9 +237,9 @@ class Device:
             self.closed = (code, refusal)
             asyncio.get_running_loop().call_soon(self.gone, False)
 
+    @abstractmethod
     def gone(self, own_word: bool) -> None:
         """The connection reports its end."""
-        raise NotImplementedError
 
     def leave(self) -> None:
         """Close it, by its owner's own word."""

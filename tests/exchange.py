@@ -79,7 +79,7 @@ class Exchange:
         """Wait until the newest connection of a guardian has caught up, or is gone again."""
         for newest in self.connections.of(name)[-1:]:
             while newest in self.connections.of(name) and not self.live.audience.present.holds(newest):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # a turn of the server's loop, which is this one: nothing tells of an arrival
 
     async def client(self, path: str, **how: Any) -> Client:
         """A native client whose request was answered."""

@@ -7,6 +7,7 @@ import asyncio
 import json
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any, Self
 from unittest.mock import ANY
@@ -25,7 +26,7 @@ GOODBYE = "41"
 Event = dict[str, Any]
 
 
-class Talk:
+class Talk(ABC):
     """What is said over Socket.IO, by whatever transport."""
 
     def __init__(self) -> None:
@@ -37,9 +38,9 @@ class Talk:
         self._reply: tuple[int, str, Any] | None = None
         self._events: deque[Event] = deque()
 
+    @abstractmethod
     def packet(self, text: str) -> None:
         """Send a packet of Engine.IO."""
-        raise NotImplementedError
 
     def say(self, event: str, data: Any = None, id: str | None = None) -> None:
         wanted = "" if id is None else str(len(self._asked) + 1)

@@ -175,7 +175,7 @@ class Guardian:
                 await self._leave(client)
             else:
                 # Lost, and what came in the meantime was never read.
-                await asyncio.sleep(self._chance.uniform(0, 0.01))
+                await asyncio.sleep(self._chance.uniform(0, 0.01))  # any moment will do, so it is a random one
 
     @asynccontextmanager
     async def connected(self, home: Process) -> AsyncIterator[Client]:

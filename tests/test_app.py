@@ -300,7 +300,7 @@ async def test_whoever_is_slow_with_a_request_is_let_go_after_ten_seconds(tmp_pa
 
         async def drip(writer: asyncio.StreamWriter) -> None:
             while True:
-                await asyncio.sleep(1)
+                await asyncio.sleep(1)  # a client who is slow is what is tried
                 writer.write(b"x")
 
         head = b"POST /api/login HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % home.port

@@ -594,7 +594,7 @@ async def test_the_event_loop_goes_on_while_passwords_are_hashed(passwords: Pass
     hashing = asyncio.ensure_future(passwords.hash("slow"))
     turns = 0
     while not hashing.done():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop: they are what is counted
         turns += 1
     assert turns > 50
 

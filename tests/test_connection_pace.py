@@ -125,7 +125,7 @@ async def test_who_asks_and_does_not_read_the_answers_is_given_up_too(house):
             for _ in range(100):
                 ana.say("ping", id="x" * 64)
             await ana.drained()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the server's turn, for it is in the same loop
         assert line.unsent <= MOST_UNSENT
         assert await ana.closed() == 1013
 
