@@ -36,9 +36,7 @@ class Link:
         """Take what comes in from one side to the other."""
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(int(self.rate / 10) or PIECE):
-                await asyncio.sleep(
-                    self.delay + (len(data) / self.rate if self.rate else 0)
-                )  # asked for
+                await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))  # asked for
                 await self._passable.wait()
                 writer.write(data)
                 await writer.drain()
