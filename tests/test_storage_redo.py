@@ -184,6 +184,29 @@ async def test_the_command_line_and_a_copy_find_what_a_killed_server_has_left(tm
 
 
 @pytest.mark.gen_test
+async def test_a_copy_has_what_a_server_that_runs_has_confirmed_so_far(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        await burst(storage)
+        back_up(storage.database.path, tmp_path / "copy.db")
+        assert read(storage.database.path, SESSIONS) == [("first", 1, None)]
+    walks = [(f"walk-{ward}", place + 2, None) for place, ward in enumerate(WARDS)]
+    assert read(tmp_path / "copy.db", SESSIONS) == [("first", 1, None), *walks]
+    assert not (tmp_path / f"copy.db{SUFFIX}").exists()
+
+
+@pytest.mark.gen_test
+async def test_what_is_only_read_beside_a_burst_does_not_make_it_wait_for_a_commit(tmp_path: Path) -> None:
+    async with busy(tmp_path) as storage:
+        (began, user) = await asyncio.gather(burst(storage), storage.users.get("ana"))
+        assert (began, user.email) == ([2, 3, 4, 5, 6], "ana@example.org")
+        assert read(storage.database.path, SESSIONS) == [("first", 1, None)]
+        # What is read of sessions asks for all that was confirmed, and that is a commit.
+        (ended, running) = await asyncio.gather(all_end(storage), storage.journal.active())
+        assert (ended, len(running)) == ([7, 8, 9, 10, 11], 6)
+        assert len(read(storage.database.path, SESSIONS)) == 6
+
+
+@pytest.mark.gen_test
 async def test_where_the_log_cannot_be_written_everything_waits_for_the_tables(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
         log = storage.database.entries._redo

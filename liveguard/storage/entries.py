@@ -5,7 +5,7 @@ They are written into the tables, or, in a burst, into the redo log, from which 
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,9 +17,10 @@ from liveguard.storage.redo import RedoLog, records
 BURST = 4
 BUSY = 0.1  # seconds after a burst in which fewer count as part of it
 LATE = 0.5  # seconds that the tables may be late in catching up
-PACE = 0.02
-"""Seconds from one commit to the next in a burst: so long that its cost is spread over many, so short that nobody
-notices how long it takes in what has gone ahead."""
+PACE = 1.0
+"""Seconds from one commit to the next in a burst. What thousands have in common is written once: a start and an end
+cost 10 µs of the database's thread in place of 40 with a commit every 20 ms, and of a hundred starts less than one
+waits for a commit. The longest that one may have to wait is some 50 ms, behind 4,000 sessions."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Entries:
 
     def last_seq(self, db: sqlite3.Connection) -> int:
         """The number drawn last, in a transaction that writes; also by a server beside us, ahead of the tables."""
-        left = _left_in_the_log(db, self._database) if self._redo is None else None
+        left = _going_on(db, records(self._database)) if self._redo is None else None
         return left.numbers()[-1] if left else last_seq(db)
 
     def may_go_ahead(self, entries: int, now: float, committed_at: float) -> bool:
@@ -116,9 +117,10 @@ class Entries:
             self._redo.close(remove=not self._ahead)
 
 
-def restore(db: sqlite3.Connection, database: Path) -> None:
-    """Take up what was logged and had not come into the tables when the process ended. Only for who serves alone."""
-    left = _left_in_the_log(db, database)
+def restore(db: sqlite3.Connection, logged: Iterable[bytes]) -> None:
+    """Write into the tables what the records of their log say and they do not: it was confirmed, and the process was
+    killed before they caught up. Only for who has them alone."""
+    left = _going_on(db, logged)
     if left:
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -129,11 +131,11 @@ def restore(db: sqlite3.Connection, database: Path) -> None:
                 db.execute("ROLLBACK")
 
 
-def _left_in_the_log(db: sqlite3.Connection, database: Path) -> Numbered:
+def _going_on(db: sqlite3.Connection, logged: Iterable[bytes]) -> Numbered:
     """What goes on from the last number of the tables: older records lie there as well."""
     left = Numbered()
     seq = last_seq(db)
-    for record in records(database):
+    for record in logged:
         found = msgspec.json.decode(record, type=Numbered)
         numbers = found.numbers()
         if numbers == list(range(seq + 1, seq + 1 + len(numbers))):

@@ -13,7 +13,7 @@ from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
 from liveguard.storage.migrations import check_origin, migrate
 from liveguard.storage.redo import SUFFIX as REDO
-from liveguard.storage.redo import RedoLog
+from liveguard.storage.redo import RedoLog, records
 from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 
 OLDEST_SQLITE = (3, 38, 0)
@@ -94,7 +94,7 @@ def open_database(path: Path, exclusive: bool) -> sqlite3.Connection:
 
 def open_aside(path: Path) -> sqlite3.Connection:
     """A second connection, which cannot write."""
-    db = _connect(path)
+    db = connect(path)
     db.execute("PRAGMA query_only = ON")
     return db
 
@@ -131,7 +131,7 @@ def _number(aside: Path) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """A plain connection, whose transactions are begun and ended by statements alone."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     db.execute(f"PRAGMA busy_timeout = {PATIENT:d}")
@@ -143,7 +143,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
     try:
         with contextlib.ExitStack() as failing:
-            db = failing.enter_context(contextlib.closing(_connect(path)))
+            db = failing.enter_context(contextlib.closing(connect(path)))
             db.execute(f"PRAGMA busy_timeout = {WHILE_OPENING:d}")
             check_origin(db, path)  # before anything is changed
             _set_journal_mode(db, exclusive)
@@ -151,7 +151,7 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
                 _check(db)
             migrate(db, path)
             if exclusive:
-                restore(db, path)
+                restore(db, records(path))
             else:
                 _restore_if_alone(db, path)
             db.execute(f"PRAGMA busy_timeout = {PATIENT:d}")
@@ -163,14 +163,6 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
     return db
 
 
-def take_up(path: Path) -> None:
-    """Take up what a server that was killed has left in its log; one that runs does so by itself."""
-    path = Path(os.path.realpath(path))
-    if path.with_name(path.name + REDO).exists():
-        with contextlib.closing(_connect(path)) as db:
-            _restore_if_alone(db, path)
-
-
 def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:
     if not path.with_name(path.name + REDO).exists():
         return
@@ -179,7 +171,7 @@ def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:
             held.enter_context(served_alone(path))
         except ConfigurationError:
             return
-        restore(db, path)
+        restore(db, records(path))
 
 
 def _set_journal_mode(db: sqlite3.Connection, exclusive: bool) -> None:

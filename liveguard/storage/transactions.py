@@ -112,24 +112,31 @@ class Transactions:
         outcomes = self._run_ahead(jobs)
         if outcomes is None:
             outcomes = (self._run_writes if self._need_a_commit(jobs) else self._run_reads)(jobs)
-            self._prepare_for_the_next()
+        self._prepare_for_the_next()
         return Result(outcomes, self._healthy, self._fault.sqlite_errorname if self._fault else None)
 
     def _need_a_commit(self, jobs: Sequence[Job]) -> bool:
         return any(job.write or (job.of_sessions and self._entries) for job in jobs)
 
     def _run_ahead(self, jobs: Sequence[Job]) -> list[Outcome] | None:
-        """Leave a batch of nothing but starts and ends to the redo log, or None where that cannot be."""
-        ahead = jobs[0].ahead
-        if ahead is None or any(job.ahead != ahead for job in jobs):
+        """Leave starts and ends to the redo log where nothing else needs a commit, or None where that cannot be.
+
+        What is only read beside them, is read before them: so no number in it is of something that was not told yet.
+        """
+        entries = [job for job in jobs if job.ahead]
+        others = [job for job in jobs if not job.ahead]
+        ahead = entries[0].ahead if entries else None
+        if ahead is None or self._need_a_commit(others):
             return None
-        if not self._entries.may_go_ahead(len(jobs), monotonic(), self._committed_at):
+        if not self._entries.may_go_ahead(len(entries), monotonic(), self._committed_at):
             return None
         try:
-            return [Outcome(value) for value in ahead(self._db, [job.item for job in jobs])]
+            read = iter(self._run_reads(others) if others else ())
+            written = iter(ahead(self._db, [job.item for job in entries]))
         except Exception:
             # What is wrong shows on the usual way, and whose fault it is.
             return None
+        return [Outcome(next(written)) if job.ahead else next(read) for job in jobs]
 
     def _prepare_for_the_next(self) -> None:
         self._wait_up_to(PATIENT if self._healthy and not self._fault else HURRIED)

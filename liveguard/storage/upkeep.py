@@ -9,17 +9,19 @@ from pathlib import Path
 from secrets import token_hex
 
 from liveguard.errors import ConfigurationError
-from liveguard.storage.files import open_aside, take_up
+from liveguard.storage.entries import restore
+from liveguard.storage.files import connect, open_aside
 from liveguard.storage.migrations import MIGRATIONS
 from liveguard.storage.redo import SUFFIX as REDO
-from liveguard.storage.redo import sync
+from liveguard.storage.redo import records, sync
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
 MOST_PROBLEMS = 20
 
 
 def back_up(path: Path, target: Path) -> None:
-    """Copy the database as it is at one moment. The copy appears whole or not at all, in place of an older one.
+    """Copy the database as it is at one moment, with all that was confirmed. The copy appears whole or not at all, in
+    place of an older one.
 
     Raises ConfigurationError where source or target are no such files, OSError or sqlite3.Error for other reasons.
     """
@@ -27,15 +29,16 @@ def back_up(path: Path, target: Path) -> None:
         raise ConfigurationError(f"{target} is no place for a copy")
     if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
         raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
-    if path.is_file():
-        take_up(path)
     draft = target.with_name(f"{target.name}.{token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with _reader(path) as source, contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        with _reader(path) as source, contextlib.closing(connect(draft)) as copy:
+            # Read before the tables are, which catch up with it: so one of the two has it.
+            logged = list(records(Path(os.path.realpath(path))))
             # Written at once and without waits for the disk, because the server cannot write meanwhile.
             copy.execute("PRAGMA synchronous = OFF")
             source.backup(copy, pages=-1)
+            restore(copy, logged)
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         sync(draft)
