@@ -46,6 +46,12 @@ async def test_a_copy_made_under_load_is_whole_and_a_server_can_start_on_it(tmp_
     assert {file.name for file in tmp_path.iterdir() if file.name.startswith("copy.db.")} == {"copy.db.lock"}
 
 
+def test_even_of_a_file_that_no_server_has_filled_yet_there_is_a_copy(tmp_path: Path) -> None:
+    (tmp_path / "liveguard.db").touch()
+    back_up(tmp_path / "liveguard.db", tmp_path / "copy.db")
+    assert read(tmp_path / "copy.db", "SELECT count(*) FROM sqlite_schema") == [(0,)]
+
+
 @pytest.mark.gen_test
 async def test_a_copy_replaces_an_older_one_and_never_a_database_in_use(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage, shelf(tmp_path / "other") as other:

@@ -38,7 +38,8 @@ def back_up(path: Path, target: Path) -> None:
             # Written at once and without waits for the disk, because the server cannot write meanwhile.
             copy.execute("PRAGMA synchronous = OFF")
             source.backup(copy, pages=-1)
-            restore(copy, logged)
+            if logged:
+                restore(copy, logged)
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
         sync(draft)
