@@ -30,7 +30,7 @@ from liveguard.trail import Point, Trail
 
 MOST_SHOWN = 200  # messages of a running session
 PURGE_EVERY = 60.0  # seconds
-AT_ONCE = 2000  # entries that are written in one go: a start that comes meanwhile waits some 10 ms for them
+AT_ONCE = 5000  # entries that are written in one go: a start that comes meanwhile waits some 40 ms for them
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 A commit of SQLite's waits three or four times for the disk where WAL cannot be trusted, a record here once: 0.9 ms and
 0.2 ms on the machine of docs/performance.md. Each record is written behind the one before it. Once the tables have
 taken in what they say, the next one goes to the beginning again: so the file stays as long as the longest burst, and
-what lies behind the newest record is an older one, which says nothing new.
+what lies behind the newest record is an older one, which says nothing new, or zeros. They are written first, for a
+record that makes the file longer takes twice the time and half as much CPU again.
 
     size (4) | CRC-32 of the payload (4) | payload
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from liveguard.errors import ConfigurationError
 
 SUFFIX = "-redo"
+GROWTH = 256 * 1024  # bytes by which the file becomes longer
 
 _HEAD = struct.Struct("<II")
 
@@ -53,7 +55,7 @@ class RedoLog:
         # What is written is on the disk when the call returns, as with fdatasync(2) behind it. What lay there may be
         # of another file, and go on from the tables of this one some day.
         self._file = os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_DSYNC, 0o600)
-        self._end = 0
+        self._end = self._size = 0
         if new:
             sync(self._path.parent)
 
@@ -61,14 +63,21 @@ class RedoLog:
         """Add a record: it is on the disk when this returns. Raises OSError, and then it is not there."""
         record = _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
         try:
-            if os.pwrite(self._file, record, self._end) < len(record):
-                raise OSError("no room for a record")
+            while self._end + len(record) > self._size:
+                self._write(bytes(GROWTH), self._size)
+                self._size += GROWTH
+            self._write(record, self._end)
         except OSError:
             # It may have been written as a whole, and then the next start would take it up.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._end)
+            self._size = self._end
             raise
         self._end += len(record)
+
+    def _write(self, some: bytes, at: int) -> None:
+        if os.pwrite(self._file, some, at) < len(some):
+            raise OSError("no room for a record")
 
     def rewind(self) -> None:
         """The tables have all that the records say: the next one is written over the first."""
