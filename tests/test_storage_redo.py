@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from math import inf
@@ -15,9 +16,16 @@ import pytest
 from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
 from tornado.testing import ExpectLog
 
+from liveguard.clock import SystemClock
 from liveguard.errors import ConfigurationError, StorageUnavailable
-from liveguard.storage import Storage, Viewer, redo
-from liveguard.storage.redo import SUFFIX
+from liveguard.events import Person
+from liveguard.journaling import RECENT, Journaling
+from liveguard.rooms import Presences, Room
+from liveguard.sessions import LiveSession, Moment
+from liveguard.storage import Storage, Viewer, redo, upkeep
+from liveguard.storage.files import is_wal_safe
+from liveguard.storage.journal import GuardianView
+from liveguard.storage.redo import SUFFIX, records
 from liveguard.storage.upkeep import back_up
 
 SESSIONS = "SELECT id, start_seq, end_seq FROM sessions ORDER BY start_seq"
@@ -193,6 +201,80 @@ async def test_a_copy_has_what_a_server_that_runs_has_confirmed_so_far(tmp_path:
     walks = [(f"walk-{ward}", place + 2, None) for place, ward in enumerate(WARDS)]
     assert read(tmp_path / "copy.db", SESSIONS) == [("first", 1, None), *walks]
     assert not (tmp_path / f"copy.db{SUFFIX}").exists()
+
+
+@pytest.mark.skipif(is_wal_safe(sqlite3.sqlite_version_info), reason="with a WAL a reader holds up nobody")
+@pytest.mark.gen_test
+async def test_nothing_in_a_copy_is_ahead_of_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def somebody_is_accepted() -> None:
+        await burst(storage)
+        async with shelf(tmp_path) as beside:
+            await beside.guardians.put("ana", "ben", "accepted", NOW)
+
+    def late(path: Path) -> list[bytes]:
+        found = list(records(path))
+        if not found:
+            asyncio.run_coroutine_threadsafe(somebody_is_accepted(), loop).result()
+        return found
+
+    async with busy(tmp_path) as storage:
+        monkeypatch.setattr(upkeep, "records", late)
+        await loop.run_in_executor(None, back_up, storage.database.path, tmp_path / "copy.db")
+    assert read(tmp_path / "copy.db", "SELECT value, accepted_seq FROM sequence, guardians") == [(6, 6)]
+
+
+def of_ana(number: int) -> LiveSession:
+    """One of many sessions that have begun and not ended."""
+    ana, now = Person("ana", "Ana", "", "ana@example.org"), Moment(NOW, 0.0)
+    session = LiveSession(f"many-{number}", ana, None, now, Room("ana", Presences()))
+    session.guardians = {"ben": Person("ben", "Ben", "", "ben@example.org")}
+    session.activate(1)
+    return session
+
+
+@pytest.mark.gen_test
+async def test_who_arrives_while_the_tables_take_in_a_burst_learns_of_each_end(tmp_path: Path) -> None:
+    """What they read is older than that, and what comes behind it must still be known when they are told."""
+    async with busy(tmp_path) as storage:
+        journaling, database = Journaling(storage, SystemClock()), storage.database
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        await storage.journal.first_view("ben", NOW)
+        many = [of_ana(number) for number in range(3 * RECENT)]
+        starts = [storage.journal.start(session.id, "ana", NOW, again=False) for session in many]
+        await asyncio.gather(*starts[:RECENT])
+
+        async def end(session: LiveSession) -> None:
+            now = Moment(NOW + 1000, 1.0)
+            session.end(now, "manual_stop", await journaling.end(session, now, "manual_stop"), now)
+
+        await asyncio.gather(*map(end, many[:-5]))
+        behind = database.entries.written
+
+        async def first_end() -> None:
+            await end(many[-5])
+            # The loop has its hands full with telling, and meanwhile the thread commits.
+            until = time.monotonic() + 10
+            while database.entries.written == behind and time.monotonic() < until:
+                time.sleep(0.001)
+
+        ends = [asyncio.ensure_future(first_end()), *(asyncio.ensure_future(end(session)) for session in many[-4:])]
+        await asyncio.sleep(0)  # they ask
+        seen = asyncio.ensure_future(storage.journal.guardian_view("ben", None, NOW + 2000))
+        told = asyncio.ensure_future(hear(journaling, seen))
+        while database._waiting:
+            await asyncio.sleep(0)  # until the batch is under way
+        database._catch_up()
+        await asyncio.gather(*ends)
+        assert await told == {session.id for session in many}
+
+
+async def hear(journaling: Journaling, asked: "asyncio.Future[GuardianView]") -> set[str]:
+    """The sessions of whose ends Ben is told when he comes."""
+    view = await asked
+    unwritten = journaling.unwritten_ends("ben", max(view.looked_up_to, view.stands_at or 0))
+    return {end.id for end in view.missed} | {end.session_id for end in unwritten}
 
 
 @pytest.mark.gen_test

@@ -67,7 +67,8 @@ class Database:
     """An open database. Made by :meth:`open`.
 
     ``healthy`` says whether the last write was kept, ``last_error`` what was wrong with the file when it was last
-    used, as SQLite names it.
+    used, as SQLite names it, and ``written`` up to which number the tables had everything when what was answered last
+    was read: the thread may have come further by the time that the answers are taken in.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Database:
         self.entries = entries
         self.healthy = True
         self.last_error: str | None = None
+        self.written = 0
         self._loop = asyncio.get_running_loop()
         self._held = held
         self._connection = connection
@@ -202,6 +204,7 @@ class Database:
     def _finish_batch(self, futures: list["asyncio.Future[Any]"], done: "asyncio.Future[Result]") -> None:
         result = _result(done, len(futures))
         self.healthy = result.healthy
+        self.written = self.entries.written
         if result.fault or result.healthy:
             self.last_error = result.fault
         for future, outcome in zip(futures, result.outcomes, strict=True):

@@ -96,7 +96,7 @@ class Journal:
     @property
     def written(self) -> int:
         """The number up to which everything has come into the tables."""
-        return self._database.entries.written
+        return self._database.written
 
     def guardian_view(self, guardian_id: str, since: int | None, now: int) -> asyncio.Future[GuardianView]:
         """What a guardian who connects needs; ``since`` is where they say they stand, None where they do not say."""

@@ -33,8 +33,7 @@ def back_up(path: Path, target: Path) -> None:
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with _reader(path) as source, contextlib.closing(connect(draft)) as copy:
-            # Read before the tables are, which catch up with it: so one of the two has it.
-            logged = list(records(Path(os.path.realpath(path))))
+            logged = _logged(source, Path(os.path.realpath(path)))
             # Written at once and without waits for the disk, because the server cannot write meanwhile.
             copy.execute("PRAGMA synchronous = OFF")
             source.backup(copy, pages=-1)
@@ -58,6 +57,16 @@ def problems(path: Path) -> list[str]:
         return [str(error)]
     except sqlite3.DatabaseError as error:
         return [f"The database {path} cannot be read: {error}"]
+
+
+def _logged(source: sqlite3.Connection, path: Path) -> list[bytes]:
+    """What the log has, as it fits the tables at the moment at which the reader holds them from here on."""
+    before = list(records(path))
+    source.execute("BEGIN")
+    source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (mode,) = source.execute("PRAGMA journal_mode").fetchone()
+    # With a WAL the tables catch up beside a reader, and what is logged after that does not go on from what it reads.
+    return before if mode == "wal" else list(records(path))
 
 
 @contextlib.contextmanager
