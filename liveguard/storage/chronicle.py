@@ -40,9 +40,12 @@ class Chronicle:
 
     def write(self, entries: Sequence[Entry], trails: dict[str, Changes]) -> asyncio.Future[None]:
         """Add some entries and points, all or none of them."""
-        rows = [(one.session_id, one.moment, one.kind, one.person_id, one.name, encoded(one.data)) for one in entries]
 
         def job(db: sqlite3.Connection) -> None:
+            # Here, and not before: of thousands it takes some milliseconds, and the loop has better things to do.
+            rows = [
+                (one.session_id, one.moment, one.kind, one.person_id, one.name, encoded(one.data)) for one in entries
+            ]
             db.execute(
                 f"INSERT INTO session_entries ({ENTRY_COLUMNS})"  # noqa: S608
                 f" SELECT {_values(6)} FROM json_each(?)",
