@@ -24,9 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What has been imported stays: out of the collector's sight, its runs after each test take no time.
-    gc.collect()
-    gc.freeze()
+    _collect()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -68,11 +66,17 @@ def io_loop(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[IOLo
     asyncio.set_event_loop(loop)
     yield io_loop
     _cancel_all(loop)
-    gc.collect()
+    _collect()
     asyncio.set_event_loop(None)
     io_loop.close(all_fds=True)
     for context in unseen:
         raise AssertionError(f"Unseen in the event loop: {context['message']}") from context.get("exception")
+
+
+def _collect() -> None:
+    """Let what is over fail now. What is left stays for good, and out of the collector's sight costs it no time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
