@@ -30,7 +30,7 @@ from liveguard.trail import Point, Trail
 
 MOST_SHOWN = 200  # messages of a running session
 PURGE_EVERY = 60.0  # seconds
-AT_ONCE = 5000  # entries that are written in one go: a start that comes meanwhile waits some 40 ms for them
+AT_ONCE = 5000  # entries that are written in one go: a start that comes meanwhile waits some 25 ms for them
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +134,7 @@ class Chronicle:
     def _note(
         self, session: LiveSession, kind: Any, when: int, who: tuple[str, str] | None = None, **data: Any
     ) -> Entry:
-        person_id, name = who or (None, None)
-        entry = Entry(session.id, when, kind, person_id, name, data or None)
+        entry = Entry.of(session.id, when, kind, who, **data)
         self._entries.append(entry)
         return entry
 

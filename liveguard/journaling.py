@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from liveguard.clock import Clock, pause
 from liveguard.errors import StartFailed, StorageUnavailable
@@ -34,6 +33,14 @@ class Unwritten(NamedTuple):
     write: Callable[[bool], Awaitable[Begun | int]]  # again, or for the first time
 
 
+class RecentEnd(msgspec.Struct, frozen=True, gc=False):
+    """An end that may be in the redo log only, and who may know it: no more, for in a burst there are thousands."""
+
+    seq: int
+    event: SessionEnded
+    guardians: dict[str, Person]
+
+
 class Journaling:
     """Writes the beginnings and the ends of sessions, and where their wards are."""
 
@@ -43,7 +50,7 @@ class Journaling:
         self._known: dict[str, list[Person]] = {}
         self._moved: dict[str, Location] = {}
         self._unwritten: deque[Unwritten] = deque()
-        self._ended: deque[tuple[int, LiveSession]] = deque()
+        self._ended: deque[RecentEnd] = deque()
         self._written_before = 0  # the number up to which the tables had everything when that was last looked at
         self._catching_up: asyncio.Task[None] | None = None
 
@@ -102,7 +109,6 @@ class Journaling:
                 log.error("An end could not be written: %s", type(problem).__name__)
                 return None
             else:
-                self._remember(seq, session)
                 return seq
         self._postpone(Unwritten(session, write), fault)
         return None
@@ -137,20 +143,19 @@ class Journaling:
 
     def unwritten_ends(self, guardian_id: str, known: int) -> list[SessionEnded]:
         """The ends that this guardian may know, behind the number up to which they and the tables have all of them."""
-        ends: dict[str, tuple[LiveSession, int | UnsetType]]
-        ends = {session.id: (session, seq) for seq, session in self._ended if seq > known}
+        recent = (end for end in self._ended if end.seq > known and guardian_id in end.guardians)
+        ends = {end.event.session_id: end.event for end in recent}
         for session, _ in self._unwritten:
-            ends.setdefault(session.id, (session, UNSET))
-        return [
-            msgspec.structs.replace(session.ended, seq=seq)
-            for session, seq in ends.values()
-            if session.ended is not None and guardian_id in session.guardians
-        ]
+            if session.ended is not None and guardian_id in session.guardians:
+                ends.setdefault(session.id, session.ended)
+        return list(ends.values())
 
-    def _remember(self, seq: int, session: LiveSession) -> None:
-        """Keep an end, which may be in the redo log only, until the tables certainly have it."""
-        self._ended.append((seq, session))
-        while len(self._ended) > RECENT and self._ended[0][0] <= self._storage.journal.written:
+    def remember(self, session: LiveSession, seq: int) -> None:
+        """Keep an end that was written, which may be in the redo log only, until the tables certainly have it."""
+        assert session.ended is not None
+        event = session.ended if session.ended.seq == seq else msgspec.structs.replace(session.ended, seq=seq)
+        self._ended.append(RecentEnd(seq, event, session.guardians))
+        while len(self._ended) > RECENT and self._ended[0].seq <= self._storage.journal.written:
             self._ended.popleft()
 
     def _forget_ends(self) -> None:
@@ -158,7 +163,7 @@ class Journaling:
 
         A session that stays behind when a crowd has gone keeps its page of memory, however little of it is left.
         """
-        while self._ended and self._ended[0][0] <= self._written_before:
+        while self._ended and self._ended[0].seq <= self._written_before:
             self._ended.popleft()
         self._written_before = self._storage.journal.written
 
@@ -208,5 +213,5 @@ class Journaling:
                     session.seq = written.seq
                     session.durable = True
                 else:
-                    self._remember(written, session)
+                    self.remember(session, written)
             self._unwritten.popleft()

@@ -92,6 +92,8 @@ class Lifecycle:
         self._deadlines.cancel(session)
         seq = await self._journaling.end(session, now, reason, ended_by)
         notice = Notice(session.end(now, reason, seq, self._clock.now()))
+        if seq is not None:
+            self._journaling.remember(session, seq)
         self._sessions.release(session)
         session.room.tell(notice, request)
         session.room.close()

@@ -37,9 +37,8 @@ async def test_the_story_of_a_session_is_kept(tmp_path: Path) -> None:
         await home.server.chronicle.write()
         entries = await home.server.people.stories.entries(session_id)
         assert [entry.kind for entry in entries] == ["started", "message"]
-        assert entries[0].data is not None
-        assert sorted(entries[0].data["told"]) == ["Ben Keller", "Chloe Martin"]
-        assert entries[0].data["here"] == ["Ben Keller"]
+        assert sorted(entries[0].details["told"]) == ["Ben Keller", "Chloe Martin"]
+        assert entries[0].details["here"] == ["Ben Keller"]
         assert [point.latitude for point in await home.server.people.stories.trail(session_id)] == [48.2]
 
 
@@ -85,7 +84,7 @@ async def test_a_restart_forgets_neither_the_trail_nor_the_messages(tmp_path: Pa
         assert session is not None
         memory = home.server.chronicle.of(session)
         assert memory.battery == 80
-        assert [entry.data and entry.data["text"] for entry in memory.messages] == ["still walking"]
+        assert [entry.details["text"] for entry in memory.messages] == ["still walking"]
 
 
 def _admin() -> Any:

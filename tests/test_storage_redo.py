@@ -247,7 +247,10 @@ async def test_who_arrives_while_the_tables_take_in_a_burst_learns_of_each_end(t
 
         async def end(session: LiveSession) -> None:
             now = Moment(NOW + 1000, 1.0)
-            session.end(now, "manual_stop", await journaling.end(session, now, "manual_stop"), now)
+            seq = await journaling.end(session, now, "manual_stop")
+            assert seq is not None
+            session.end(now, "manual_stop", seq, now)
+            journaling.remember(session, seq)
 
         await asyncio.gather(*map(end, many[:-5]))
         behind = database.entries.written

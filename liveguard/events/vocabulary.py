@@ -28,7 +28,7 @@ def _second(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-class Person(Struct, frozen=True, rename="camel"):
+class Person(Struct, frozen=True, rename="camel", gc=False):
     """Somebody whom liveguard knows, as others may see them."""
 
     id: str

@@ -4,7 +4,7 @@ it. How it ended stands in the journal."""
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from msgspec import Struct
 
@@ -21,15 +21,30 @@ MOST_ENTRIES = 5_000
 PURGED_AT_ONCE = 500
 
 
-class Entry(Struct, frozen=True):
-    """Something that happened: when, what, and through whom where that matters."""
+class Entry(Struct, frozen=True, gc=False):
+    """Something that happened: when, what, and through whom where that matters. ``data`` is the JSON text of what there
+    is to say beyond that; of thousands that wait to be written, the collector has nothing to look at.
+    """
 
     session_id: str
     moment: int
     kind: Kind
     person_id: str | None = None
     name: str | None = None
-    data: dict[str, Any] | None = None
+    data: str | None = None
+
+    @classmethod
+    def of(
+        cls, session_id: str, moment: int, kind: Kind, who: tuple[str, str] | None = None, **data: Any
+    ) -> Self:
+        """An entry with this ``data``; ``who`` is the id and the name of a person."""
+        person_id, name = who or (None, None)
+        return cls(session_id, moment, kind, person_id, name, encoded(data or None))
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What ``data`` says."""
+        return decoded(self.data) or {}
 
 
 class Chronicle:
@@ -42,10 +57,7 @@ class Chronicle:
         """Add some entries and points, all or none of them."""
 
         def job(db: sqlite3.Connection) -> None:
-            # Here, and not before: of thousands it takes some milliseconds, and the loop has better things to do.
-            rows = [
-                (one.session_id, one.moment, one.kind, one.person_id, one.name, encoded(one.data)) for one in entries
-            ]
+            rows = [(one.session_id, one.moment, one.kind, one.person_id, one.name, one.data) for one in entries]
             db.execute(
                 f"INSERT INTO session_entries ({ENTRY_COLUMNS})"  # noqa: S608
                 f" SELECT {_values(6)} FROM json_each(?)",
@@ -153,5 +165,4 @@ def _values(columns: int) -> str:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    session_id, moment, kind, person_id, name, data = row
-    return Entry(session_id, moment, kind, person_id, name, decoded(data))
+    return Entry(*row)

@@ -99,12 +99,13 @@ def last_word(memory: Memory, viewer: User) -> list[Said]:
 
 def _said(memory: Memory, place: int, viewer: User) -> Said:
     entry = memory.messages[place]
+    details = entry.details
     return Said(
         f"{memory.session.id}-{memory.forgotten + place}",
         entry.name or "",
-        (entry.data or {}).get("role", ""),
+        details.get("role", ""),
         entry.person_id == viewer.id,
-        (entry.data or {}).get("text", ""),
+        details.get("text", ""),
         entry.moment,
     )
 

@@ -168,7 +168,7 @@ class Session(Page):
         written: list[Entry] = await stories.entries(session_id)
         entries = [*written, *(entry for entry in unwritten if entry not in written)]
         if not memory:
-            entries.append(Entry(session_id, session["end"], "ended", data={"reason": session["reason"]}))
+            entries.append(Entry.of(session_id, session["end"], "ended", reason=session["reason"]))
         trail: list[Point] = memory.trail.points if memory else await stories.trail(session_id)
         self.show(
             "session.html",
