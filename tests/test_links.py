@@ -1,5 +1,6 @@
 """One-time links: they work once, for what they were made for, and not for long."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,39 @@ async def test_an_invitation_by_link_is_good_for_seven_days(tmp_path: Path) -> N
         token = await f.people.links.for_invitation(f.ana)
         f.clock.wall += 7 * DAY
         await refused(NotFound, f.people.links.accept(token, f.chloe))
+
+
+@pytest.mark.gen_test
+async def test_a_ward_sees_the_invitations_that_are_open_and_withdraws_them(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        links = f.people.links
+        lost, followed = await links.for_invitation(f.ana), await links.for_invitation(f.ana)
+        await links.accept(followed, f.tom)
+        f.clock.wall += DAY
+        kept = await links.for_invitation(f.ana)
+        await links.for_sign_in(f.ana)
+        of_ben = await links.for_invitation(f.ben)
+        open_ones = await links.invitations(f.ana)
+        assert [link.id for link in open_ones] == [digest(kept), digest(lost)]
+        assert [f.clock.wall - link.created_at for link in open_ones] == [0, DAY]
+        await links.withdraw(f.ana, digest(lost))
+        await refused(NotFound, links.accept(lost, f.mallory))
+        for foreign_or_over in (digest(lost), digest(followed), digest(of_ben), lost, "rubbish", ""):
+            await refused(NotFound, links.withdraw(f.ana, foreign_or_over))
+        assert [link.id for link in await links.invitations(f.ana)] == [digest(kept)]
+        assert await links.accept(of_ben, f.chloe)
+        f.clock.wall += 7 * DAY
+        assert not await links.invitations(f.ana)
+        await refused(NotFound, links.withdraw(f.ana, digest(kept)))
+
+
+@pytest.mark.gen_test
+async def test_an_invitation_withdrawn_while_it_is_followed_is_one_or_the_other(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        links = f.people.links
+        for _ in range(20):
+            token = await links.for_invitation(f.ana)
+            outcomes = await asyncio.gather(
+                links.withdraw(f.ana, digest(token)), links.accept(token, f.chloe), return_exceptions=True
+            )
+            assert sorted(isinstance(outcome, NotFound) for outcome in outcomes) == [False, True]

@@ -318,6 +318,23 @@ async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: P
         assert "Nora Neu" in (await ana.get("/people")).text
 
 
+@pytest.mark.gen_test
+async def test_an_invitation_by_link_can_be_withdrawn_until_somebody_has_used_it(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana", "mallory")) as home:
+        ana, mallory = await sign_in(home, "ana"), await sign_in(home, "mallory")
+        link = re.findall(r"/link/[\w-]+", (await ana.post("/people/link")).text)[0]
+        (withdraw,) = re.findall(r"/people/link/\w+/withdraw", (await ana.get("/people")).text)
+        assert link.removeprefix("/link/") not in withdraw
+        assert "/withdraw" not in (await mallory.get("/people")).text
+        assert (await mallory.post(withdraw)).headers["Location"] == "/people?problem=link_over"
+        assert (await home.browser().get(link)).status == 200
+        assert (await ana.post(withdraw)).headers["Location"] == "/people?done=withdrawn"
+        assert "/withdraw" not in (await ana.get("/people?done=withdrawn")).text
+        assert (await home.browser().get(link)).status == 410
+        assert (await ana.post(withdraw)).headers["Location"] == "/people?problem=link_over"
+        assert "among your guardians" in (await ana.get("/people?problem=link_over")).text
+
+
 def test_the_language_is_the_accounts_or_else_the_browsers() -> None:
     assert negotiate("", "de-AT,de;q=0.9,en;q=0.8") == "de_AT"
     assert negotiate("", "fr,en-GB;q=0.7") == "en_GB"

@@ -95,6 +95,7 @@ TABLE: dict[str, Row] = {
     "GET /people/invite": page(200),
     "POST /people/invite": page(303, fields={"email": "chloe@example.org"}),
     "POST /people/link": page(200),
+    "POST /people/link/{link_id}/withdraw": page(303),
     "POST /people/{pair_id}/{answer}": page(**only("ana ben", 303, 404)),
     "GET /history": page(200),
     "GET /history/export.{kind}": page(200, sees=ANAS),

@@ -4,6 +4,7 @@ A link carries a random token, of which only a hash is kept. Looking at it leave
 several who try at once one succeeds.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from liveguard.auth import digest, random_token
@@ -46,6 +47,15 @@ class Links:
     async def for_invitation(self, ward: User) -> str:
         """The token of a link through which somebody, new here or not, becomes this ward's guardian."""
         return await self._make("invite", user_id=ward.id)
+
+    async def invitations(self, ward: User) -> Sequence[Link]:
+        """This ward's invitations that nobody has followed yet, the newest first."""
+        return await self._storage.logins.links_of(ward.id, "invite", self._clock.now().wall)
+
+    async def withdraw(self, ward: User, link_id: str) -> None:
+        """From now on an invitation leads nowhere. Raises NotFound for one that was followed, or is not this ward's."""
+        if not await self._storage.logins.withdraw_link(link_id, ward.id, "invite", self._clock.now().wall):
+            raise NotFound("This link was used already or has expired")
 
     async def _make(self, purpose: Purpose, user_id: str | None = None, data: dict[str, Any] | None = None) -> str:
         token, now = random_token(), self._clock.now().wall

@@ -34,9 +34,7 @@ class Entry(Struct, frozen=True, gc=False):
     data: str | None = None
 
     @classmethod
-    def of(
-        cls, session_id: str, moment: int, kind: Kind, who: tuple[str, str] | None = None, **data: Any
-    ) -> Self:
+    def of(cls, session_id: str, moment: int, kind: Kind, who: tuple[str, str] | None = None, **data: Any) -> Self:
         """An entry with this ``data``; ``who`` is the id and the name of a person."""
         person_id, name = who or (None, None)
         return cls(session_id, moment, kind, person_id, name, encoded(data or None))

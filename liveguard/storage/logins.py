@@ -5,6 +5,7 @@ The ids are hashes of random tokens; the tokens themselves are nowhere in the da
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -35,6 +36,7 @@ class Link(Struct, frozen=True):
     purpose: Purpose
     user_id: str | None
     data: dict[str, Any] | None
+    created_at: int
     expires_at: int
 
 
@@ -145,6 +147,24 @@ class Logins:
         """A link that could be used now; it stays good."""
         return self._database.submit(lambda db: _link(db, link_id, now), write=False)
 
+    def links_of(self, user_id: str, purpose: Purpose, now: int) -> asyncio.Future[Sequence[Link]]:
+        """The links for one purpose that concern somebody and could be used now, the newest first."""
+
+        def job(db: sqlite3.Connection) -> Sequence[Link]:
+            return _links(db, "user_id = ? AND purpose = ?", now, user_id, purpose)
+
+        return self._database.submit(job, write=False)
+
+    def withdraw_link(self, link_id: str, user_id: str, purpose: Purpose, now: int) -> asyncio.Future[bool]:
+        """Make a link lead nowhere. False where somebody's link for this purpose was none that could be used."""
+
+        def job(db: sqlite3.Connection) -> bool:
+            links = _links(db, "id = ? AND user_id = ? AND purpose = ?", now, link_id, user_id, purpose)
+            db.executemany("DELETE FROM one_time_links WHERE id = ?", [(link.id,) for link in links])
+            return bool(links)
+
+        return self._database.submit(job, write=True)
+
     def take_link(self, link_id: str, now: int) -> asyncio.Future[Link | None]:
         """Use a link up. Of several who try, one gets it."""
 
@@ -167,9 +187,18 @@ class Logins:
 
 
 def _link(db: sqlite3.Connection, link_id: str, now: int) -> Link | None:
-    row = db.execute(
-        "SELECT id, purpose, user_id, data, expires_at FROM one_time_links"
-        " WHERE id = ? AND used_at IS NULL AND expires_at > ?",
-        (link_id, now),
-    ).fetchone()
-    return Link(row[0], row[1], row[2], decoded(row[3]), row[4]) if row else None
+    return next(iter(_links(db, "id = ?", now, link_id)), None)
+
+
+def _links(db: sqlite3.Connection, where: str, now: int, *values: object) -> list[Link]:
+    """Those that could be used now, the newest first."""
+    rows = select(
+        db,
+        "id, purpose, user_id, data, created_at, expires_at",
+        f"FROM one_time_links WHERE {where} AND used_at IS NULL AND expires_at > ? ORDER BY created_at DESC, id",
+        (*values, now),
+    )
+    return [
+        Link(link_id, purpose, user_id, decoded(data), created_at, expires_at)
+        for link_id, purpose, user_id, data, created_at, expires_at in rows
+    ]

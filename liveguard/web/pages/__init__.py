@@ -27,6 +27,7 @@ PAGES: list[Route] = [
     ("/people", people.People),
     ("/people/invite", people.Invite),
     ("/people/link", people.InviteByLink),
+    ("/people/link/{link_id}/withdraw", people.WithdrawLink),
     ("/people/{pair_id}/{answer}", people.Answer),
     ("/history", history.History),
     ("/history/export.{kind}", history.Export),

@@ -27,7 +27,8 @@ class People(Page):
     page = "people"
 
     async def get(self) -> None:
-        await self.show_people(done=self.get_query_argument("done", ""))
+        done, problem = (self.get_query_argument(name, "") for name in ("done", "problem"))
+        await self.show_people(done=done, problem=problem)
 
     async def show_people(self, *, done: str = "", problem: str = "", email: str = "") -> None:
         """The page, perhaps with what was done or what went wrong."""
@@ -37,6 +38,7 @@ class People(Page):
         self.show(
             "people.html",
             guardians=mine,
+            links=await self.services.people.links.invitations(self.user),
             invitations=[pair for pair in theirs if pair.status == "pending"],
             wards=[pair for pair in theirs if pair.status != "pending"],
             done=done,
@@ -72,6 +74,20 @@ class InviteByLink(Page):
     async def post(self) -> None:
         token = await self.services.people.links.for_invitation(self.user)
         show_link(self, "invitation", token, back="/people")
+
+
+class WithdrawLink(Page):
+    """``POST /people/link/{link_id}/withdraw``: a link leads nowhere any more."""
+
+    page = "people"
+
+    async def post(self, link_id: str) -> None:
+        try:
+            await self.services.people.links.withdraw(self.user, link_id)
+        except NotFound:
+            self.go("/people", problem="link_over")
+        else:
+            self.go("/people", done="withdrawn")
 
 
 class Answer(Page):
