@@ -22,7 +22,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Line:
-    """One run of the load; `warm_up` and `seconds` are those of a full run and of a quick one."""
+    """One run of the load; `warm_up` and `seconds` are those of a full run and of a quick one, and so are the `turns`
+    that the peers take in each round: of two that run right after each other, the machine is at the same mood."""
 
     name: str
     kind: str
@@ -31,6 +32,7 @@ class Line:
     figures: tuple[Figure, ...]
     window: int = 1
     crowd: int = 0
+    turns: tuple[int, int] = (1, 1)
 
 
 def more(key, title, digits=0, **goals):
@@ -43,15 +45,16 @@ def less(key, title, digits, **goals):
 
 def crowd(size, window, title, **goals):
     name = f"crowd-{size}" if window == 1 else f"crowd-{size}-by-{window}"
-    return Line(name, "crowd", (1, 0.5), (3, 1), (more("deliveries_per_s", title, **goals),), window, size)
+    figures = (more("deliveries_per_s", title, **goals),)
+    return Line(name, "crowd", (0.5, 0.5), (1, 1), figures, window, size, turns=(4, 1))
 
 
 LINES = (
     Line(
         "sessions",
         "sessions",
-        (1.5, 0.5),
-        (5, 1.5),
+        (1, 0.5),
+        (2, 1.5),
         (
             more(
                 "sessions_per_s",
@@ -63,6 +66,7 @@ LINES = (
             less("notice_p50_ms", "… start to a guardian's notice, p50, ms", 2, ws=1.0, socketio=1.0),
             less("notice_p99_ms", "… start to a guardian's notice, p99, ms", 2, ws=1.0, socketio=1.0),
         ),
+        turns=(4, 1),
     ),
     crowd(100, 1, "one location to 100 guardians, one by one: deliveries/s", ws=1.3, c=0.75, socketio=1.0),
     crowd(1000, 1, "one location to 1,000, one by one: deliveries/s", ws=1.3, c=0.75, socketio=1.0),

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import platform
 import statistics
 from pathlib import Path
@@ -29,20 +30,35 @@ def number(value, digits):
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def ratio_cell(figure, peer, ours, theirs):
+def ratio_of(ours, theirs, key):
+    """The geometric mean of the ratios within each turn, and its standard error, 0 where there is but one."""
+    turns = {(run["round"], run["turn"]): run[key] for run in theirs if run.get(key, 0) > 0}
+    logarithms = [
+        math.log(run[key] / turns[turn])
+        for run in ours
+        if run.get(key, 0) > 0 and (turn := (run["round"], run["turn"])) in turns
+    ]
+    if not logarithms:
+        return None, 0.0
+    ratio = math.exp(statistics.mean(logarithms))
+    error = statistics.stdev(logarithms) / math.sqrt(len(logarithms)) if len(logarithms) > 1 else 0.0
+    return ratio, ratio * error
+
+
+def ratio_cell(figure, peer, ratio, error):
     """Ours to theirs, and whether a goal is met."""
-    if not ours or not theirs:
+    if ratio is None:
         return "–"
-    ratio = ours / theirs
+    cell = f"{ratio:.2f} ± {error:.2f}" if error else f"{ratio:.2f}"
     goal = figure.goals.get(peer)
     if goal is None:
-        return f"{ratio:.2f}"
+        return cell
     met = ratio >= goal if figure.more_is_better else ratio <= goal
-    return f"{ratio:.2f} ({'≥' if figure.more_is_better else '≤'} {goal:g}: {'met' if met else 'missed'})"
+    return f"{cell} ({'≥' if figure.more_is_better else '≤'} {goal:g}: {'met' if met else 'missed'})"
 
 
 class Results:
-    """All that was measured, by transport, line and server; one entry a round."""
+    """All that was measured, by transport, line and server; one entry a turn."""
 
     def __init__(self, quick, versions):
         self.quick = quick
@@ -50,10 +66,9 @@ class Results:
         self.runs = []
         self.core_speeds = []
 
-    def add(self, transport, line, server, round_number, result):
-        self.runs.append(
-            {"transport": transport, "line": line.name, "server": server.name, "round": round_number, **result}
-        )
+    def add(self, transport, line, server, round_number, turn, result):
+        where = {"transport": transport, "line": line.name, "server": server.name}
+        self.runs.append(where | {"round": round_number, "turn": turn} | result)
 
     def of(self, transport, line, server):
         wanted = (transport, line.name, server)
@@ -64,7 +79,7 @@ class Results:
         return [name for name in SERVERS if name in there]
 
     def table(self, transport, lines):
-        """The medians of one transport as Markdown, with liveguard's ratio to each peer."""
+        """The medians of one transport as Markdown, with liveguard's ratio to each peer and its standard error."""
         names = self.servers(transport)
         peers = [name for name in names if name != "liveguard"] if "liveguard" in names else []
         head = ["work (medians)", *(SERVERS[name].title for name in names)]
@@ -75,7 +90,9 @@ class Results:
                 medians = {name: median_of(self.of(transport, line, name), figure.key) for name in names}
                 cells = [figure.title.format(connections=f"{CONNECTIONS[self.quick]:,}")]
                 cells += [number(medians[name], figure.digits) for name in names]
-                cells += [ratio_cell(figure, name, medians["liveguard"], medians[name]) for name in peers]
+                ours = self.of(transport, line, "liveguard")
+                for name in peers:
+                    cells.append(ratio_cell(figure, name, *ratio_of(ours, self.of(transport, line, name), figure.key)))
                 rows.append("| " + " | ".join(cells) + " |")
         return "\n".join(rows)
 
@@ -101,7 +118,7 @@ class Results:
                     key = line.figures[0].key
                     values = [run[key] for run in self.of(transport, line, name) if key in run]
                     if len(values) > 1 and spread(values) > 0.2:
-                        yield f"{line.name} of {name} ({transport}): its rounds are {spread(values):.0%} apart"
+                        yield f"{line.name} of {name} ({transport}): its runs are {spread(values):.0%} apart"
 
     def noise(self):
         """What the same arithmetic cost before each run: the steadiness of the machine, not of a server."""

@@ -1,8 +1,8 @@
 """Measures liveguard against its peers: `python benchmarks/run.py [--quick]`.
 
-Each server is started afresh for each line and keeps to one core, the load to the other. Peers follow each other
-within a line, so that a slow minute of the machine falls on all of them; three rounds, and the median counts. Writes
-`benchmarks/build/results.md` and `.json`.
+Each server is started afresh for each run and keeps to one core, the load to the other. Within a line the peers run by
+turns, several times in each of three rounds, and a ratio is the mean of those of neighbours: so a slow minute of the
+machine falls on all of them. Writes `benchmarks/build/results.md` and `.json`.
 """
 
 import argparse
@@ -90,20 +90,30 @@ def summary(line, result):
     return f"{figures}  (server {result['server_share']:.0%}, load {result['load_share']:.0%} of a core)"
 
 
+def turns(line, transport, options):
+    """Whose turn it is: all who can run the line, one after the other, each time another one first."""
+    able = [
+        server
+        for server in SERVERS.values()
+        if transport in server.transports
+        and line.kind in server.kinds
+        and (not options.servers or server.name in options.servers)
+    ]
+    for turn in range(line.turns[options.quick]):
+        first = turn % len(able) if able else 0
+        yield from ((turn, server) for server in able[first:] + able[:first])
+
+
 def compare(people, options, results):
     """All rounds; the results so far are saved after each line, so that an ended run has lost nothing."""
     lines = [line for line in LINES if not options.lines or line.name in options.lines]
     for round_number in range(1, options.rounds + 1):
         for transport in options.transports:
             for line in lines:
-                for server in SERVERS.values():
-                    if transport not in server.transports or line.kind not in server.kinds:
-                        continue
-                    if options.servers and server.name not in options.servers:
-                        continue
+                for turn, server in turns(line, transport, options):
                     results.core_speeds.append(core_speed(SERVER_CORE))
                     result = one_run(line, server, transport, people, options.quick)
-                    results.add(transport, line, server, round_number, result)
+                    results.add(transport, line, server, round_number, turn, result)
                     print(f"{round_number} {transport} {line.name} {server.name}: {summary(line, result)}", flush=True)
                 results.save(options.out, lines)
     print(f"\n{results.markdown(lines)}")
