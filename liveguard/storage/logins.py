@@ -159,9 +159,12 @@ class Logins:
         """Make a link lead nowhere. False where somebody's link for this purpose was none that could be used."""
 
         def job(db: sqlite3.Connection) -> bool:
-            links = _links(db, "id = ? AND user_id = ? AND purpose = ?", now, link_id, user_id, purpose)
-            db.executemany("DELETE FROM one_time_links WHERE id = ?", [(link.id,) for link in links])
-            return bool(links)
+            withdrawn = db.execute(
+                "DELETE FROM one_time_links"
+                " WHERE id = ? AND user_id = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
+                (link_id, user_id, purpose, now),
+            )
+            return withdrawn.rowcount > 0
 
         return self._database.submit(job, write=True)
 
