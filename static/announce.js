@@ -12,13 +12,25 @@ let audio = null;
 let soundWanted = remembered("sound");
 let notificationsWanted = remembered("notifications");
 
-/** Say what happened, in all the ways that are open. */
-export function announce(kind, sentence) {
+/** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. */
+export function announce(kind, sentence, about = "") {
   const line = document.getElementById("said");
   if (line) line.textContent = sentence;
   play(TONES[kind]);
   if (notificationsWanted && document.hidden && "Notification" in window && Notification.permission === "granted") {
-    new Notification(sentence, { tag: `liveguard-${kind}`, icon: document.getElementById("favicon").href });
+    // What replaces an earlier one of the same session makes itself heard again; no session hides another.
+    const tag = `liveguard-${kind}-${about}`;
+    notify(sentence, { tag, renotify: true, icon: document.getElementById("favicon").href });
+  }
+}
+
+async function notify(sentence, options) {
+  try {
+    new Notification(sentence, options);
+  } catch {
+    // On phones only a worker may.
+    const worker = await navigator.serviceWorker?.ready;
+    await worker?.showNotification(sentence, options);
   }
 }
 

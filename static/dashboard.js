@@ -9,6 +9,7 @@ import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const SLICE = 8; // milliseconds of work, then the browser's turn
+const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 
 const live = document.getElementById("live");
 const cards = document.getElementById("cards");
@@ -24,27 +25,41 @@ let asking = false;
 let again = false;
 let current = true; // what is shown was true a moment ago
 let known = 0;
+let before = null; // what the cards showed when the connection went
+let missed = []; // what was said since then
 
 learn(Number(live.dataset.now));
 known = now();
 run(live, words);
 prepare(document.getElementById("sound"), document.getElementById("notify"));
 showState();
+navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
 
 const sessions = new Map([...cards.children].map((card) => [card.id.slice(2), card.dataset.name]));
 
+const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
+
 const said = {
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail }) => {
-    const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
-    if (!sessions.has(sessionId)) announce("started", words.started.replace("{name}", () => name));
-    sessions.set(sessionId, name);
+    const isNew = !sessions.has(sessionId);
+    sessions.set(sessionId, `${wardFirstName} ${wardLastName}`.trim() || wardEmail);
+    if (isNew) tell("started", sessionId);
   },
-  "session-interrupted": ({ sessionId }) => tell("lost", sessionId),
-  "session-resumed": ({ sessionId }) => tell("resumed", sessionId),
-  "session-ended": ({ sessionId }) => {
-    tell("ended", sessionId);
+  "session-interrupted": ({ sessionId }) => {
+    clearTimeout(losses.get(sessionId));
+    losses.set(sessionId, setTimeout(() => {
+      losses.delete(sessionId);
+      tell("lost", sessionId);
+    }, PATIENCE));
+  },
+  "session-resumed": ({ sessionId }) => {
+    if (!spare(sessionId)) tell("resumed", sessionId);
+  },
+  "session-ended": ({ sessionId, reason }) => {
+    spare(sessionId);
+    tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     // One that came and went between two renderings is in none of them: everything is asked for.
     if (!document.getElementById(`s-${sessionId}`)) version = "0";
     sessions.delete(sessionId);
@@ -55,14 +70,28 @@ const said = {
   },
   message: ({ from, sessionId, text }) => {
     if (from.role === "ward") {
-      const values = { "{name}": sessions.get(sessionId) ?? `${from.firstName} ${from.lastName}`.trim(), "{text}": text };
-      announce("message", words.message.replace(/{name}|{text}/g, (part) => values[part]));
+      announce("message", message(sessions.get(sessionId) ?? `${from.firstName} ${from.lastName}`.trim(), text), sessionId);
     }
   },
 };
 
 function tell(kind, sessionId) {
-  if (sessions.has(sessionId)) announce(kind, words[kind].replace("{name}", () => sessions.get(sessionId)));
+  if (!sessions.has(sessionId)) return;
+  const sentence = (words[kind] ?? words.ended).replace("{name}", () => sessions.get(sessionId));
+  if (!current) missed.push(sentence);
+  // Whatever ends a session but its ward is as loud as a loss.
+  announce(kind.startsWith("ended_") ? "lost" : kind, sentence, sessionId);
+}
+
+/** A loss that has not been said yet need not be. */
+function spare(sessionId) {
+  clearTimeout(losses.get(sessionId));
+  return losses.delete(sessionId);
+}
+
+function message(name, text) {
+  const values = { "{name}": name, "{text}": text };
+  return words.message.replace(/{name}|{text}/g, (part) => values[part]);
 }
 
 const socket = new Socket("/ws/guardian", {
@@ -73,6 +102,7 @@ const socket = new Socket("/ws/guardian", {
   },
   closed: () => {
     current = false;
+    before ??= picture();
     showState();
   },
 });
@@ -206,10 +236,37 @@ function showState() {
   if (current !== away.hidden) {
     away.hidden = current;
     away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", time.format(known));
-    if (current) announce("resumed", words.back);
+    if (current) sayWhatWasMissed();
   }
   const all = [...cards.children];
   showInTab(words.title, icons, all.length, !current || all.some((card) => card.dataset.state === "lost"));
+}
+
+/** What each card says that somebody must hear of: whether its ward is lost, and what they wrote last. */
+function picture() {
+  return new Map([...cards.children].map((card) => {
+    const written = [...card.querySelectorAll(".messages > .ward, .last-word")].at(-1);
+    return [card.id, { card, lost: card.dataset.state === "lost", id: written?.id, text: written?.querySelector(".text").textContent }];
+  }));
+}
+
+/** The connection is back: what happened meanwhile is as loud as if it happened now. */
+function sayWhatWasMissed() {
+  let kind = missed.length ? "message" : "resumed";
+  for (const [id, { card, lost, id: written, text }] of picture()) {
+    const earlier = before?.get(id);
+    const { name } = card.dataset;
+    if (written && written !== earlier?.id) {
+      missed.push(message(name, text));
+      if (kind === "resumed") kind = "message";
+    }
+    if (lost && !earlier?.lost) {
+      missed.push(words.lost.replace("{name}", () => name));
+      kind = "lost";
+    }
+  }
+  announce(kind, missed.join(" ") || words.back);
+  [before, missed] = [null, []];
 }
 
 for (const list of cards.querySelectorAll(".messages")) list.scrollTop = list.scrollHeight;

@@ -3,7 +3,19 @@
 import { Socket } from "./socket.js";
 
 // A ward who looks at another page is still on their way.
-if (document.querySelector(".own-session")) new Socket("/ws/ward", {});
+if (document.querySelector(".own-session")) {
+  new Socket("/ws/ward", {});
+  // Only the ward's page shares it; whoever had that switched on must know.
+  document.getElementById("unshared").hidden = !shares();
+}
+
+function shares() {
+  try {
+    return sessionStorage.getItem("share") === "on";
+  } catch {
+    return false;
+  }
+}
 
 const aloud = document.createElement("p"); // for those who do not see that a button changed
 aloud.className = "hidden";

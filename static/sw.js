@@ -25,3 +25,14 @@ addEventListener("fetch", (event) => {
     event.respondWith(caches.match(event.request).then((kept) => kept ?? fetch(event.request)));
   }
 });
+
+// A notification of the dashboard was touched: it leads there.
+addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(
+    clients.matchAll({ type: "window" }).then((open) => {
+      const watching = open.find(({ url }) => new URL(url).pathname === "/");
+      return watching ? watching.focus() : clients.openWindow("/");
+    }),
+  );
+});

@@ -37,6 +37,7 @@ const received = {
   "guardians-changed": () => look(),
   "session-ended": ({ reason }) => {
     become("idle");
+    look();
     say({ ward_disconnected: words.ended_lost, ended_by_admin: words.ended_admin, expired: words.ended_expired }[reason] ?? words.ended);
   },
   "session-error": ({ code, event }) => {
@@ -58,16 +59,18 @@ const socket = new Socket("/ws/ward", {
     wasAway = false;
     $("start").disabled = false;
     $("stop").disabled = false;
-    // Whoever has a session hears of it at once; a moment of silence means that there is none.
-    setTimeout(() => socket.open && state === "running" && look(), 3000);
+    look();
   },
   received: (event, data) => received[event]?.(data),
   closed: () => {
-    wasAway = true;
+    const stopping = state === "stopping";
     if (state === "starting") become("idle");
-    if (state === "stopping") become("running");
+    if (stopping) become("running");
     $("start").disabled = true;
-    say(state === "idle" ? words.away_idle : words.away, "away");
+    // Each try that fails ends here as well, and must not take away what was said meanwhile.
+    if (stopping) say(words.not_stopped, "away");
+    else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
+    wasAway = true;
     // Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows.
     $("watching").classList.remove("somebody");
     $("watching-line").textContent = words.watching_unknown;
@@ -82,10 +85,12 @@ async function look() {
   looking = true;
   const page = await fetched();
   looking = false;
+  // Who will be told may be others by now.
+  if (page) morph($("promise"), document.adoptNode(page.getElementById("promise")));
   if (page && state === "running") {
     if (page.getElementById("ward").dataset.state === "idle") {
       become("idle");
-      return say(words.ended_lost);
+      return say(words.ended_away);
     }
     if (socket.open) morph($("watching"), document.adoptNode(page.getElementById("watching")));
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
@@ -212,7 +217,7 @@ $("idle").addEventListener("submit", (event) => {
 
 function stop() {
   if (socket.send("stop-live-session")) become("stopping");
-  else say(words.away, "away");
+  else say(words.not_stopped, "away");
 }
 
 hold($("stop"), {
@@ -239,7 +244,10 @@ async function keepAwake() {
   }
 }
 
-document.addEventListener("visibilitychange", () => state === "running" && keepAwake());
+document.addEventListener("visibilitychange", () => {
+  if (state === "running") keepAwake();
+  if (!document.hidden) look();
+});
 navigator.serviceWorker?.register(ward.dataset.worker).catch(() => {});
 setInterval(tick, 1000);
 tick();

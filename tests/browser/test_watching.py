@@ -48,7 +48,7 @@ async def live_through_it(street: Street, page: Page) -> Peer:
     tom = await street.home.ward("tom")
     await said(page, "Tom Berger is back.")
     await tom.answer("stop-live-session")
-    await said(page, "The session of Tom Berger has ended.")
+    await said(page, "Tom Berger has stopped the session.")
     return tom
 
 
@@ -106,7 +106,7 @@ async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) ->
     await live_through_it(street, ben)
     assert await ben.evaluate("window.notices") == [
         "Tom Berger has started a session.", "The connection to Tom Berger is lost.",
-        "Tom Berger is back.", "The session of Tom Berger has ended.",
+        "Tom Berger is back.", "Tom Berger has stopped the session.",
     ]  # fmt: skip
     await tom.leave()
 

@@ -16,9 +16,10 @@ from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, Glance, in_order, name_of
 from liveguard.web.pages.page import Page
-from liveguard.web.pages.past import Past
+from liveguard.web.pages.past import Past, newest_of_each
 
 LATELY = 8
+WORRYING = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
 TURN = 0.005  # seconds of rendering at a stretch
 PART = 2000  # pieces of cards that are joined at once, and compressed: some 2 ms of that
 HERE = Markup(f"<!-- {token_hex(16)} -->")  # noqa: S704 - where the cards go; nobody can write it, as it is never shown
@@ -86,7 +87,13 @@ class Watching(Page):
         people = self.services.people
         wards: list[Person] = await people.guardianships.wards_of(self.user)
         past = await people.history.page(self.user, limit=LATELY)
-        return {"ward_names": [name_of(ward) for ward in wards], "ended": [Past.of(one) for one in past.sessions]}
+        ended = [Past.of(one) for one in past.sessions]
+        worrying = [one for one in newest_of_each(ended) if one.worrying and self.now - one.end < WORRYING]
+        return {
+            "ward_names": [name_of(ward) for ward in wards],
+            "ended": ended,
+            "worrying": [one for one in worrying if one.ward_id != self.user.id],
+        }
 
 
 class Dashboard(Watching):
@@ -104,6 +111,7 @@ class Dashboard(Watching):
             version=view.version,
             poll=POLL,
             quiet=0 if self.user.is_admin else QUIET,
+            worker=self.services.assets.version,
             **around,
         )
         await self.write_in_parts(self._parts(page, view))

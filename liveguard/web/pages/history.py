@@ -192,7 +192,8 @@ class Session(Page):
                 by = name_of(await self.services.people.accounts.find(ended.ended_by))
             except Refusal:
                 by = ended.ended_by
-        return {**Past.of(ended)._asdict(), "running": False, "lost": False, "ended_by": by}
+        past = Past.of(ended)
+        return {**past._asdict(), "running": False, "lost": False, "worrying": past.worrying, "ended_by": by}
 
 
 class TrailExport(Session):
@@ -223,6 +224,7 @@ def running(memory: Memory, viewer: User) -> dict[str, Any]:
         "start": session.start.wall,
         "running": True,
         "lost": interruption is not None,
+        "worrying": False,
         "lost_since": interruption.since.wall if interruption else 0,
         "ends_at": interruption.ends_at if interruption else 0,
         "battery": memory.battery,

@@ -1,0 +1,177 @@
+"""What a guardian or a ward must not miss, or take for something else, however it comes to them."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+ONLY_A_WORKER_MAY = """
+    window.notices = [];
+    window.Notification = class {
+      static permission = "granted";
+      static async requestPermission() { return "granted"; }
+      constructor() { throw new TypeError("Illegal constructor"); }
+    };
+    const worker = {
+      showNotification: async (text, { tag, renotify }) => window.notices.push({ text, tag, renotify }),
+    };
+    if (navigator.serviceWorker) Object.defineProperty(navigator.serviceWorker, "ready", { get: async () => worker });
+    window.away = false;
+    Object.defineProperty(Document.prototype, "hidden", { get: () => window.away });
+"""
+
+
+@story
+async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tmp_path: Path, browser: Browser) -> None:
+    async with open_street(tmp_path, browser, reconnect_grace=1) as street:
+        ben = await street.sign_in("ben")
+        tom = await street.home.ward("tom")
+        await tom.answer("start-live-session")
+        await expect(ben.locator(".card")).to_be_visible()
+        tom.lose()
+        await expect(ben.locator("#said")).to_contain_text("Tom Berger did not come back")
+        await expect(ben.locator("#summary")).to_have_text("Nobody is live")
+        await expect(ben.locator("#calm")).to_contain_text("Tom Berger has not stopped the last session")
+        await expect(ben.locator("#ended .lost")).to_contain_text("Connection lost for good")
+        await ben.locator("#ended a").first.click()
+        await expect(ben.locator(".session-head .state.lost")).to_have_text("Connection lost for good")
+        # Tom himself is not told so, and once he has stopped a session all is quiet again.
+        assert "has not stopped" not in await (await street.sign_in("tom")).locator("main").inner_text()
+        tom = await street.home.ward("tom")
+        await tom.answer("start-live-session")
+        await tom.answer("stop-live-session")
+        await ben.goto(street.home.url)
+        await expect(ben.locator("#summary")).to_have_text("All is quiet")
+        await expect(ben.locator("#calm .lost-line")).to_have_count(0)
+
+
+@story
+async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
+    await ben.evaluate(
+        "window.said = []; new MutationObserver(() => window.said.push(document.getElementById('said').textContent))"
+        ".observe(document.getElementById('said'), { childList: true })"
+    )
+    tom.lose()
+    await expect(ben.locator(".card.lost")).to_be_visible()
+    tom = await street.home.ward("tom")
+    await expect(ben.locator(".card.lost")).to_have_count(0)
+    await tom.answer("stop-live-session")
+    await expect(ben.locator("#said")).to_have_text("Tom Berger has stopped the session.")
+    assert await ben.evaluate("window.said") == ["Tom Berger has stopped the session."]
+
+
+@story
+async def test_where_only_a_worker_may_notify_it_does_and_the_page_goes_on(street: Street) -> None:
+    ben = await street.sign_in("ben", device=ONLY_A_WORKER_MAY)
+    await ben.get_by_role("button", name="Notifications").click()
+    await ben.evaluate("window.away = true")
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    for ward in (ana, tom):
+        await ward.answer("start-live-session")
+        ward.lose()
+    await ben.wait_for_function("() => window.notices.length === 4")
+    notices = await ben.evaluate("window.notices")
+    assert sorted(one["text"] for one in notices) == [
+        "Ana Winter has started a session.", "The connection to Ana Winter is lost.",
+        "The connection to Tom Berger is lost.", "Tom Berger has started a session.",
+    ]  # fmt: skip
+    assert len({one["tag"] for one in notices}) == 4
+    assert all(one["renotify"] for one in notices)
+    await expect(ben.locator(".card.lost")).to_have_count(2)
+
+
+@story
+async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_back(street: Street) -> None:
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    for ward in (ana, tom):
+        await ward.answer("start-live-session")
+    await ana.answer("send-message", {"text": "On the bridge"})
+    ben = await street.sign_in("ben")
+    await expect(ben.locator(".card")).to_have_count(2)
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    ana.lose()
+    await tom.answer("stop-live-session")
+    await ben.context.set_offline(False)
+    said = ben.locator("#said")
+    await expect(said).to_contain_text("The connection to Ana Winter is lost.")
+    await expect(said).to_contain_text("Ana Winter writes: Somebody follows me")
+    await expect(said).to_contain_text("Tom Berger has stopped the session.")
+    await expect(said).not_to_contain_text("On the bridge")
+    # Once it was said, it is not said again.
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.context.set_offline(False)
+    await expect(said).to_have_text("Connected again. Everything is up to date.")
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.context.set_offline(True)
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    stop = ana.locator("#stop")
+    await stop.hover()
+    await ana.mouse.down()
+    await expect(ana.locator("#line")).to_contain_text("Not stopped")
+    await ana.mouse.up()
+    # The tries to come back go on and take nothing away.
+    async with ana.expect_websocket():
+        await ana.evaluate("dispatchEvent(new Event('online'))")
+    await expect(ana.locator("#line")).to_contain_text("Not stopped")
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line")).not_to_contain_text("Not stopped")
+    await hold(stop)
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_ward_is_not_promised_guardians_who_have_left(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await expect(ana.locator("#promise")).to_contain_text("Ben Keller")
+    guardianships = street.home.server.people.guardianships
+    ben = await street.home.server.people.accounts.identify("ben")
+    (pair,) = (pair for pair in await guardianships.of_guardian(ben) if pair.ward.id == "ana")
+    await guardianships.revoke(ben, pair.id)
+    await ana.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(ana.locator("#promise")).not_to_contain_text("Ben Keller")
+
+
+@story
+async def test_who_signs_out_during_their_session_is_asked_first(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.goto(f"{street.home.url}/account")
+    await ana.get_by_role("button", name="Sign out").first.click()
+    question = ana.get_by_role("dialog")
+    await expect(question).to_contain_text("while your session is running")
+    await question.get_by_role("button", name="Cancel").click()
+    await expect(ana.get_by_role("heading", name="Account")).to_be_visible()
+
+
+@story
+async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    unshared = ana.get_by_text("Your location is not shared meanwhile.")
+    await ana.goto(f"{street.home.url}/people")
+    await expect(unshared).to_be_hidden()
+    await ana.goto(f"{street.home.url}/ward")
+    await ana.get_by_role("button", name="location").click()
+    await expect(ana.locator("#share-line")).to_contain_text("Location sent")
+    await ana.goto(f"{street.home.url}/people")
+    await expect(unshared).to_be_visible()
