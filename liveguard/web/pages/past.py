@@ -36,7 +36,6 @@ class Past(NamedTuple):
             [*([("note", note)] if note else []), *extra_of(metadata)],
         )
 
-
     @property
     def worrying(self) -> bool:
         """Whether it ended without a word of anybody: whether its ward is safe, is not known."""
