@@ -42,17 +42,21 @@ export function showInTab(title, icons, running, lost) {
   if (!link.href.endsWith(icon)) link.href = icon;
 }
 
-/** The two switches of the page. */
-export function prepare(soundButton, notificationButton) {
+/** The two switches of the page, and what says that there is no sound yet, though it is wanted. */
+export function prepare(soundButton, notificationButton, mute) {
+  const showMute = () => (mute.hidden = !soundWanted || audio?.state === "running");
   show(soundButton, soundWanted);
+  showMute();
   soundButton?.addEventListener("click", () => {
     soundWanted = remember("sound", !soundWanted);
     show(soundButton, soundWanted);
-    wake();
-    play(TONES.started);
+    wake().then(() => {
+      showMute();
+      play(TONES.started);
+    });
   });
   // A browser plays nothing before the visitor has done something on the page.
-  for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, wake, { passive: true });
+  for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => wake().then(showMute), { passive: true });
   if (!notificationButton || !("Notification" in window) || Notification.permission === "denied") return;
   notificationButton.hidden = false;
   show(notificationButton, notificationsWanted && Notification.permission === "granted");
@@ -64,10 +68,10 @@ export function prepare(soundButton, notificationButton) {
   });
 }
 
-function wake() {
+async function wake() {
   if (!soundWanted) return;
   audio ??= new AudioContext();
-  if (audio.state === "suspended") audio.resume();
+  if (audio.state === "suspended") await audio.resume();
 }
 
 function play(tones) {

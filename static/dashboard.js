@@ -31,7 +31,7 @@ let missed = []; // what was said since then
 learn(Number(live.dataset.now));
 known = now();
 run(live, words);
-prepare(document.getElementById("sound"), document.getElementById("notify"));
+prepare(document.getElementById("sound"), document.getElementById("notify"), document.getElementById("mute"));
 showState();
 navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
 

@@ -62,9 +62,13 @@ async def test_each_change_is_heard_once_sound_was_allowed(street: Street) -> No
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "true")
     # Allowed once is allowed for good; the browser alone asks for a touch of the page after each loading.
+    mute = ben.get_by_text("No sound yet")
+    await expect(mute).to_be_hidden()
     await ben.reload()
     await expect(button).to_have_attribute("aria-pressed", "true")
+    await expect(mute).to_be_visible()
     await ben.locator("h1").click()
+    await expect(mute).to_be_hidden()
     heard: list[int] = []
     tom = await street.home.ward("tom")
     for step in ("start", "lose", "return", "stop"):
