@@ -1,5 +1,7 @@
 // How a change makes itself known: a calm line, a sound that was allowed, the tab, a notification of the system.
 
+import { keep, kept } from "./kept.js";
+
 const TONES = {
   started: [[523, 0], [659, 0.16]],
   resumed: [[523, 0], [659, 0.16]],
@@ -9,8 +11,8 @@ const TONES = {
 };
 
 let audio = null;
-let soundWanted = remembered("sound");
-let notificationsWanted = remembered("notifications");
+let soundWanted = kept("localStorage", "sound");
+let notificationsWanted = kept("localStorage", "notifications");
 
 /** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. */
 export function announce(kind, sentence, about = "") {
@@ -48,7 +50,7 @@ export function prepare(soundButton, notificationButton, mute) {
   show(soundButton, soundWanted);
   showMute();
   soundButton?.addEventListener("click", () => {
-    soundWanted = remember("sound", !soundWanted);
+    soundWanted = keep("localStorage", "sound", !soundWanted);
     show(soundButton, soundWanted);
     wake().then(() => {
       showMute();
@@ -63,7 +65,7 @@ export function prepare(soundButton, notificationButton, mute) {
   notificationButton.addEventListener("click", async () => {
     const wanted = notificationButton.getAttribute("aria-pressed") !== "true";
     const allowed = wanted && (await Notification.requestPermission()) === "granted";
-    notificationsWanted = remember("notifications", allowed);
+    notificationsWanted = keep("localStorage", "notifications", allowed);
     show(notificationButton, allowed);
   });
 }
@@ -91,21 +93,4 @@ function play(tones) {
 
 function show(button, pressed) {
   button?.setAttribute("aria-pressed", String(Boolean(pressed)));
-}
-
-function remembered(name) {
-  try {
-    return localStorage.getItem(name) === "on";
-  } catch {
-    return false;
-  }
-}
-
-function remember(name, wanted) {
-  try {
-    localStorage.setItem(name, wanted ? "on" : "off");
-  } catch {
-    // Not kept, then: it holds for this page.
-  }
-  return wanted;
 }

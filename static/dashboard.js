@@ -102,8 +102,10 @@ const socket = new Socket("/ws/guardian", {
   },
   closed: () => {
     current = false;
-    before ??= picture();
+    // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
+    const unsaid = [...losses.keys()].filter(spare);
     showState();
+    for (const id of unsaid) if (before.has(`s-${id}`)) before.get(`s-${id}`).lost = false;
   },
 });
 
@@ -233,6 +235,7 @@ function parts() {
 function showState() {
   const away = document.getElementById("away");
   live.classList.toggle("stale", !current);
+  if (!current) before ??= picture();
   if (current !== away.hidden) {
     away.hidden = current;
     away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", time.format(known));

@@ -2,6 +2,7 @@
 
 import { ago, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
+import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
@@ -68,7 +69,7 @@ const socket = new Socket("/ws/ward", {
     if (stopping) become("running");
     $("start").disabled = true;
     // Each try that fails ends here as well, and must not take away what was said meanwhile.
-    if (stopping) say(words.not_stopped, "away");
+    if (stopping) say(words.stop_unknown, "away");
     else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
     wasAway = true;
     // Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows.
@@ -171,34 +172,18 @@ $("share").addEventListener("click", () => {
   $("share-line").textContent = "";
   if (place.active) place.stop();
   else place.start();
-  remember(place.active);
+  keep("sessionStorage", "share", place.active);
   told = null;
   if (place.active || !$("share-line").textContent) showPlace();
 });
 
 /** After a reload, go on with what was allowed and asked for before it. */
 async function shareAgain() {
-  if (place.active || !remembered()) return;
+  if (place.active || !kept("sessionStorage", "share")) return;
   const permission = await navigator.permissions?.query({ name: "geolocation" });
   if (permission?.state === "granted" && state === "running") {
     place.start();
     showPlace();
-  }
-}
-
-function remember(wanted) {
-  try {
-    sessionStorage.setItem("share", wanted ? "on" : "off");
-  } catch {
-    // Then it is asked for again.
-  }
-}
-
-function remembered() {
-  try {
-    return sessionStorage.getItem("share") === "on";
-  } catch {
-    return false;
   }
 }
 

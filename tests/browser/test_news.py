@@ -175,3 +175,17 @@ async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(st
     await expect(ana.locator("#share-line")).to_contain_text("Location sent")
     await ana.goto(f"{street.home.url}/people")
     await expect(unshared).to_be_visible()
+
+
+@story
+async def test_what_was_heard_already_is_no_news_after_a_page_that_could_not_be_fetched(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    await ana.answer("send-message", {"text": "On the bridge"})
+    ben = await street.sign_in("ben")
+    await expect(ben.locator(".messages")).to_contain_text("On the bridge")
+    await ben.route("**/live?*", lambda route: route.abort())
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.unroute("**/live?*")
+    await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    street.excuse(*NO_NETWORK)
