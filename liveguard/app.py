@@ -41,7 +41,7 @@ from liveguard.web.render import Renderer
 from liveguard.web.services import Services
 from liveguard.web.socketio import SocketIO
 from liveguard.web.sockets import GuardianSocket, WardSocket
-from liveguard.web.wire import Wires
+from liveguard.web.wires import Wires
 
 BACKLOG = 4096
 COLLECT_AFTER = 20_000  # containers

@@ -14,7 +14,8 @@ from tornado.websocket import WebSocketHandler
 from liveguard.web.handover import hand_over
 from liveguard.web.keepalive import Sweep
 from liveguard.web.websocket import binary_frame, text_frame
-from liveguard.web.wire import Wire, Wires
+from liveguard.web.wire import Wire
+from liveguard.web.wires import Wires
 
 LARGEST = 16 * 1024 * 1024  # bytes of a message in the suite
 COMPRESSION = ["12.*", "13.*"]  # which is never negotiated

@@ -163,6 +163,39 @@ async def test_both_sides_write_to_the_room(house):
         assert (await ben.hear("message"))["replyTo"] == "2"
 
 
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
+async def test_each_device_of_a_guardian_hears_what_is_said_while_it_is_there(house):
+    async with house:
+        ana, phone = await walking(house)
+        ana.say("send-message", {"text": "left home"})
+        await phone.hear("message")
+        laptop = await house.guardian("ben")
+        await laptop.hear("guardian:session-started")
+        ana.say("send-message", {"text": "on the train"})
+        assert [(await device.hear("message"))["data"]["text"] for device in (phone, laptop)] == ["on the train"] * 2
+        phone.close()
+        await phone.closed()
+        ana.say("send-message", {"text": "nearly there"})
+        assert (await laptop.hear("message"))["data"]["text"] == "nearly there"
+
+
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
+async def test_what_is_said_alone_and_what_is_said_with_others_arrives_in_order(house):
+    async with house:
+        ana, ben = await walking(house)
+        said = 0
+        for together in (1, 3, 1, 1, 2, 1, 7, 1):
+            for _ in range(together):
+                ben.say("send-message", {"wardId": "ana", "text": str(said)})
+                said += 1
+            # Ana speaks in the same turns of the loop, and each of the two hears both.
+            ana.say("update-location", {"latitude": 52.5, "longitude": 13.4})
+            await ana.hear("location-acknowledged")
+        assert [int((await ben.hear("message"))["data"]["text"]) for _ in range(said)] == list(range(said))
+
+
 @pytest.mark.gen_test
 async def test_a_guardian_must_say_to_which_room(house):
     async with house:

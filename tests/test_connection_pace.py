@@ -1,6 +1,7 @@
 """Clients that read slowly or not at all: what they cost, what others notice, and what they hear when they are back."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,39 @@ async def messages_until_the_end(guardian):
     while (event := await guardian.event())["event"] != "session-ended":
         count += event["event"] == "message"
     return count
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("alone_first", [True, False])
+async def test_what_goes_out_at_once_does_not_overtake_what_waits_for_the_end_of_the_turn(house, alone_first):
+    async with house:
+        chloe, ben = await house.guardian("chloe"), await house.guardian("ben")
+        ana = await walking(house)
+        (anas,), (bens,) = house.connections.of("ana"), house.connections.of("ben")
+        await ben.hear("guardian:session-started")
+        turn = [(bens, ["1", "2"]), (anas, ["3"]), (bens, ["4"])]
+        for line, texts in turn if not alone_first else [(anas, ["0"]), *turn]:
+            said = [{"text": text, "wardId": "ana"} for text in texts]
+            line.data_received(b"".join(event_frame("send-message", data) for data in said))
+        order = list("01234" if alone_first else "1234")
+        for line in (ana, ben, chloe):
+            assert [(await line.hear("message"))["data"]["text"] for _ in order] == order
+
+
+@pytest.mark.gen_test
+async def test_what_goes_out_at_once_does_not_overtake_what_a_newcomer_must_hear_first(house):
+    async with house:
+        ben = await house.guardian("ben", receive_buffer=4096)
+        await ben.hear("guardian:snapshot")
+        await walking(house)
+        (anas,), (bens,) = house.connections.of("ana"), house.connections.of("ben")
+        # The kernel takes only the beginning, and a moment later it would take more.
+        bens.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        bens.catch_up([notice(1, LONG * 50)])
+        assert bens.unsent
+        bens.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
+        anas.data_received(event_frame("send-message", {"text": "2"}))
+        assert [number_in(await ben.hear("message")) for _ in range(2)] == [1, 2]
 
 
 @pytest.mark.slow

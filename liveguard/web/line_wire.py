@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 from liveguard.web.packets import PING, PONG, PROBE, UPGRADE
 from liveguard.web.websocket import PROTOCOL_ERROR, text_frame
-from liveguard.web.wire import Wire, Wires
+from liveguard.web.wire import Wire
+from liveguard.web.wires import Wires
 
 if TYPE_CHECKING:
     from liveguard.web.line import Line

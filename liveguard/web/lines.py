@@ -6,7 +6,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from liveguard.errors import TooManyConnections
-from liveguard.web.wire import Wire, Wires
+from liveguard.web.wire import Wire
+from liveguard.web.wires import Wires
 
 if TYPE_CHECKING:
     from liveguard.web.line import Line

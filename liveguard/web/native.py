@@ -10,7 +10,8 @@ from liveguard.people import Visitor
 from liveguard.web.connection import Connection, last_word
 from liveguard.web.connections import Connections
 from liveguard.web.websocket import ping_frame, text_frame
-from liveguard.web.wire import TOO_SLOW, Wire, Wires
+from liveguard.web.wire import TOO_SLOW, Wire
+from liveguard.web.wires import Wires
 
 PORTION: Final = 64 * 1024  # bytes
 
@@ -19,6 +20,8 @@ _PING = ping_frame()
 
 class NativeConnection(Wire, Connection):
     """A connection of a ward or of a guardian over a WebSocket."""
+
+    __slots__ = ("_backlog", "_since")
 
     def __init__(
         self,

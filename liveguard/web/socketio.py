@@ -43,7 +43,8 @@ from liveguard.web.packets import (
     packet_of,
 )
 from liveguard.web.websocket import PROTOCOL_ERROR
-from liveguard.web.wire import TOO_SLOW, Wires
+from liveguard.web.wire import TOO_SLOW
+from liveguard.web.wires import Wires
 
 log = logging.getLogger("socketio")
 

@@ -22,7 +22,8 @@ from liveguard.web.base import Door, bearer_token
 from liveguard.web.connections import NOT_AUTHENTICATED, TRY_AGAIN, Connections
 from liveguard.web.handover import hand_over
 from liveguard.web.native import NativeConnection, refusal_frame
-from liveguard.web.wire import Farewell, Wire, Wires
+from liveguard.web.wire import Farewell, Wire
+from liveguard.web.wires import Wires
 
 SUBPROTOCOL: Final = "liveguard.v1"
 TOKEN_PREFIX: Final = "bearer."  # noqa: S105 - what a token follows
