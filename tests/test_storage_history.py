@@ -110,6 +110,50 @@ async def test_what_still_runs_is_not_history(tmp_path: Path) -> None:
         assert await storage.history.get(ADMIN, "walk") is None
 
 
+@pytest.mark.gen_test
+async def test_whoever_is_lost_at_the_end_of_a_long_day_is_not_overlooked(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        await storage.guardians.put("tom", "ben", "accepted", NOW)
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        await storage.guardians.put("tom", "chloe", "revoked", NOW)
+        storage.journal.start("day", "tom", NOW)
+        await fill(storage, 30, wards=("ana", "ida"))
+        lost_at = NOW + 40 * MINUTE
+        await storage.journal.end("day", lost_at, 2400, "ward_disconnected")
+
+        async def lately(viewer: Viewer, since: int = NOW) -> tuple[list[str], list[str]]:
+            found = await storage.history.lately(viewer, 3, since)
+            return [one.id for one in found.ended], [one.id for one in found.unstopped]
+
+        assert await lately(ADMIN) == (["day", "walk-29", "walk-28"], ["day"])
+        assert await lately(Viewer("ben")) == (["day", "walk-28", "walk-26"], ["day"])
+        assert await lately(Viewer("ida")) == (["walk-29", "walk-27", "walk-25"], [])
+        assert await lately(Viewer("chloe")) == ([], [])
+        assert await lately(Viewer("ben"), lost_at) == (["day", "walk-28", "walk-26"], ["day"])
+        assert await lately(Viewer("ben"), lost_at + 1) == (["day", "walk-28", "walk-26"], [])
+        # Whoever begins something is there again.
+        await storage.journal.start("evening", "tom", lost_at + MINUTE)
+        assert await lately(ADMIN) == (["day", "walk-29", "walk-28"], [])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("reason", "worrying"),
+    [
+        ("manual_stop", False),
+        ("ward_disconnected", True),
+        ("account_disabled", False),
+        ("ended_by_admin", False),
+        ("expired", True),
+    ],
+)
+async def test_only_an_end_that_nobody_brought_about_is_worrying(tmp_path: Path, reason: Any, worrying: bool) -> None:
+    async with shelf(tmp_path) as storage:
+        storage.journal.start("walk", "ana", NOW)
+        await storage.journal.end("walk", NOW + MINUTE, 60, reason)
+        assert bool((await storage.history.lately(Viewer("ana"), 8, NOW)).unstopped) is worrying
+
+
 @pytest.mark.parametrize("cursor", ["", "1", "1.", ".1", "1.2.3", "a.b", "-1.2", "1" * 40 + ".1", "١.٢", "1.1 OR 1"])
 @pytest.mark.gen_test
 async def test_a_cursor_that_was_never_given_is_refused(tmp_path: Path, cursor: str) -> None:
@@ -165,6 +209,8 @@ async def test_nothing_that_is_asked_often_costs_more_in_a_longer_history(tmp_pa
             lambda: storage.history.page(ADMIN, cursor=f"{NOW + 500 * MINUTE}.999"),
             lambda: storage.history.page(Viewer("ben")),
             lambda: storage.history.page(Viewer("ana"), since=NOW + 100 * MINUTE, until=NOW + 900 * MINUTE),
+            lambda: storage.history.lately(ADMIN, 8, NOW),
+            lambda: storage.history.lately(Viewer("ben"), 8, NOW),
             lambda: storage.history.get(Viewer("ben"), "walk-1"),
             lambda: storage.guardians.access(["ana", "tom"], ["ben"]),
         )

@@ -27,6 +27,13 @@ class Page(Struct, frozen=True):
     next_cursor: str | None
 
 
+class Lately(Struct, frozen=True):
+    """What ended last, the newest first, and what ended without a word of anybody, by wards who began nothing since."""
+
+    ended: list[EndedSession]
+    unstopped: list[EndedSession]
+
+
 class Viewer(Struct, frozen=True):
     """Who wants to see: a ward sees its own sessions, a guardian those of its wards, an admin all."""
 
@@ -81,6 +88,18 @@ class History:
 
         return await self._database.read_aside(job, of_sessions=True)
 
+    async def lately(self, viewer: Viewer, limit: int, since: int) -> Lately:
+        """The newest ``limit`` ends, and all those since then that nobody brought about."""
+
+        def job(db: sqlite3.Connection) -> Lately:
+            wards = None if viewer.is_admin else table(sorted(_visible_wards(db, viewer)))
+            asked = {"wards": wards, "limit": limit, "since": since, "most": MOST}
+            ended = select(db, ENDED_COLUMNS, _LAST_OF_ALL if wards is None else _LAST_OF_WARDS, asked)
+            unstopped = select(db, ENDED_COLUMNS, _UNSTOPPED, asked)
+            return Lately([ended_session(row) for row in ended], [ended_session(row) for row in unstopped])
+
+        return await self._database.read_aside(job, of_sessions=True)
+
     async def get(self, viewer: Viewer, session_id: str) -> EndedSession | None:
         """One ended session, if this viewer may see it."""
 
@@ -115,6 +134,30 @@ _OF_WARDS = f"""
     JOIN sessions s ON s.start_seq IN (SELECT start_seq FROM sessions WHERE ward_id = asked.value AND {_SPAN})
     ORDER BY s.start_time DESC, s.start_seq DESC LIMIT :limit
 """  # noqa: S608
+
+
+_LAST_OF_ALL = """
+    FROM sessions s JOIN users w ON w.id = s.ward_id
+    WHERE s.end_seq IS NOT NULL ORDER BY s.end_seq DESC LIMIT :limit
+"""
+
+_LAST_OF_WARDS = """
+    FROM json_each(:wards) AS asked
+    JOIN users w ON w.id = asked.value
+    JOIN sessions s ON s.start_seq IN (
+        SELECT start_seq FROM sessions
+        WHERE ward_id = asked.value AND end_seq IS NOT NULL ORDER BY end_seq DESC LIMIT :limit
+    )
+    ORDER BY s.end_seq DESC LIMIT :limit
+"""
+
+_UNSTOPPED = """
+    FROM sessions s JOIN users w ON w.id = s.ward_id
+    WHERE s.reason IN ('ward_disconnected', 'expired') AND s.end_time >= :since
+    AND (:wards IS NULL OR s.ward_id IN (SELECT value FROM json_each(:wards)))
+    AND NOT EXISTS (SELECT 1 FROM sessions n WHERE n.ward_id = s.ward_id AND n.start_time > s.start_time)
+    ORDER BY s.end_time DESC LIMIT :most
+"""
 
 
 def _rows(db: sqlite3.Connection, viewer: Viewer, ward_id: str | None, span: dict[str, int]) -> list[list[Any]]:

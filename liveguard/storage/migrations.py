@@ -125,6 +125,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "CREATE INDEX sessions_by_end ON sessions (end_seq) WHERE end_seq IS NOT NULL",
+        "CREATE INDEX unstopped_sessions ON sessions (end_time) WHERE reason IN ('ward_disconnected', 'expired')",
+    ),
 )
 
 

@@ -16,7 +16,7 @@ from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, Glance, in_order, name_of
 from liveguard.web.pages.page import Page
-from liveguard.web.pages.past import Past, newest_of_each
+from liveguard.web.pages.past import Past
 
 LATELY = 8
 WORRYING = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
@@ -86,13 +86,11 @@ class Watching(Page):
         """What the page shows beside the cards."""
         people = self.services.people
         wards: list[Person] = await people.guardianships.wards_of(self.user)
-        past = await people.history.page(self.user, limit=LATELY)
-        ended = [Past.of(one) for one in past.sessions]
-        worrying = [one for one in newest_of_each(ended) if one.worrying and self.now - one.end < WORRYING]
+        ended, unstopped = await people.history.lately(self.user, LATELY, self.now - WORRYING)
         return {
             "ward_names": [name_of(ward) for ward in wards],
-            "ended": ended,
-            "worrying": [one for one in worrying if one.ward_id != self.user.id],
+            "ended": [Past.of(one) for one in ended],
+            "worrying": [Past.of(one) for one in unstopped if one.ward_id != self.user.id],
         }
 
 

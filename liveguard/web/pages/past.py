@@ -1,6 +1,5 @@
 """A session that has ended, as the pages show it."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -40,14 +39,6 @@ class Past(NamedTuple):
     def worrying(self) -> bool:
         """Whether it ended without a word of anybody: whether its ward is safe, is not known."""
         return self.reason in ("ward_disconnected", "expired")
-
-
-def newest_of_each(sessions: Iterable[Past]) -> list[Past]:
-    """The newest session of each ward, of sessions in the order of the history."""
-    newest: dict[str, Past] = {}
-    for session in sessions:
-        newest.setdefault(session.ward_id, session)
-    return list(newest.values())
 
 
 def milliseconds(text: str) -> int:
