@@ -1,6 +1,7 @@
 """Clients that read slowly or not at all: what they cost, what others notice, and what they hear when they are back."""
 
 import asyncio
+import errno
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, OVER_WEBSOCKETS, Exchange
 from lines import client_frame, event_frame
 from tornado.ioloop import IOLoop
+from tornado.testing import ExpectLog
 
 from liveguard.events import Message, Notice, Sender
 from liveguard.web import wire
@@ -118,6 +120,60 @@ async def test_what_goes_out_at_once_does_not_overtake_what_a_newcomer_must_hear
         bens.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
         anas.data_received(event_frame("send-message", {"text": "2"}))
         assert [number_in(await ben.hear("message")) for _ in range(2)] == [1, 2]
+
+
+class Failing:
+    """A socket that cannot send just now."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def send(self, data):
+        raise self.fault
+
+
+async def heard_in_spite_of(house, fault, *, together):
+    """Ana says so many things at once while nothing can be sent to Ben, and then two more, each in a turn of its own.
+    Returns what still comes to Ben until his connection ends, and what Chloe hears."""
+    ben, chloe = await house.guardian("ben"), await house.guardian("chloe")
+    await ben.hear("guardian:snapshot")
+    await walking(house)
+    await ben.hear("guardian:session-started")
+    (anas,), (bens,) = house.connections.of("ana"), house.connections.of("ben")
+    said = [event_frame("send-message", {"text": str(number)}) for number in range(together + 2)]
+    working, bens.socket = bens.socket, Failing(fault)
+    anas.data_received(b"".join(said[:together]))
+    bens.flush()
+    bens.socket = working
+    for frame in said[together:]:
+        anas.data_received(frame)
+        await asyncio.sleep(0)
+    return await ben.rest(), [int((await chloe.hear("message"))["data"]["text"]) for _ in said]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("together", [1, 3])
+async def test_nothing_follows_what_could_not_be_sent(house, together):
+    async with house:
+        fault = OSError(errno.ENOBUFS, "No buffer space available")
+        heard = await heard_in_spite_of(house, fault, together=together)
+        assert heard == (b"", list(range(together + 2)))
+
+
+@pytest.mark.gen_test
+async def test_a_fault_in_sending_to_one_keeps_nothing_from_the_others(house):
+    async with house:
+        chloe = await house.guardian("chloe")
+        ben = await house.guardian("ben")
+        ana = await walking(house)
+        await ben.hear("guardian:session-started")
+        (bens,) = house.connections.of("ben")
+        bens.socket = Failing(RuntimeError("not this one"))
+        with ExpectLog("liveguard.faults", "A fault in a wire's flush: RuntimeError"):
+            ana.raw(event_frame("send-message", {"text": "1"}) + event_frame("send-message", {"text": "2"}))
+            assert await ben.closed() == 1006
+        ana.say("send-message", {"text": "3"})
+        assert [(await chloe.hear("message"))["data"]["text"] for _ in range(3)] == ["1", "2", "3"]
 
 
 @pytest.mark.slow

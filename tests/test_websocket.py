@@ -68,6 +68,9 @@ PIECES = (
     client_frame(TEXT, b"one"),
     client_frame(TEXT, "\u00e4".encode()),
     client_frame(TEXT, b"x" * 126),
+    client_frame(TEXT, b"x" * 600)[:-1],
+    bytes([FIN | TEXT, FIN | 126]) + b"\0\3mask" + b"\0\0\0",  # a length that could have been shorter
+    bytes([FIN | TEXT, FIN | 126, 0, 2, 0, 0]),
     client_frame(TEXT, b"half", final=False),
     client_frame(CONTINUATION, b"whole"),
     client_frame(PING),
@@ -97,7 +100,9 @@ def test_what_is_seen_at_a_glance_is_what_is_read_the_long_way(before, data):
 
 def test_one_short_text_and_one_empty_pong_are_seen_at_a_glance():
     reader = MessageReader(LIMIT)
-    assert reader.lone_text(client_frame(TEXT, b"one")) == b"one"
+    for length in (3, 125, 126, 500):
+        assert reader.lone_text(client_frame(TEXT, b"x" * length)) == b"x" * length
+    assert reader.lone_text(client_frame(TEXT, b"x" * 2000)) is None
     assert reader.is_lone_pong(client_frame(PONG))
     assert MessageReader(2).lone_text(client_frame(TEXT, b"one")) is None
 

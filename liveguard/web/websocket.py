@@ -35,6 +35,7 @@ _OPCODE = 0x0F
 _CONTROL = 0x08
 _MASKED = 0x80
 _LENGTH = 0x7F
+_SHORT = 1024  # bytes
 _WHOLE_TEXT = _FIN | TEXT
 _WHOLE_PONG = _FIN | PONG
 _OPCODES = (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
@@ -93,13 +94,18 @@ class MessageReader:
         """The payload of ``data``, where it is one short text and nothing else, and nothing is under way: what most
         clients send. Otherwise None, and :meth:`feed` has it. A third of the time that it takes there.
         """
-        if self._rest or self._kind is not None or len(data) < 6 or data[0] != _WHOLE_TEXT:
+        size = len(data)
+        if self._rest or self._kind is not None or not 6 <= size <= _SHORT or data[0] != _WHOLE_TEXT:
             return None
-        length = data[1] & _LENGTH
+        if not data[1] & _MASKED:
+            return None
+        length, start = data[1] & _LENGTH, 6
         # Of 126 and more, the real length follows.
-        if not data[1] & _MASKED or length > 125 or len(data) != 6 + length or length > self._limit:
+        if length == 126:
+            length, start = data[2] << 8 | data[3], 8
+        if size != start + length or length > self._limit:
             return None
-        payload = _unmasked(data[2:6], data[6:])
+        payload = _unmasked(data[start - 4 : start], data[start:])
         return payload if payload.isascii() else None
 
     def is_lone_pong(self, data: bytes) -> bool:

@@ -1,12 +1,13 @@
 """All WebSockets of the process, and when what is to be sent goes out.
 
-What one turn of the loop queues for a wire goes out as one write; only what the first message of a turn brings about,
-if it came alone, goes out at once.
+What one turn of the loop queues for a wire goes out as one write. Only what the first message of a turn brings about
+goes out at once, if it is short and came alone: nobody has anything queued then but the wire that is being read.
 """
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from liveguard.faults import log_fault
 from liveguard.web.keepalive import Sweep
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Wires:
         self.at_once = False  # frames do not wait for the end of the turn
         self._open: set[object] = set()
         self._waiting: list[Wire] = []
-        self._turn_ends = False  # and is waited for
+        self._turn_ends = False  # the end of this turn is waited for, as it is whenever somebody waits
         self._all_closed: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -70,5 +71,13 @@ class Wires:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
             for wire in waiting:
-                wire.flush()
+                self._flush(wire)
         self._turn_ends = False
+
+    def _flush(self, wire: "Wire") -> None:
+        """Whatever becomes of one, the others are flushed, in this turn and in all that follow."""
+        try:
+            wire.flush()
+        except Exception as fault:
+            log_fault("a wire's flush", fault)
+            wire.give_up()
