@@ -15,15 +15,28 @@ let soundWanted = kept("localStorage", "sound");
 let notificationsWanted = kept("localStorage", "notifications");
 
 /** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. */
-export function announce(kind, sentence, about = "") {
-  const line = document.getElementById("said");
-  if (line) line.textContent = sentence;
+export function announce(news) {
+  document.getElementById("said").replaceChildren(...news.flatMap((one) => [line(one), " "]).slice(0, -1));
+  // The loudest of them is heard.
+  const { kind } = news.find((one) => one.kind === "lost") ?? news.find((one) => one.kind === "message") ?? news[0];
   play(TONES[kind]);
   if (notificationsWanted && document.hidden && "Notification" in window && Notification.permission === "granted") {
     // What replaces an earlier one of the same session makes itself heard again; no session hides another.
-    const tag = `liveguard-${kind}-${about}`;
+    const tag = `liveguard-${kind}-${news.map(({ about }) => about).join()}`;
+    const sentence = news.map((one) => one.sentence).join(" ");
     notify(sentence, { tag, renotify: true, icon: document.getElementById("favicon").href });
   }
+}
+
+/** A sentence, which leads to the page of the session, if there is one and it is another page. */
+function line({ kind, sentence, about }) {
+  const path = `/history/${about}`;
+  const leads = about && kind !== "revoked" && path !== location.pathname;
+  const element = document.createElement(leads ? "a" : "span");
+  if (leads) element.href = path;
+  element.classList.toggle("lost", kind === "lost");
+  element.textContent = sentence;
+  return element;
 }
 
 async function notify(sentence, options) {

@@ -1,0 +1,156 @@
+// What a guardian's page learns of the wards while it is open: told once and in a sentence; and whether it still learns.
+
+import { announce, prepare, showInTab } from "./announce.js";
+import { learn, now, run, timeOfDay } from "./clock.js";
+import { Socket } from "./socket.js";
+
+const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
+
+const live = document.getElementById("live");
+const away = document.getElementById("away");
+const icons = JSON.parse(live.dataset.icons);
+const time = timeOfDay(live.dataset.zone, live.dataset.hours);
+
+export const words = JSON.parse(live.dataset.words);
+
+export let socket = null;
+let shown = null; // gives the elements of the sessions that the page shows
+let sessions = null; // those that run: the name of each one's ward, and whether they are lost
+let current = true; // what is shown was true a moment ago
+let known = now();
+let written = null; // what was written last in each session when the connection went
+let missed = []; // what was said since then
+
+const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
+
+/** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
+export function watch(elements, ask) {
+  learn(Number(live.dataset.now));
+  known = now();
+  run(live, words);
+  prepare(document.getElementById("sound"), document.getElementById("notify"), document.getElementById("mute"));
+  navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
+  shown = elements;
+  sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
+  showState();
+  socket = new Socket("/ws/guardian", {
+    opened: () => ask(),
+    received: (event, data) => {
+      hear(event, data);
+      if (event !== "guardian:snapshot") ask(event, data);
+    },
+    closed: () => {
+      current = false;
+      // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
+      [...losses.keys()].forEach(spare);
+      showState();
+    },
+  });
+}
+
+/** What is shown was rendered a moment ago, or could not be. */
+export function rendered(ok) {
+  current = ok && socket.open;
+  if (ok) known = now();
+  showState();
+}
+
+// -- what the socket says ---------------------------------------------------------------------------------------------
+
+/** Something happened to a session. What is known already is not told again. */
+export function hear(event, data) {
+  happened[event]?.(data);
+}
+
+const happened = {
+  "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, state }) => {
+    const before = sessions.get(sessionId);
+    const lost = state === "interrupted" && !losses.has(sessionId);
+    sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost });
+    // Said of a session that is known already, it tells what happened to it while there was no connection.
+    if (lost && !before?.lost) tell("lost", sessionId);
+    else if (!before) tell("started", sessionId);
+    else if (before.lost && !lost) tell("resumed", sessionId);
+  },
+  "session-interrupted": ({ sessionId }) => {
+    spare(sessionId);
+    losses.set(sessionId, setTimeout(() => {
+      losses.delete(sessionId);
+      if (sessions.has(sessionId)) sessions.get(sessionId).lost = true;
+      tell("lost", sessionId);
+    }, PATIENCE));
+  },
+  "session-resumed": ({ sessionId }) => {
+    if (spare(sessionId)) return;
+    if (sessions.has(sessionId)) sessions.get(sessionId).lost = false;
+    tell("resumed", sessionId);
+  },
+  "session-ended": ({ sessionId, reason }) => {
+    spare(sessionId);
+    tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
+    sessions.delete(sessionId);
+  },
+  "guardian:access-revoked": ({ sessionId }) => {
+    spare(sessionId);
+    tell("revoked", sessionId);
+    sessions.delete(sessionId);
+  },
+  message: ({ from, sessionId, text }) => {
+    if (from.role !== "ward") return;
+    const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
+    announce([{ kind: "message", sentence: message(name, text), about: sessionId }]);
+  },
+};
+
+function tell(kind, about) {
+  const session = sessions.get(about);
+  if (!session) return;
+  const sentence = (words[kind] ?? words.ended).replace("{name}", () => session.name);
+  // Whatever ends a session but its ward is as loud as a loss.
+  const news = { kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about };
+  if (!current) missed.push(news);
+  announce([news]);
+}
+
+/** A loss that has not been said yet need not be. */
+function spare(sessionId) {
+  clearTimeout(losses.get(sessionId));
+  return losses.delete(sessionId);
+}
+
+function message(name, text) {
+  const values = { "{name}": name, "{text}": text };
+  return words.message.replace(/{name}|{text}/g, (part) => values[part]);
+}
+
+// -- what the page knows ----------------------------------------------------------------------------------------------
+
+function showState() {
+  live.classList.toggle("stale", !current);
+  if (!current) written ??= lastWords();
+  if (current !== away.hidden) {
+    away.hidden = current;
+    away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", time.format(known));
+    if (current) sayWhatWasMissed();
+  }
+  const all = shown();
+  showInTab(words.title, icons, all.length, !current || all.some(({ dataset }) => dataset.state === "lost"));
+}
+
+/** What the ward of each session wrote last, as the page shows it. */
+function lastWords() {
+  return new Map(shown().map((session) => [session.id, [...session.querySelectorAll(".ward, .last-word")].at(-1)?.id]));
+}
+
+/** The connection is back: what happened meanwhile is as loud as if it happened now. */
+function sayWhatWasMissed() {
+  for (const [session, last] of lastWords()) {
+    if (!last || last === written.get(session)) continue;
+    const sentence = message(
+      document.getElementById(session).dataset.name, document.getElementById(last).querySelector(".text").textContent,
+    );
+    missed.push({ kind: "message", sentence, about: session.slice(2) });
+  }
+  announce(missed.length ? missed : [{ kind: "resumed", sentence: words.back, about: "" }]);
+  [written, missed] = [null, []];
+}
