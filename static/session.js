@@ -1,38 +1,25 @@
-// The page of a session that still runs: it keeps watching, and never shows as live what it does not know.
+// The page of one session: it watches this ward and tells of the others, and never shows as live what it does not know.
 
-import { learn, now, run, timeOfDay } from "./clock.js";
+import { learn, refresh } from "./clock.js";
 import { morphChildren } from "./morph.js";
-import { Socket } from "./socket.js";
+import { hear, rendered, socket, watch, words } from "./news.js";
 import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const EVERY = 3000; // and one at least so often, for what the socket does not tell
 
-const main = document.getElementById("main");
-const away = document.getElementById("away");
-const { ward, zone, hours, ...data } = away.dataset;
-const words = JSON.parse(data.words);
-const time = timeOfDay(zone, hours);
+const live = document.getElementById("live");
+const page = document.getElementById("page");
+const running = () => [...page.querySelectorAll("[data-state]")];
 
 let asked = performance.now();
 let asking = false;
 let again = false;
 let timer = null;
-let current = true; // what is shown was true a moment ago
+let gone = false; // this session may not be seen any more
 
-learn(Number(data.now));
-let known = now();
-run(main, words);
-
-const socket = new Socket("/ws/guardian", {
-  opened: () => ask(),
-  // Places are many, and come with the next rendering anyway.
-  received: (event, data) => data?.wardId === ward && event !== "location-updated" && ask(),
-  closed: () => {
-    current = false;
-    showState();
-  },
-});
+// Places are many, and come with the next rendering anyway.
+watch(running, (event) => event !== "location-updated" && ask());
 
 function ask() {
   again = true;
@@ -45,50 +32,69 @@ function plan() {
 }
 
 async function look() {
-  asking = !document.hidden || again;
+  asking = again || (!document.hidden && running().length > 0);
   again = false;
   asked = performance.now();
-  if (asking) await refresh();
+  if (asking) rendered(gone || (await fetched()));
   asking = false;
   plan();
 }
 
-async function refresh() {
+async function fetched() {
   try {
     const answer = await fetch(location.href, { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    // Signed out, or no longer allowed to see it: the page itself says so.
-    if (answer.type === "opaqueredirect" || (answer.status >= 400 && answer.status < 500)) return location.reload();
-    if (answer.ok) show(await answer.text());
-    current = answer.ok && socket.open;
+    if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
+    gone = answer.status === 403 || answer.status === 404;
+    if (answer.ok || gone) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    return answer.ok || gone;
   } catch {
-    current = false;
+    return false;
   }
-  showState();
 }
 
-function show(text) {
-  const wanted = document.adoptNode(new DOMParser().parseFromString(text, "text/html").getElementById("main"));
-  const theirs = wanted.querySelector("#away");
-  if (!theirs) return location.reload(); // it has ended
-  learn(Number(theirs.dataset.now));
-  known = now();
-  for (const id of ["away", "said"]) {
-    wanted.querySelector(`#${id}`).replaceWith(document.getElementById(id).cloneNode(true));
+function show(fetchedPage) {
+  const wanted = document.adoptNode(fetchedPage.getElementById("page") ?? fetchedPage.getElementById("main"));
+  if (!gone) learn(Number(fetchedPage.getElementById("live").dataset.now));
+  const focused = page.contains(document.activeElement);
+  keepWhatIsWritten(wanted);
+  morphChildren(page, wanted);
+  refresh(live, words);
+  // Where the focus was may be gone.
+  if (focused && document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
+  // An end that the socket does not tell, to an admin say, is told as well.
+  const ended = page.querySelector("article[data-reason]");
+  if (ended) hear("session-ended", { sessionId: ended.id.slice(2), reason: ended.dataset.reason });
+}
+
+// -- what a guardian writes -------------------------------------------------------------------------------------------
+
+/** What somebody has begun to write stays in its field, even when it cannot be sent any more. */
+function keepWhatIsWritten(wanted) {
+  const [ours, theirs] = [document.getElementById("write"), wanted.querySelector("#write")];
+  const input = ours?.querySelector("input");
+  if (!input || !(theirs || input.value)) return;
+  if (!theirs && !input.readOnly) {
+    input.readOnly = true;
+    ours.querySelector("button").hidden = true;
+    sayUnsent("over");
   }
-  morphChildren(main, wanted);
+  const kept = ours.cloneNode(true);
+  if (theirs) theirs.replaceWith(kept);
+  else (wanted.querySelector(".panels > :last-child") ?? wanted).append(kept);
 }
 
-function showState() {
-  main.classList.toggle("stale", !current);
-  if (current === away.hidden) return;
-  away.hidden = current;
-  away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", time.format(known));
+function sayUnsent(why) {
+  document.getElementById("unsent").textContent = words[`not_sent_${why}`] ?? "";
 }
 
-main.addEventListener("submit", (event) => {
-  if (!event.target.dataset.write) return;
+page.addEventListener("submit", async (event) => {
+  const { write: wardId } = event.target.dataset;
+  if (!wardId) return;
   event.preventDefault();
-  const said = document.getElementById("said");
-  said.textContent = "";
-  write(socket, event.target.elements.text, { wardId: ward }, (why) => (said.textContent = words[`not_sent_${why}`]));
+  const input = event.target.elements.text;
+  if (input.readOnly) return;
+  sayUnsent("");
+  await write(socket, input, { wardId }, (why) => sayUnsent(input.readOnly ? "over" : why));
+  // It arrived just before the end.
+  if (input.readOnly && !input.value) document.getElementById("write").remove();
 });

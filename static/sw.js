@@ -26,7 +26,7 @@ addEventListener("fetch", (event) => {
   }
 });
 
-// A notification of the dashboard was touched: it leads there.
+// A notification was touched: it leads to the dashboard, which shows everybody.
 addEventListener("notificationclick", (event) => {
   event.notification.close();
   event.waitUntil(

@@ -247,6 +247,29 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_pa
 
 
 @pytest.mark.gen_test
+async def test_the_page_of_a_session_shows_how_the_others_are_to_those_who_guard_them(tmp_path: Path) -> None:
+    async with house(tmp_path, reconnect_grace=0) as home:
+        ana, tom, ida = [await home.ward(name) for name in ("ana", "tom", "ida")]
+        ended = (await ida.answer("start-live-session"))["data"]["sessionId"]
+        for ward in (ana, tom):
+            session_id = (await ward.answer("start-live-session"))["data"]["sessionId"]
+        ben = await home.guardian("ben")
+        ida.lose()
+        await ben.expect("session-ended", reason="ward_disconnected")
+        anas = home.server.live.sessions.of_ward("ana")
+        assert anas is not None
+
+        async def others(who: str, session_id: str) -> list[str]:
+            page = (await home.fetch(f"/history/{session_id}", who=who)).text
+            return re.findall(r"Ida Winter has not stopped|<bdi>(?:Ana|Tom|Ida) \w+</bdi> · \w+", page)
+
+        assert await others("ben", anas.id) == ["Ida Winter has not stopped", "<bdi>Tom Berger</bdi> · Live"]
+        assert await others("ben", session_id) == ["Ida Winter has not stopped", "<bdi>Ana Winter</bdi> · Live"]
+        assert sorted(await others("ben", ended)) == ["<bdi>Ana Winter</bdi> · Live", "<bdi>Tom Berger</bdi> · Live"]
+        assert await others("chloe", anas.id) == await others("ana", anas.id) == []
+
+
+@pytest.mark.gen_test
 async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")

@@ -139,7 +139,7 @@ async def test_people_invitations_and_the_account(street: Street) -> None:
 async def test_the_history(street: Street) -> None:
     async def states() -> States:
         yield await street.sign_in("mallory", "/history")
-        _, past = await an_evening(street)
+        ana, past = await an_evening(street)
         await street.home.server.chronicle.write()
         ben = await street.sign_in("ben", "/history")
         await ben.get_by_text("The same as a table").click()
@@ -153,6 +153,13 @@ async def test_the_history(street: Street) -> None:
             assert running is not None
             await ben.goto(f"{street.home.url}/history/{running.id}")
             yield ben
+        await ben.get_by_label("Message to Tom").fill("Where are you?")
+        await ana.answer("send-message", {"text": "Just crossed the bridge " + "o" * 300})
+        await expect(ben.locator("#said a")).to_be_visible()
+        yield ben
+        await (await street.home.ward("tom")).answer("stop-live-session")
+        await expect(ben.locator("#unsent")).not_to_be_empty()
+        yield ben
 
     await check(states())
 

@@ -3,29 +3,11 @@
 import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 from server import Peer
-from visitors import NO_NETWORK, Street
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
 
-IS_HEARD = """
-    window.tones = [];
-    const start = OscillatorNode.prototype.start;
-    OscillatorNode.prototype.start = function (...when) {
-      window.tones.push(this.frequency.value);
-      return start.apply(this, when);
-    };
-"""
-IS_NOTIFIED = """
-    window.notices = [];
-    window.Notification = class {
-      static permission = "default";
-      static async requestPermission() { return (this.permission = "granted"); }
-      constructor(text) { window.notices.push(text); }
-    };
-    window.away = false;
-    Object.defineProperty(Document.prototype, "hidden", { get: () => window.away });
-"""
 SEES_JUMPS = """
     window.shift = 0;
     new PerformanceObserver((list) => {
@@ -340,11 +322,11 @@ async def test_whoever_looks_at_the_page_of_a_session_watches_it_and_can_write(s
 @story
 async def test_the_page_of_a_session_says_that_it_has_no_connection_and_catches_up(street: Street) -> None:
     ben, ana = await the_page_of_anas_session(street)
-    await expect(ben.locator("main:not(.stale)")).to_be_visible()
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
     await ben.get_by_label("Message to Ana").fill("Where are you?")
     await ben.context.set_offline(True)
     await expect(ben.get_by_role("alert")).to_contain_text("Not connected since")
-    await expect(ben.locator("main")).to_have_class("stale")
+    await expect(ben.locator("#live")).to_have_class("stale")
     await ben.get_by_label("Message to Ana").press("Enter")
     await expect(ben.get_by_text("Not sent, because the connection is gone")).to_be_visible()
     await ana.answer("send-message", {"text": "Just crossed the bridge"})
@@ -352,7 +334,7 @@ async def test_the_page_of_a_session_says_that_it_has_no_connection_and_catches_
     await ben.context.set_offline(False)
     await expect(ben.locator(".timeline")).to_contain_text("Just crossed the bridge")
     await expect(ben.locator("#away")).to_be_hidden()
-    await expect(ben.locator("main")).not_to_have_class("stale")
+    await expect(ben.locator("#live")).not_to_have_class("stale")
     await expect(ben.get_by_label("Message to Ana")).to_have_value("Where are you?")
     street.excuse(*NO_NETWORK)
 

@@ -30,6 +30,26 @@ VIENNA = {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 10}
 NO_NETWORK = ("net::ERR_", "WebSocket connection to")  # what Chromium says of it
 PATIENCE = 8000  # milliseconds
 
+# Devices that note what they sound and notify of.
+IS_HEARD = """
+    window.tones = [];
+    const start = OscillatorNode.prototype.start;
+    OscillatorNode.prototype.start = function (...when) {
+      window.tones.push(this.frequency.value);
+      return start.apply(this, when);
+    };
+"""
+IS_NOTIFIED = """
+    window.notices = [];
+    window.Notification = class {
+      static permission = "default";
+      static async requestPermission() { return (this.permission = "granted"); }
+      constructor(text) { window.notices.push(text); }
+    };
+    window.away = false;
+    Object.defineProperty(Document.prototype, "hidden", { get: () => window.away });
+"""
+
 expect.set_options(timeout=PATIENCE)
 
 

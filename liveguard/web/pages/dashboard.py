@@ -16,10 +16,9 @@ from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, Glance, in_order, name_of
 from liveguard.web.pages.page import Page
-from liveguard.web.pages.past import Past
+from liveguard.web.pages.past import WORRYING, Past
 
 LATELY = 8
-WORRYING = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
 TURN = 0.005  # seconds of rendering at a stretch
 PART = 2000  # pieces of cards that are joined at once, and compressed: some 2 ms of that
 HERE = Markup(f"<!-- {token_hex(16)} -->")  # noqa: S704 - where the cards go; nobody can write it, as it is never shown

@@ -13,10 +13,10 @@ from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailab
 from liveguard.people import Entry, PastSession, User
 from liveguard.tables import csv_line
 from liveguard.trail import Point
-from liveguard.web.cards import Place, extra_of, name_of, note_of
+from liveguard.web.cards import Place, extra_of, in_order, last_word, name_of, note_of
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
-from liveguard.web.pages.past import Past
+from liveguard.web.pages.past import WORRYING, Past
 
 PAGE = 50
 DAYS = 30
@@ -176,7 +176,24 @@ class Session(Page):
             entries=without_blinks(entries),
             drawing=draw_trail(trail),
             location=Place(session_id, trail[-1].latitude, trail[-1].longitude, trail[-1].moment) if trail else None,
+            worker=self.services.assets.version,
+            **await self._others(session_id),
         )
+
+    async def _others(self, session_id: str) -> dict[str, Any]:
+        """What a guardian must not miss while they look at one session: how the others of their wards are."""
+        _, unstopped = await self.services.people.history.lately(self.user, 0, self.now - WORRYING)
+        visible = self.services.live.visible_to(self.user)
+        guarded = [one for one in visible if self.user.id in one.guardians and one.id != session_id]
+        return {
+            "others": [
+                {**running(memory, self.user), "last_word": last_word(memory, self.user)}
+                for memory in in_order(map(self.services.chronicle.of, guarded), self.now)
+            ],
+            "worrying": [
+                one for one in map(Past.of, unstopped) if one.id != session_id and one.ward_id != self.user.id
+            ],
+        }
 
     def _running(self, session_id: str) -> Memory | None:
         for session in self.services.live.visible_to(self.user):

@@ -6,6 +6,8 @@ from typing import NamedTuple, Self
 from liveguard.people import PastSession
 from liveguard.web.cards import extra_of, note_of
 
+WORRYING = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
+
 
 class Past(NamedTuple):
     """One line of the history; moments in milliseconds since the epoch."""

@@ -1,0 +1,144 @@
+"""The page of one session: a guardian who follows one ward misses nothing, of this ward or of another."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+from server import House, Peer
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+
+async def start(home: House, name: str) -> tuple[Peer, str]:
+    """A ward who is on their way, and where the page of that session is."""
+    ward = await home.ward(name)
+    started = await ward.answer("start-live-session")
+    return ward, f"/history/{started['data']['sessionId']}"
+
+
+async def told(page: Page, sentence: str) -> None:
+    """It is said, heard, and notified of."""
+    await expect(page.locator("#said")).to_have_text(sentence)
+    await page.wait_for_function("(text) => window.tones.length && window.notices.at(-1) === text", arg=sentence)
+    await page.evaluate("window.tones = []")
+
+
+@story
+async def test_it_tells_all_that_the_dashboard_tells(street: Street) -> None:
+    ana, path = await start(street.home, "ana")
+    ben = await street.sign_in("ben", path, device=IS_HEARD + IS_NOTIFIED, viewport={"width": 390, "height": 700})
+    for name in ("Sound", "Notifications"):
+        await ben.get_by_role("button", name=name).click()
+    await ben.evaluate("window.away = true")
+    said, others = ben.locator("#said"), ben.locator("#others")
+    ana.lose()
+    await expect(ben.locator(".session-head .state.lost")).to_be_visible()
+    await expect(said).to_be_empty()  # she may only turn a page
+    await told(ben, "The connection to Ana Winter is lost.")
+    ana = await street.home.ward("ana")
+    await told(ben, "Ana Winter is back.")
+    await ana.answer("send-message", {"text": "On the bridge"})
+    await told(ben, "Ana Winter writes: On the bridge")
+    await expect(said.get_by_role("link")).to_have_count(0)
+
+    # Of another ward it tells as well, wherever Ben is on the page, and leads there.
+    await ben.get_by_label("Message to Ana").focus()
+    tom, toms = await start(street.home, "tom")
+    await told(ben, "Tom Berger has started a session.")
+    await expect(said.get_by_role("link")).to_have_attribute("href", toms)
+    await expect(said).to_be_in_viewport(ratio=1)
+    await expect(others).to_contain_text("Tom Berger · Live")
+    await tom.answer("send-message", {"text": "In the bus"})
+    await told(ben, "Tom Berger writes: In the bus")
+    tom.lose()
+    await told(ben, "The connection to Tom Berger is lost.")
+    await expect(others.locator(".lost-line")).to_contain_text("Tom Berger · Connection lost")
+    assert (await ben.title()).startswith("⚠ (2) Ana Winter")
+
+    # After the end the page still tells of the others. An admin, whom no socket tells of it, is told as well.
+    alex = await street.sign_in("alex", path)
+    await expect(alex.locator("#live:not(.stale)")).to_be_visible()
+    await ana.answer("stop-live-session")
+    await expect(alex.locator("#said")).to_have_text("Ana Winter has stopped the session.")
+    await told(ben, "Ana Winter has stopped the session.")
+    await expect(ben.locator(".session-head .state")).to_contain_text("Arrived, stopped it")
+    await expect(ben.get_by_label("Message to Ana")).to_have_count(0)
+    await expect(ben.locator("main")).to_be_focused()
+    await street.home.ward("tom")
+    await told(ben, "Tom Berger is back.")
+    await expect(others).to_contain_text("Tom Berger · Live")
+    await said.get_by_role("link").press("Enter")
+    await expect(ben.get_by_role("heading", level=1)).to_have_text("Tom Berger")
+
+
+@story
+async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, browser: Browser) -> None:
+    async with open_street(tmp_path, browser, reconnect_grace=1) as street:
+        tom, toms = await start(street.home, "tom")
+        _, anas = await start(street.home, "ana")
+        page, other = await street.sign_in("ben", toms), await street.sign_in("ben", anas, locale="de-DE")
+        field = page.get_by_label("Message to Tom")
+        await field.press_sequentially("Where are y")
+        await field.press("Home")
+        tom.lose()
+        await expect(page.locator("#said .lost")).to_contain_text("Tom Berger did not come back")
+        await expect(page.locator(".session-head .state.lost")).to_have_text(" Connection lost for good")
+        await expect(page.get_by_role("status").filter(has_text="This was not sent")).to_be_visible()
+        await expect(field).to_have_value("Where are y")
+        await expect(field).to_be_focused()
+        await expect(field).not_to_be_editable()
+        await expect(page.get_by_role("button", name="Send")).to_have_count(0)
+
+        # Whoever looks at the page of another is told, and sees it for as long as on the dashboard.
+        await expect(other.locator("#said .lost")).to_contain_text("Tom Berger ist nicht zurückgekommen")
+        await expect(other.locator("#others .lost-line")).to_contain_text("Tom Berger")
+        await other.get_by_label("Nachricht an Ana").fill("Wo bist du")
+        people = street.home.server.people
+        ben = await people.accounts.identify("ben")
+        (pair,) = [one for one in await people.guardianships.of_guardian(ben) if one.ward.id == "ana"]
+        await people.guardianships.revoke(ben, pair.id)
+        await expect(other.get_by_role("heading", level=1)).to_have_text("Hier ist nichts")
+        await expect(other.locator("#said")).to_have_text("Du begleitest Ana Winter nicht mehr.")
+        await expect(other.get_by_label("Nachricht an Ana")).to_have_value("Wo bist du")
+        await expect(other.get_by_text("Das wurde nicht gesendet")).to_be_visible()
+        street.excuse("status of 404")
+
+
+@story
+async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(street: Street) -> None:
+    ana, path = await start(street.home, "ana")
+    ida, _ = await start(street.home, "ida")
+    tom, _ = await start(street.home, "tom")
+    ben = await street.sign_in("ben", path)
+    await expect(ben.locator("#others li")).to_have_count(2)
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await ida.answer("send-message", {"text": "Nearly there"})
+    ida.lose()
+    await tom.answer("stop-live-session")
+    await ben.context.set_offline(False)
+    said = ben.locator("#said")
+    for sentence in (
+        "Ana Winter writes: Somebody follows me",
+        "The connection to Ida Winter is lost.",
+        "Ida Winter writes: Nearly there",
+        "Tom Berger has stopped the session.",
+    ):
+        await expect(said).to_contain_text(sentence)
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_without_script_it_shows_the_others_as_well(street: Street) -> None:
+    _, path = await start(street.home, "ana")
+    tom, toms = await start(street.home, "tom")
+    tom.lose()
+    ben = await street.sign_in("ben", path, java_script_enabled=False)
+    await expect(ben.locator("#others .lost-line")).to_contain_text("Tom Berger · Connection lost")
+    await expect(ben.get_by_role("button", name="Sound")).to_be_hidden()
+    await ben.locator("#others").get_by_role("link").click()
+    await ben.wait_for_url(street.home.url + toms)
+    await expect(ben.locator("#others")).to_contain_text("Ana Winter · Live")
