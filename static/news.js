@@ -3,6 +3,7 @@
 import { announce, prepare, showInTab } from "./announce.js";
 import { learn, now, run, timeOfDay } from "./clock.js";
 import { Socket } from "./socket.js";
+import { somethingIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 
@@ -151,6 +152,8 @@ function sayWhatWasMissed() {
     );
     missed.push({ kind: "message", sentence, about: session.slice(2) });
   }
-  announce(missed.length ? missed : [{ kind: "resumed", sentence: words.back, about: "" }]);
+  if (!missed.length) missed.push({ kind: "resumed", sentence: words.back, about: "" });
+  if (somethingIsUnsent()) missed.push({ kind: "resumed", sentence: words.not_sent_refused, about: "" });
+  announce(missed);
   [written, missed] = [null, []];
 }

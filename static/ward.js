@@ -6,7 +6,7 @@ import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
-import { write } from "./write.js";
+import { somethingIsUnsent, write } from "./write.js";
 
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
@@ -17,6 +17,7 @@ let started = Number(ward.dataset.start);
 let looking = false;
 let lookAgain = false;
 let wasAway = false;
+let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
 let wakeLock = null;
 
@@ -31,7 +32,9 @@ const received = {
     started = Date.parse(data.startTime);
     become("running");
     if (isNew) $("note").value = "";
-    say(data.durable === false ? words.not_durable : isNew ? words.started : "");
+    if (data.durable === false) say(words.not_durable);
+    else if (isNew) say(words.started);
+    else if (stopLost) say(words.still_running, "problem");
     shareAgain();
     look();
   },
@@ -56,7 +59,9 @@ const received = {
 
 const socket = new Socket("/ws/ward", {
   opened: () => {
-    say(wasAway ? words.back : "");
+    const back = wasAway ? words.back : "";
+    if (somethingIsUnsent()) say(`${back} ${words.not_sent_again}`, "problem");
+    else say(back);
     wasAway = false;
     $("start").disabled = false;
     $("stop").disabled = false;
@@ -69,8 +74,11 @@ const socket = new Socket("/ws/ward", {
     if (stopping) become("running");
     $("start").disabled = true;
     // Each try that fails ends here as well, and must not take away what was said meanwhile.
-    if (stopping) say(words.stop_unknown, "away");
-    else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
+    if (stopping) {
+      stopLost = true;
+      say(words.stop_unknown, "away");
+    }
+    if (!stopping && !wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
     wasAway = true;
     // Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows.
     $("watching").classList.remove("somebody");
@@ -129,6 +137,7 @@ function become(next) {
   if (running) keepAwake();
   else {
     place.stop();
+    stopLost = false;
     told = null;
     showPlace();
     wakeLock?.release().catch(() => {});
@@ -201,8 +210,9 @@ $("idle").addEventListener("submit", (event) => {
 });
 
 function stop() {
-  if (socket.send("stop-live-session")) become("stopping");
-  else say(words.not_stopped, "away");
+  stopLost = !socket.send("stop-live-session");
+  if (stopLost) say(words.not_stopped, "away");
+  else become("stopping");
 }
 
 hold($("stop"), {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, WebSocketRoute, expect
 from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -132,8 +132,52 @@ async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -
         await ana.evaluate("dispatchEvent(new Event('online'))")
     await expect(ana.locator("#line")).to_contain_text("Not stopped")
     await ana.context.set_offline(False)
-    await expect(ana.locator("#line")).not_to_contain_text("Not stopped")
+    await expect(ana.locator("#line")).to_contain_text("it is still running")
     await hold(stop)
+    await expect(ana.locator("#idle")).to_be_visible()
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    sockets: list[WebSocketRoute] = []
+    swallowed: list[str | bytes] = []
+
+    def swallow_a_stop(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(text: str | bytes) -> None:
+            if "stop-live-session" in str(text) and not swallowed:
+                swallowed.append(text)
+            else:
+                server.send(text)
+
+        socket.on_message(pass_on)
+        sockets.append(socket)
+
+    await ana.route_web_socket("**/ws/*", swallow_a_stop)
+    await ana.reload()
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    line = ana.locator("#line")
+    await line.evaluate(
+        "(line) => { window.lines = []; const note = () => window.lines.push(line.textContent.trim());"
+        " new MutationObserver(note).observe(line, { childList: true, characterData: true, subtree: true }); }"
+    )
+    await ana.locator("#stop").hover()
+    await ana.mouse.down()
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "stopping")
+    await ana.mouse.up()
+    await sockets[-1].close(code=1001)
+    # The server did not get it, which shows as soon as the connection is back.
+    await expect(line).to_contain_text("it is still running")
+    lines = await ana.evaluate("window.lines")
+    assert lines[0].startswith("The connection went before the server had answered")
+    assert not any("Not stopped" in line for line in lines)
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "running")
+    await hold(ana.locator("#stop"))
+    await expect(ana.locator("#idle")).to_be_visible()
     street.excuse(*NO_NETWORK)
 
 
