@@ -25,6 +25,13 @@ ONLY_A_WORKER_MAY = """
 """
 
 
+NOTES_WHAT_IS_SAID = """
+    window.said = [];
+    new MutationObserver(() => window.said.push(document.getElementById("said").textContent))
+        .observe(document.getElementById("said"), { childList: true });
+"""
+
+
 @story
 async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
@@ -55,10 +62,7 @@ async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
     await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
-    await ben.evaluate(
-        "window.said = []; new MutationObserver(() => window.said.push(document.getElementById('said').textContent))"
-        ".observe(document.getElementById('said'), { childList: true })"
-    )
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
     tom.lose()
     await expect(ben.locator(".card.lost")).to_be_visible()
     tom = await street.home.ward("tom")
@@ -66,6 +70,27 @@ async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
     await tom.answer("stop-live-session")
     await expect(ben.locator("#said")).to_have_text("Tom Berger has stopped the session.")
     assert await ben.evaluate("window.said") == ["Tom Berger has stopped the session."]
+
+
+@story
+async def test_a_loss_that_was_over_while_a_guardian_was_away_alarms_nobody_either(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    await ben.clock.install()
+    tom.lose()
+    await expect(ben.locator(".card.lost")).to_be_visible()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    tom = await street.home.ward("tom")
+    await tom.expect("session-started")
+    await ben.clock.fast_forward(3000)
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    assert not any("is lost" in said for said in await ben.evaluate("window.said"))
+    street.excuse(*NO_NETWORK)
 
 
 @story
