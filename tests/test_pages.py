@@ -1,6 +1,7 @@
 """The pages over HTTP: who gets which, what comes in them, what their forms do."""
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
@@ -235,10 +236,21 @@ async def test_everybody_may_ask_the_history_for_those_whom_they_may_see(tmp_pat
 async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ben, ana = await home.guardian("ben"), await home.ward("ana")
-        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        metadata = {
+            "note": "to the station",
+            "urgent": True,
+            "with": ["Tom", "Ida"],
+            "phone": {"model": "a & b"},
+            "bus": 7,
+        }
+        session_id = (await ana.answer("start-live-session", metadata))["data"]["sessionId"]
         await ben.expect("guardian:session-started")
         running = (await home.fetch(f"/history/{session_id}", who="ben")).text
         assert "Watching from the start: Ben Keller" in running
+        # What is no text is shown as the JSON that it came as.
+        for text in (running, (await home.fetch("/", who="ben")).text):
+            shown = [html.unescape(value) for value in re.findall(r'<dd dir="auto">(.*?)</dd>', text)]
+            assert shown[-4:] == ["true", '["Tom","Ida"]', '{"model":"a & b"}', "7"]
         ended = await ana.answer("stop-live-session")
         assert ended["event"] == "session-ended"
         page = (await home.fetch(f"/history/{session_id}", who="ben")).text

@@ -8,6 +8,8 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, NamedTuple
 
+from msgspec import json
+
 from liveguard.chronicle import Memory
 from liveguard.events import Person
 from liveguard.people import User
@@ -145,9 +147,9 @@ def note_of(metadata: dict[str, Any]) -> str:
 
 
 def extra_of(metadata: dict[str, Any]) -> list[tuple[str, str]]:
-    """What else was given at the start."""
+    """What else was given at the start, as text, or as the JSON that it came as."""
     rest = [(key, value) for key, value in metadata.items() if key != "note" or not isinstance(value, str)]
-    return [(key, value if isinstance(value, str) else str(value)) for key, value in rest[:MOST_EXTRA]]
+    return [(key, value if isinstance(value, str) else json.encode(value).decode()) for key, value in rest[:MOST_EXTRA]]
 
 
 class Rendered:
