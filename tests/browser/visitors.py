@@ -21,9 +21,18 @@ from liveguard.storage import Storage
 from liveguard.web.cookies import Cookies
 
 CHROMIUM = "/usr/bin/chromium"
+# The menus of the address bar, which nobody sees here: two more pages for each window, most of what a window costs.
+MENUS = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup"]
+# What Playwright switches off by itself: of two lists, Chromium reads the last alone.
+OF_PLAYWRIGHT = [
+    "AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "LensOverlay", "MediaRouter",
+    "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding", "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+]  # fmt: skip
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", f"--disable-features={','.join(OF_PLAYWRIGHT + MENUS)}",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 VIENNA = {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 10}
