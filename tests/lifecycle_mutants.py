@@ -78,7 +78,7 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
         Change(
             Presences,
             "depart",
-            ("if presence is None or connection not in presence.connections:\n        return None\n", ""),
+            ("if presence is None or connection not in presence.connections:\n        return None\n    ", ""),
         ),
     ),
     "leaving a room is no leaving": (Change(Room, "leave", ("self.guardians.pop(", "self.guardians.get(")),),
