@@ -1,8 +1,9 @@
 # Each target makes what it needs: the first one the virtual environment, "make test" also the packages for Node.
 
 PYTHON ?= python3
-# Tests wait more than they compute, so there are more at once than a small machine has cores. A file's tests stay together.
-side_by_side := -n 3 --dist loadfile
+# Tests wait more than they compute, so there are more at once than a small machine has cores. A file's tests stay together,
+# and the files come in the order of tests/conftest.py.
+side_by_side := -n 3 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Never into anybody's own Python, whatever befalls the environment.
 export PIP_REQUIRE_VIRTUALENV = 1

@@ -23,6 +23,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="run the tests of reliability and security at full size")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, the longest files begin first: one that began last would be waited for by itself."""
+    if hasattr(config, "workerinput"):
+        seconds = dict.fromkeys((item.path for item in items), 0.0)
+        for item in items:
+            seconds[item.path] += _given(item)
+        items.sort(key=lambda item: -seconds[item.path])
+
+
+def _given(item: pytest.Item) -> float:
+    """The seconds that a test is given beyond the usual: a measure of what it takes, and so is that it is slow."""
+    own = item.get_closest_marker("gen_test")
+    if own and "timeout" in own.kwargs:
+        return float(own.kwargs["timeout"])
+    return 1.0 if item.get_closest_marker("slow") else 0.0
+
+
 def pytest_collection_finish() -> None:
     _collect()
 
