@@ -330,14 +330,15 @@ async def test_who_breaks_the_protocol_is_told_how_and_is_lost(house, frames, co
 @pytest.mark.gen_test
 async def test_a_burst_passes_and_more_than_that_is_refused_but_for_a_stop(house):
     async with house:
+        # However long the machine takes over it, no further one may pass meanwhile.
+        house.connections.limits = Limits(rate=0.001, burst=Limits.burst)
         ana, _ = await walking(house)
         for _ in range(60):
             ana.say("ping")
-        # Right behind them, for a moment later one more may pass.
         ana.say("update-location", {"latitude": 1, "longitude": 1}, id="1")
         answers = [await ana.event() for _ in range(60)]
         assert [answer["event"] for answer in answers[:39]] == ["pong"] * 39  # one more was the start
-        assert answers[-1]["data"]["code"] == "rate_limited"
+        assert {answer["data"]["code"] for answer in answers[39:]} == {"rate_limited"}
         refused = await ana.event()
         assert (refused["event"], refused["data"]["code"]) == ("location-error", "rate_limited")
         ana.say("stop-live-session")
