@@ -77,8 +77,7 @@ const socket = new Socket("/ws/ward", {
     if (stopping) {
       stopLost = true;
       say(words.stop_unknown, "away");
-    }
-    if (!stopping && !wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
+    } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
     wasAway = true;
     // Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows.
     $("watching").classList.remove("somebody");

@@ -147,7 +147,7 @@ async def heard_in_spite_of(house, fault, *, together):
     bens.socket = working
     for frame in said[together:]:
         anas.data_received(frame)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the server's loop, which is this one: what is told in it is what is tried
     return await ben.rest(), [int((await chloe.hear("message"))["data"]["text"]) for _ in said]
 
 

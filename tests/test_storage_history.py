@@ -122,8 +122,8 @@ async def test_whoever_is_lost_at_the_end_of_a_long_day_is_not_overlooked(tmp_pa
         await storage.journal.end("day", lost_at, 2400, "ward_disconnected")
 
         async def lately(viewer: Viewer, since: int = NOW) -> tuple[list[str], list[str]]:
-            found = await storage.history.lately(viewer, 3, since)
-            return [one.id for one in found.ended], [one.id for one in found.unstopped]
+            last, worrying = await storage.history.last(viewer, 3), await storage.history.worrying(viewer, since)
+            return [one.id for one in last], [one.id for one in worrying]
 
         assert await lately(ADMIN) == (["day", "walk-29", "walk-28"], ["day"])
         assert await lately(Viewer("ben")) == (["day", "walk-28", "walk-26"], ["day"])
@@ -151,7 +151,7 @@ async def test_only_an_end_that_nobody_brought_about_is_worrying(tmp_path: Path,
     async with shelf(tmp_path) as storage:
         storage.journal.start("walk", "ana", NOW)
         await storage.journal.end("walk", NOW + MINUTE, 60, reason)
-        assert bool((await storage.history.lately(Viewer("ana"), 8, NOW)).unstopped) is worrying
+        assert bool(await storage.history.worrying(Viewer("ana"), NOW)) is worrying
 
 
 @pytest.mark.parametrize("cursor", ["", "1", "1.", ".1", "1.2.3", "a.b", "-1.2", "1" * 40 + ".1", "١.٢", "1.1 OR 1"])
@@ -209,8 +209,10 @@ async def test_nothing_that_is_asked_often_costs_more_in_a_longer_history(tmp_pa
             lambda: storage.history.page(ADMIN, cursor=f"{NOW + 500 * MINUTE}.999"),
             lambda: storage.history.page(Viewer("ben")),
             lambda: storage.history.page(Viewer("ana"), since=NOW + 100 * MINUTE, until=NOW + 900 * MINUTE),
-            lambda: storage.history.lately(ADMIN, 8, NOW),
-            lambda: storage.history.lately(Viewer("ben"), 8, NOW),
+            lambda: storage.history.last(ADMIN, 8),
+            lambda: storage.history.last(Viewer("ben"), 8),
+            lambda: storage.history.worrying(ADMIN, NOW),
+            lambda: storage.history.worrying(Viewer("ben"), NOW),
             lambda: storage.history.get(Viewer("ben"), "walk-1"),
             lambda: storage.guardians.access(["ana", "tom"], ["ben"]),
         )

@@ -54,11 +54,11 @@ from liveguard.events.server import (
     located,
     refusal_event,
 )
-from liveguard.events.vocabulary import Person, Reason, timestamp
+from liveguard.events.vocabulary import WORRYING, Person, Reason, timestamp
 
 __all__ = [
-    "CLIENT_EVENTS", "MAX_METADATA", "MAX_NESTING", "MAX_TEXT", "SERVER_EVENTS", "AccessRevoked", "ClientEvent",
-    "Connection", "Frame", "GuardianSessionStarted", "GuardianSnapshot", "GuardiansChanged", "Location",
+    "CLIENT_EVENTS", "MAX_METADATA", "MAX_NESTING", "MAX_TEXT", "SERVER_EVENTS", "WORRYING", "AccessRevoked",
+    "ClientEvent", "Connection", "Frame", "GuardianSessionStarted", "GuardianSnapshot", "GuardiansChanged", "Location",
     "LocationAcknowledged", "LocationError", "LocationUpdated", "Message", "Notice", "Person", "Ping", "Pong", "Reason",
     "RefreshToken", "Request", "SendMessage", "Sender", "ServerEvent", "SessionEnded", "SessionError",
     "SessionInterrupted", "SessionResumed", "SessionStarted", "StartLiveSession", "StopLiveSession", "TokenRefreshed",

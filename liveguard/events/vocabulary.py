@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 Reason = Literal["manual_stop", "ward_disconnected", "account_disabled", "ended_by_admin", "expired"]
+WORRYING: Final[tuple[Reason, ...]] = ("ward_disconnected", "expired")
+"""Nobody said a word: whether the ward is safe, is not known."""
 
 encoder = msgspec.json.Encoder()
 

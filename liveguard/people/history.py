@@ -105,11 +105,14 @@ class History:
         )
         return PastPage([PastSession.of(session) for session in page.sessions], page.next_cursor)
 
-    async def lately(self, user: User, limit: int, since: int) -> tuple[list[PastSession], list[PastSession]]:
-        """What ended last, of what this person may see; and what ended since then without a word of anybody, by wards
-        who have begun nothing after it."""
-        lately = await self._storage.history.lately(_viewer(user), limit, since)
-        return [PastSession.of(one) for one in lately.ended], [PastSession.of(one) for one in lately.unstopped]
+    async def last(self, user: User, limit: int) -> list[PastSession]:
+        """What ended last, of what this person may see; the newest end first."""
+        return [PastSession.of(session) for session in await self._storage.history.last(_viewer(user), limit)]
+
+    async def worrying(self, user: User, since: int) -> list[PastSession]:
+        """What ended since then without a word of anybody, by other wards, who have begun nothing after it."""
+        found = await self._storage.history.worrying(_viewer(user), since)
+        return [PastSession.of(session) for session in found if session.ward.id != user.id]
 
     async def wards(self, user: User, limit: int = 500) -> list[Person]:
         """Those whose sessions this person may ask for, themselves first; for an admin, whoever has had one."""

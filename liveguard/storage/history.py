@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from liveguard.errors import InvalidPayload
-from liveguard.events import Person
+from liveguard.events import WORRYING, Person
 from liveguard.storage.database import Database
 from liveguard.storage.rows import select, table
 from liveguard.storage.views import ENDED_COLUMNS, EndedSession, ended_session
@@ -25,13 +25,6 @@ class Page(Struct, frozen=True):
 
     sessions: list[EndedSession]
     next_cursor: str | None
-
-
-class Lately(Struct, frozen=True):
-    """What ended last, the newest first, and what ended without a word of anybody, by wards who began nothing since."""
-
-    ended: list[EndedSession]
-    unstopped: list[EndedSession]
 
 
 class Viewer(Struct, frozen=True):
@@ -88,15 +81,26 @@ class History:
 
         return await self._database.read_aside(job, of_sessions=True)
 
-    async def lately(self, viewer: Viewer, limit: int, since: int) -> Lately:
-        """The newest ``limit`` ends, and all those since then that nobody brought about."""
+    async def last(self, viewer: Viewer, limit: int) -> list[EndedSession]:
+        """What ended last, the newest end first."""
 
-        def job(db: sqlite3.Connection) -> Lately:
+        def job(db: sqlite3.Connection) -> list[EndedSession]:
+            if viewer.is_admin:
+                rows = select(db, ENDED_COLUMNS, _LAST_OF_ALL, {"limit": limit})
+            else:
+                wards = table(sorted(_visible_wards(db, viewer)))
+                rows = select(db, ENDED_COLUMNS, _LAST_OF_WARDS, {"wards": wards, "limit": limit})
+            return [ended_session(row) for row in rows]
+
+        return await self._database.read_aside(job, of_sessions=True)
+
+    async def worrying(self, viewer: Viewer, since: int) -> list[EndedSession]:
+        """What ended since then without a word of anybody, by wards who have begun nothing after it."""
+
+        def job(db: sqlite3.Connection) -> list[EndedSession]:
             wards = None if viewer.is_admin else table(sorted(_visible_wards(db, viewer)))
-            asked = {"wards": wards, "limit": limit, "since": since, "most": MOST}
-            ended = select(db, ENDED_COLUMNS, _LAST_OF_ALL if wards is None else _LAST_OF_WARDS, asked)
-            unstopped = select(db, ENDED_COLUMNS, _UNSTOPPED, asked)
-            return Lately([ended_session(row) for row in ended], [ended_session(row) for row in unstopped])
+            rows = select(db, ENDED_COLUMNS, _WORRYING, {"wards": wards, "since": since, "limit": MOST})
+            return [ended_session(row) for row in rows]
 
         return await self._database.read_aside(job, of_sessions=True)
 
@@ -151,13 +155,13 @@ _LAST_OF_WARDS = """
     ORDER BY s.end_seq DESC LIMIT :limit
 """
 
-_UNSTOPPED = """
+_WORRYING = f"""
     FROM sessions s JOIN users w ON w.id = s.ward_id
-    WHERE s.reason IN ('ward_disconnected', 'expired') AND s.end_time >= :since
+    WHERE s.reason IN {WORRYING} AND s.end_time >= :since
     AND (:wards IS NULL OR s.ward_id IN (SELECT value FROM json_each(:wards)))
     AND NOT EXISTS (SELECT 1 FROM sessions n WHERE n.ward_id = s.ward_id AND n.start_time > s.start_time)
-    ORDER BY s.end_time DESC LIMIT :most
-"""
+    ORDER BY s.end_time DESC LIMIT :limit
+"""  # noqa: S608
 
 
 def _rows(db: sqlite3.Connection, viewer: Viewer, ward_id: str | None, span: dict[str, int]) -> list[list[Any]]:

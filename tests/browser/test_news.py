@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from server import Peer
 from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -32,6 +33,16 @@ NOTES_WHAT_IS_SAID = """
 """
 
 
+async def listening_to_tom(street: Street) -> tuple[Page, Peer]:
+    """Ben has heard that Tom started, and what is said from now on is noted."""
+    ben = await street.sign_in("ben")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    return ben, tom
+
+
 @story
 async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
@@ -58,11 +69,7 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
 
 @story
 async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
-    ben = await street.sign_in("ben")
-    tom = await street.home.ward("tom")
-    await tom.answer("start-live-session")
-    await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
-    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    ben, tom = await listening_to_tom(street)
     tom.lose()
     await expect(ben.locator(".card.lost")).to_be_visible()
     tom = await street.home.ward("tom")
@@ -74,11 +81,7 @@ async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
 
 @story
 async def test_a_loss_that_was_over_while_a_guardian_was_away_alarms_nobody_either(street: Street) -> None:
-    ben = await street.sign_in("ben")
-    tom = await street.home.ward("tom")
-    await tom.answer("start-live-session")
-    await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
-    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    ben, tom = await listening_to_tom(street)
     await ben.clock.install()
     tom.lose()
     await expect(ben.locator(".card.lost")).to_be_visible()

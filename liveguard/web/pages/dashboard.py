@@ -16,7 +16,7 @@ from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, Glance, in_order, name_of
 from liveguard.web.pages.page import Page
-from liveguard.web.pages.past import WORRYING, Past
+from liveguard.web.pages.past import WORRIES_FOR, Past
 
 LATELY = 8
 TURN = 0.005  # seconds of rendering at a stretch
@@ -85,11 +85,10 @@ class Watching(Page):
         """What the page shows beside the cards."""
         people = self.services.people
         wards: list[Person] = await people.guardianships.wards_of(self.user)
-        ended, unstopped = await people.history.lately(self.user, LATELY, self.now - WORRYING)
         return {
             "ward_names": [name_of(ward) for ward in wards],
-            "ended": [Past.of(one) for one in ended],
-            "worrying": [Past.of(one) for one in unstopped if one.ward_id != self.user.id],
+            "ended": [Past.of(one) for one in await people.history.last(self.user, LATELY)],
+            "worrying": [Past.of(one) for one in await people.history.worrying(self.user, self.now - WORRIES_FOR)],
         }
 
 

@@ -16,7 +16,7 @@ from liveguard.trail import Point
 from liveguard.web.cards import Place, extra_of, in_order, last_word, name_of, note_of
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
-from liveguard.web.pages.past import WORRYING, Past
+from liveguard.web.pages.past import WORRIES_FOR, Past
 
 PAGE = 50
 DAYS = 30
@@ -182,7 +182,7 @@ class Session(Page):
 
     async def _others(self, session_id: str) -> dict[str, Any]:
         """What a guardian must not miss while they look at one session: how the others of their wards are."""
-        _, unstopped = await self.services.people.history.lately(self.user, 0, self.now - WORRYING)
+        worrying = await self.services.people.history.worrying(self.user, self.now - WORRIES_FOR)
         visible = self.services.live.visible_to(self.user)
         guarded = [one for one in visible if self.user.id in one.guardians and one.id != session_id]
         return {
@@ -190,9 +190,7 @@ class Session(Page):
                 {**running(memory, self.user), "last_word": last_word(memory, self.user)}
                 for memory in in_order(map(self.services.chronicle.of, guarded), self.now)
             ],
-            "worrying": [
-                one for one in map(Past.of, unstopped) if one.id != session_id and one.ward_id != self.user.id
-            ],
+            "worrying": [one for one in map(Past.of, worrying) if one.id != session_id],
         }
 
     def _running(self, session_id: str) -> Memory | None:

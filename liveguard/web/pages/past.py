@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import NamedTuple, Self
 
+from liveguard.events import WORRYING
 from liveguard.people import PastSession
 from liveguard.web.cards import extra_of, note_of
 
-WORRYING = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
+WORRIES_FOR = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
 
 
 class Past(NamedTuple):
@@ -40,7 +41,7 @@ class Past(NamedTuple):
     @property
     def worrying(self) -> bool:
         """Whether it ended without a word of anybody: whether its ward is safe, is not known."""
-        return self.reason in ("ward_disconnected", "expired")
+        return self.reason in WORRYING
 
 
 def milliseconds(text: str) -> int:
