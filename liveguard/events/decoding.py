@@ -43,6 +43,14 @@ class Frame(Identified, frozen=True, kw_only=True):
     data: Raw = Raw(b"")
 
 
+class Array(Struct, frozen=True, array_like=True):
+    """The array of an event of Socket.IO; ``data`` is still encoded, and ``more`` is what no event takes."""
+
+    event: Annotated[str, Meta(min_length=1)]
+    data: Raw = Raw(b"")
+    more: Raw = Raw(b"")
+
+
 class Shown(Struct, frozen=True):
     """What Socket.IO calls ``auth``."""
 
@@ -50,8 +58,7 @@ class Shown(Struct, frozen=True):
 
 
 _frame_decoder = msgspec.json.Decoder(Frame)
-_array_decoder = msgspec.json.Decoder(Annotated[list[Raw], Meta(min_length=1)])
-_name_decoder = msgspec.json.Decoder(Annotated[str, Meta(min_length=1)])
+_array_decoder = msgspec.json.Decoder(Array)
 _id_decoder = msgspec.json.Decoder(Identified)
 _shown_decoder = msgspec.json.Decoder(Shown)
 _text_decoder = msgspec.json.Decoder(str)
@@ -73,19 +80,16 @@ def decode_frame(text: bytes) -> Frame:
         raise InvalidMessage from None
 
 
-def decode_array(text: bytes) -> Frame:
+def decode_array(text: bytes) -> Array:
     """Read an event in an array, as Socket.IO writes it. Raises :class:`InvalidMessage`."""
     if _nests_too_deep(text):
         raise InvalidMessage(f"A message is nested at most {MAX_NESTING} deep")
     try:
-        parts = _array_decoder.decode(text)
-        name = _name_decoder.decode(parts[0])
+        array = _array_decoder.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise InvalidMessage("A message is an array: the name of an event, and perhaps one object") from None
-    if len(parts) == 1:
-        return Frame(event=name)
     # Several objects are none that an event knows; those that ignore their data, ignore them as well.
-    return Frame(event=name, data=parts[1] if len(parts) == 2 else Raw(text))
+    return Array(array.event, Raw(text)) if array.more else array
 
 
 def decode_token(text: bytes) -> object:

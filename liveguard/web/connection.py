@@ -65,6 +65,7 @@ class Connection(ABC):
         self._came_as_guardian = False
         self._gone = False
         self._prolonging = False  # a token is being looked at
+        self._caught_up = False  # as a guardian: what they missed is on its way, and they hear on from there
         self._unconfirmed = 0  # the newest event of the journal that was sent and not answered by a sign of life
 
     # -- left to the transports ------------------------------------------------------------------------------------
@@ -141,8 +142,8 @@ class Connection(ABC):
             self._unconfirmed = 0
 
     def sent(self, seq: int) -> None:
-        """Remember what a sign of life will confirm. What a ward's connection hears, the guardian may not know yet."""
-        if seq > self._unconfirmed and self._as_guardian:
+        """Remember what a sign of life will confirm. A ward hears what the same guardian may still miss."""
+        if seq > self._unconfirmed and self._caught_up:
             self._unconfirmed = seq
 
     def due(self, now: float) -> float | None:

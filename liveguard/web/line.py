@@ -6,7 +6,6 @@ those who use it.
 """
 
 import asyncio
-from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -23,7 +22,9 @@ from liveguard.web.packets import (
     PONG,
     SEPARATOR,
     Response,
+    frame_of,
     frames_of,
+    packet_of,
     packets_of,
     payload,
 )
@@ -92,10 +93,10 @@ class Line:
         """The bytes of which nobody knows yet that they have left, or on polling, arrived."""
         return self._wire.unsent if self._wire is not None else self._waiting + self._in_flight
 
-    def tell(self, notice: Notice, packet_of: Callable[[Notice], bytes], frame_of: Callable[[Notice], bytes]) -> None:
+    def tell(self, notice: Notice) -> None:
         """Send a notice in the form that all others get as well."""
         if self._wire is not None:
-            self._wire.write(notice.framed(frame_of))
+            self._wire.write(notice.frames.get(frame_of) or notice.framed(frame_of))
         else:
             self._keep(notice.framed(packet_of))
 

@@ -17,6 +17,8 @@ PATIENCE: Final = 10.0  # seconds for a change from polling, once it is begun
 class LineWire(Wire):
     """The WebSocket of a line, or one to which a line may change over."""
 
+    __slots__ = ("_carries", "_line", "_opening", "_probed")
+
     def __init__(self, wires: Wires, line: "Line", opening: bytes | None = None) -> None:
         super().__init__(wires)
         self._line = line

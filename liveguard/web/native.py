@@ -54,6 +54,7 @@ class NativeConnection(Wire, Connection):
             self.shut(TOO_SLOW)
 
     def catch_up(self, notices: list[Notice]) -> None:
+        self._caught_up = True
         self._backlog = Backlog((notice.seq, notice.framed(frame_of)) for notice in notices)
         self._go_on()
 

@@ -39,7 +39,6 @@ from liveguard.web.packets import (
     PING,
     SEPARATOR,
     ack_packet,
-    frame_of,
     packet_of,
 )
 from liveguard.web.websocket import PROTOCOL_ERROR
@@ -176,7 +175,6 @@ class SocketIOConnection(Connection):
         self._line = line
         self._max_unsent = max_unsent
         self._backlog: Backlog | None = None
-        self._caught_up = False
         self._attachments = 0  # still to come, of a message that was refused
 
     # -- as a connection -------------------------------------------------------------------------------------------
@@ -187,10 +185,11 @@ class SocketIOConnection(Connection):
         # The acknowledgement comes first: a client that waits for both knows the event for its answer.
         ack = None if request is None or request.id is None else ack_packet(notice, request.id)
         if self._backlog is None:
-            self.sent(notice.seq)
+            if notice.seq:
+                self.sent(notice.seq)
             if ack is not None:
                 self._line.write(ack)
-            self._line.tell(notice, packet_of, frame_of)
+            self._line.tell(notice)
         else:
             packet = notice.framed(packet_of) if ack is None else ack + SEPARATOR + notice.framed(packet_of)
             if not self._backlog.add(notice.seq, packet + SEPARATOR, self._max_unsent):
@@ -211,11 +210,6 @@ class SocketIOConnection(Connection):
                 self._backlog = None
             self.sent(seq)
             self._line.pour(packets.removesuffix(SEPARATOR))
-
-    def sent(self, seq: int) -> None:
-        # Until the guardian has caught up, only the ward is told: what the guardian missed is still to come.
-        if self._caught_up:
-            super().sent(seq)
 
     def close(self, code: int, refusal: Refusal | None = None) -> None:
         last_words = [] if refusal is None else [packet_of(last_word(refusal))]
