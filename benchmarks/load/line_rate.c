@@ -12,7 +12,7 @@
 
 #define LIMIT_MS 100
 #define FIRST_RATE 250
-#define HALVINGS 4 /* of the last doubling: a step of 4.4 % at the end */
+#define LAST_STEP 1.04 /* the smallest that is tried is 4.4 % */
 
 struct rate {
     struct samples times;
@@ -99,23 +99,20 @@ void line_rate(struct load *load)
 {
     struct rate rate = {0};
     struct meter used = meter_now(load);
-    double good = 0, bad = FIRST_RATE, p99 = 0;
+    double good = FIRST_RATE, p99 = 0;
     open_all(load, GUARDIAN);
     open_all(load, WARD);
     start_sessions(load, WARD);
     load->line = &rate;
     load->on_event = on_event;
-    while (holds(load, &rate, bad, &p99, &used)) {
-        good = bad;
-        bad *= 2;
-    }
-    if (!good)
+    if (!holds(load, &rate, good, &p99, &used))
         fail("not even %d locations a second", FIRST_RATE);
-    double factor = 2;
-    for (int step = 0; step < HALVINGS; step++) {
-        factor = sqrt(factor);
-        if (holds(load, &rate, good * factor, &p99, &used))
-            good *= factor;
+    /* A step that holds is taken again, so one that failed where it need not have is made good by the smaller ones. */
+    for (double step = 2; step > LAST_STEP;) {
+        if (holds(load, &rate, good * step, &p99, &used))
+            good *= step;
+        else
+            step = sqrt(step);
     }
     printf("{\"locations_per_s\": %.0f, \"p99_ms\": %.2f, \"count\": %.0f, ", good, p99, good * used.wall);
     print_meter(used);
