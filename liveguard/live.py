@@ -29,7 +29,7 @@ from liveguard.lifecycle import Lifecycle
 from liveguard.rooms import Presences
 from liveguard.sessions import ActiveSessions, Interruption, LiveSession, Moment
 from liveguard.storage import Storage
-from liveguard.turns import Rest, Step, Turns
+from liveguard.turns import Rest, Turns
 
 LONGEST = 24 * 3600.0  # seconds
 
@@ -60,7 +60,7 @@ class Live:
         self.wards: Presences[WardConnection] = Presences()
         self._clock = clock
         self._grace = grace
-        self._turns = Turns(_report)
+        self._turns = Turns(self._failed)
         self._journaling = Journaling(storage, clock)
         self.journal_is_behind = self._journaling.is_behind
         self.audience = Audience(storage, clock, self.sessions, self._journaling, self._guardians_changed)
@@ -124,7 +124,7 @@ class Live:
 
     def start(self, request: Request, metadata: dict[str, Any] | None) -> None:
         """Begin a session. Answered by ``session-started``, or by a refusal."""
-        self._ask(request, partial(self._start, request, metadata))
+        self._turns.ask(request, partial(self._start, request, metadata))
 
     def _start(self, request: Request, metadata: dict[str, Any] | None) -> Rest:
         if not self.wards.holds(request.connection):
@@ -134,11 +134,11 @@ class Live:
 
     def stop(self, request: Request) -> None:
         """End the session. Answered by ``session-ended``, or by a refusal."""
-        self._ask(request, lambda: self._lifecycle.end(self._session_of(request), "manual_stop", request))
+        self._turns.ask(request, lambda: self._lifecycle.end(self._session_of(request), "manual_stop", request))
 
     def locate(self, request: Request, update: UpdateLocation) -> None:
         """Tell the room's guardians where the ward is. Answered by ``location-acknowledged``, or by a refusal."""
-        self._ask(request, partial(self._locate, request, update))
+        self._turns.ask(request, partial(self._locate, request, update))
 
     def _locate(self, request: Request, update: UpdateLocation) -> None:
         session = self._session_of(request)
@@ -155,7 +155,7 @@ class Live:
 
     def say_as_ward(self, request: Request, text: str) -> None:
         """Send a message to the ward's own room."""
-        self._ask(request, lambda: self._say(self._session_of(request), request, "ward", text))
+        self._turns.ask(request, lambda: self._say(self._session_of(request), request, "ward", text))
 
     def _session_of(self, request: Request) -> LiveSession:
         session = self.sessions.get_user_active_session(request.connection.person.id)
@@ -163,15 +163,13 @@ class Live:
             raise NoActiveSession
         return session
 
-    def _ask(self, request: Request, step: Step) -> None:
-        """Do what was asked for in its turn; a refusal, or a fault of ours, is its answer."""
-        self._turns.ask(request, step, partial(self._refuse, request))
-
-    def _refuse(self, request: Request, problem: Exception) -> None:
-        if not isinstance(problem, Refusal):
+    def _failed(self, problem: Exception, request: Request | None) -> None:
+        """What went wrong in a turn is the answer to what was asked for, a refusal or a fault of ours."""
+        if request is None or not isinstance(problem, Refusal):
             _report(problem)
             problem = InternalError()
-        request.answer(refusal_event(problem, request.event, self._clock.now().wall))
+        if request is not None:
+            request.answer(refusal_event(problem, request.event, self._clock.now().wall))
 
     # -- what a guardian does --------------------------------------------------------------------------------------
 

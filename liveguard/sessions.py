@@ -16,7 +16,7 @@ import enum
 import secrets
 from typing import Any, Literal, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from liveguard.errors import SessionAlreadyActive
 from liveguard.events import (
@@ -40,7 +40,7 @@ from liveguard.events import (
 from liveguard.rooms import Room
 
 
-class Moment(NamedTuple):
+class Moment(Struct, frozen=True, gc=False):
     """One reading of both clocks."""
 
     wall: int  # milliseconds since the epoch
@@ -59,6 +59,9 @@ class State(enum.Enum):
     ACTIVE = "active"
     INTERRUPTED = "interrupted"
     ENDED = "ended"
+
+
+_RUNNING = State.ACTIVE, State.INTERRUPTED
 
 
 class Interruption(NamedTuple):
@@ -134,7 +137,7 @@ class LiveSession:
     @property
     def running(self) -> bool:
         """Whether guardians may see it."""
-        return self.state in (State.ACTIVE, State.INTERRUPTED)
+        return self.state in _RUNNING
 
     def activate(self, seq: int | None) -> None:
         """The journal has it (``seq``), or could not be written (None): from now on it is live."""

@@ -6,11 +6,13 @@ many are kept: a trail stays even from its first to its last minute. The newest 
 
 from typing import NamedTuple
 
+from msgspec import Struct
+
 SPACING = 5_000  # milliseconds
 MOST = 2_000
 
 
-class Point(NamedTuple):
+class Point(Struct, frozen=True, gc=False):
     """A place and when it reached the server. Degrees, metres, metres a second, per cent."""
 
     moment: int

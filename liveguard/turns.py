@@ -22,21 +22,21 @@ Rest = Coroutine[Any, Any, None] | None
 Step = Callable[[], Rest]
 """Does its first part when called; what it returns, if anything, is awaited before the next step of the ward."""
 
-Handler = Callable[[Exception], None]
+Turn = tuple[Step, Request | None]
+"""A step, and the request that is answered where it raises, if there is one."""
 
+Begun = tuple[Coroutine[Any, Any, None], Request | None]
+"""The rest of a step, and the same."""
 
-Turn = tuple[Step, Handler]
-"""A step, and who learns of what it raises."""
-
-Begun = tuple[Coroutine[Any, Any, None], Handler]
-"""The rest of a step, and who learns of what it raises."""
+Handler = Callable[[Exception, Request | None], None]
+"""Learns of what a step raised."""
 
 
 class Turns:
     """The queues of all wards; a ward with nothing under way costs nothing."""
 
     def __init__(self, failed: Handler) -> None:
-        self._failed = failed  # told of what a step raised, where nobody else is; the queue goes on
+        self._failed = failed  # whatever it is told of, the queue goes on
         self._waiting: dict[str, deque[Turn]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -45,27 +45,26 @@ class Turns:
         """Whether something of this ward is under way."""
         return ward_id in self._waiting
 
-    def ask(self, request: Request, step: Step, failed: Handler) -> None:
+    def ask(self, request: Request, step: Step) -> None:
         """Take what a ward asks for, or refuse it where too much of theirs waits already; but never a stop for that."""
         ward_id = request.connection.person.id
         waiting = len(self._waiting[ward_id]) if ward_id in self._waiting else 0
         if waiting >= MOST_WAITING and request.event != StopLiveSession.name:
-            failed(RateLimited())
+            self._failed(RateLimited(), request)
         elif waiting >= 2 * MOST_WAITING:
             # What was asked for last is a stop as well, and leaves nothing for this one.
-            failed(NoActiveSession())
+            self._failed(NoActiveSession(), request)
         else:
-            self.take(ward_id, step, failed)
+            self.take(ward_id, step, request)
 
-    def take(self, ward_id: str, step: Step, failed: Handler | None = None) -> None:
+    def take(self, ward_id: str, step: Step, request: Request | None = None) -> None:
         """Run a step when it is its turn, which may be now."""
-        turn = (step, failed or self._failed)
         waiting = self._waiting.get(ward_id)
         if waiting is not None:
-            waiting.append(turn)
+            waiting.append((step, request))
             return
-        waiting = self._waiting[ward_id] = deque((turn,))
-        begun = _run(waiting)
+        waiting = self._waiting[ward_id] = deque()
+        begun = self._begin(step, request) or self._run(waiting)
         if begun is None:
             del self._waiting[ward_id]
             return
@@ -80,25 +79,27 @@ class Turns:
 
     async def _finish(self, ward_id: str, waiting: deque[Turn], begun: Begun | None) -> None:
         while begun is not None:
-            rest, failed = begun
+            rest, request = begun
             try:
                 await rest
             except Exception as problem:
-                failed(problem)
-            begun = _run(waiting)
+                self._failed(problem, request)
+            begun = self._run(waiting)
         del self._waiting[ward_id]
         del self._tasks[ward_id]
 
+    def _run(self, waiting: deque[Turn]) -> Begun | None:
+        """Run the steps that wait, up to the first that has a rest to be awaited."""
+        while waiting:
+            begun = self._begin(*waiting.popleft())
+            if begun is not None:
+                return begun
+        return None
 
-def _run(waiting: deque[Turn]) -> Begun | None:
-    """Run the steps that wait, up to the first that has a rest to be awaited."""
-    while waiting:
-        step, failed = waiting.popleft()
+    def _begin(self, step: Step, request: Request | None) -> Begun | None:
         try:
             rest = step()
         except Exception as problem:
-            failed(problem)
-        else:
-            if rest is not None:
-                return rest, failed
-    return None
+            self._failed(problem, request)
+            return None
+        return None if rest is None else (rest, request)

@@ -71,6 +71,7 @@ PIECES = (
     client_frame(TEXT, b"x" * 600)[:-1],
     bytes([FIN | TEXT, FIN | 126]) + b"\0\3mask" + b"\0\0\0",  # a length that could have been shorter
     bytes([FIN | TEXT, FIN | 126, 0, 2, 0, 0]),
+    bytes([FIN | TEXT, FIN | 127]) + (119).to_bytes(8, "big") + b"mask" + b"\0" * 119,
     client_frame(TEXT, b"half", final=False),
     client_frame(CONTINUATION, b"whole"),
     client_frame(PING),
@@ -86,25 +87,26 @@ PIECES = (
 
 
 @pytest.mark.parametrize("before", PIECES)
-@pytest.mark.parametrize("data", [*PIECES, PIECES[0] + PIECES[6], PIECES[6] + PIECES[0]])
+@pytest.mark.parametrize("data", [*PIECES, *(PIECES[0] + piece for piece in PIECES), PIECES[6] + PIECES[0]])
 def test_what_is_seen_at_a_glance_is_what_is_read_the_long_way(before, data):
     reader = MessageReader(LIMIT)
     with contextlib.suppress(ProtocolError):
         list(reader.feed(before))
-    text, pong = reader.lone_text(data), reader.is_lone_pong(data)
-    if text is not None:
-        assert list(reader.feed(data)) == [(TEXT, text)]
-    elif pong:
-        assert list(reader.feed(data)) == [(PONG, b"")]
+    texts = reader.glance(data)
+    if texts is not None:
+        seen = [(TEXT, text) for text in texts] if texts or not data else [(PONG, b"")]
+        assert list(reader.feed(data)) == seen
 
 
-def test_one_short_text_and_one_empty_pong_are_seen_at_a_glance():
+def test_short_texts_and_one_empty_pong_are_seen_at_a_glance():
     reader = MessageReader(LIMIT)
-    for length in (3, 125, 126, 500):
-        assert reader.lone_text(client_frame(TEXT, b"x" * length)) == b"x" * length
-    assert reader.lone_text(client_frame(TEXT, b"x" * 2000)) is None
-    assert reader.is_lone_pong(client_frame(PONG))
-    assert MessageReader(2).lone_text(client_frame(TEXT, b"one")) is None
+    for length in (0, 3, 125, 126, 500):
+        assert reader.glance(client_frame(TEXT, b"x" * length)) == [b"x" * length]
+    assert reader.glance(client_frame(TEXT, b"one") + client_frame(TEXT, b"two" * 50)) == [b"one", b"two" * 50]
+    assert reader.glance(client_frame(PONG)) == []
+    assert reader.glance(client_frame(TEXT, b"one") + client_frame(PONG)) is None
+    assert reader.glance(client_frame(TEXT, b"x" * 2000)) is None
+    assert MessageReader(2).glance(client_frame(TEXT, b"one")) is None
 
 
 def test_everything_that_has_arrived_is_read_in_order():

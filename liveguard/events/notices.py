@@ -1,14 +1,16 @@
 """A notice is what the server says to many, encoded once; a request is what one connection asked for."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
-from msgspec import UNSET
-
-from liveguard.events.server import GuardianSnapshot, ServerEvent
+from liveguard.events.server import GuardianSessionStarted, ServerEvent, SessionEnded
 from liveguard.events.vocabulary import Person, encoder
 
 T = TypeVar("T")
+
+
+_IN_JOURNAL = GuardianSessionStarted, SessionEnded
 
 
 class Notice:
@@ -22,8 +24,7 @@ class Notice:
     def __init__(self, event: ServerEvent) -> None:
         self.event = event
         self.data: bytes = encoder.encode(event)
-        seq = getattr(event, "seq", 0)
-        self.seq: int = 0 if seq is UNSET or isinstance(event, GuardianSnapshot) else seq
+        self.seq: int = (event.seq or 0) if isinstance(event, _IN_JOURNAL) else 0
         self.frames: dict[Callable[[Notice], Any], Any] = {}  # what was made by :meth:`framed`
 
     @property
@@ -33,10 +34,10 @@ class Notice:
 
     def text(self, reply_to: str | None = None) -> bytes:
         """The JSON text of a native frame; ``reply_to`` is the id of the frame that this answers."""
-        head = b'{"event":"%b"' % self.event.name.encode()
+        head = _head(self.event.name)
         if reply_to is not None:
-            head += b',"replyTo":' + encoder.encode(reply_to)
-        return b'%b,"data":%b}' % (head, self.data)
+            head += b'"replyTo":%b,' % encoder.encode(reply_to)
+        return head + b'"data":' + self.data + b"}"
 
     def framed(self, framer: "Callable[[Notice], T]") -> T:
         """What ``framer`` makes of this notice; made at the first call, kept for the others."""
@@ -45,6 +46,11 @@ class Notice:
         except KeyError:
             frame = self.frames[framer] = framer(self)
         return frame
+
+
+@cache
+def _head(name: str) -> bytes:
+    return b'{"event":"%b",' % name.encode()
 
 
 class Connection(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from liveguard.events import timestamp
 from liveguard.storage.database import Database
@@ -123,7 +124,7 @@ class Chronicle:
 def _write_trails(db: sqlite3.Connection, trails: dict[str, Changes]) -> None:
     anew = [session_id for session_id, changes in trails.items() if changes.anew]
     gone = [(session_id, changes.gone) for session_id, changes in trails.items() if changes.gone is not None]
-    points = [(session_id, *point) for session_id, changes in trails.items() for point in changes.points]
+    points = [(session_id, *astuple(point)) for session_id, changes in trails.items() for point in changes.points]
     # What is to be forgotten one day is found by its last location.
     places = [
         (

@@ -83,8 +83,7 @@ class NativeConnection(Wire, Connection):
     def binary_came(self, payload: bytes) -> None:
         self.reject(Request(self, ""), InvalidMessage("A message is text, not binary"))
 
-    def heard(self) -> None:
-        Connection.heard(self)
+    heard = Connection.heard
 
     def gone(self, own_word: bool) -> None:
         self._backlog = None

@@ -1,6 +1,7 @@
 """What stands on the wire of Engine.IO 4 and Socket.IO 5: kinds of packets, payloads, and the packets of events."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 from engineio.exceptions import EngineIOError
@@ -43,7 +44,12 @@ def frames_of(packets: bytes) -> bytes:
 
 def packet_of(notice: Notice) -> bytes:
     """The packet of a notice."""
-    return b'42["' + notice.name.encode() + b'",' + notice.data + b"]"
+    return _head(notice.event.name) + notice.data + b"]"
+
+
+@cache
+def _head(name: str) -> bytes:
+    return b'42["%b",' % name.encode()
 
 
 def frame_of(notice: Notice) -> bytes:

@@ -4,12 +4,15 @@
 Section numbers are those of the RFC. Extensions are never negotiated (9), so no reserved bit is ever in use.
 
 A reader takes everything that has arrived in one go. Awaiting header, mask and payload of each frame one by one costs
-about as much as all the rest of a small message together.
+about as much as all the rest of a small message together. Payloads are unmasked by Tornado, in C (5.3): 0.1 µs for 100
+bytes and 7 for 64 KiB, where one XOR of two big numbers takes 0.6 and 130.
 """
 
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator
 from typing import Final
+
+from tornado.util import _websocket_mask as unmasked
 
 # 5.2, 11.8: the opcodes. Those of control frames have the highest bit.
 CONTINUATION: Final = 0x0
@@ -90,27 +93,37 @@ class MessageReader:
                 yield self._defragment(first, payload)
         self._rest = bytearray(data[at:]) if at < len(data) else b""
 
-    def lone_text(self, data: bytes) -> bytes | None:
-        """The payload of ``data``, where it is one short text and nothing else, and nothing is under way: what most
-        clients send. Otherwise None, and :meth:`feed` has it. A third of the time that it takes there.
+    def glance(self, data: bytes) -> list[bytes] | None:
+        """What ``data`` says, where that is seen at a glance: the payloads of a few short texts, or of none where it is
+        one empty pong. That is what most clients send; all else is None, and for :meth:`feed`, which takes twice as
+        long for it.
         """
         size = len(data)
-        if self._rest or self._kind is not None or not 6 <= size <= _SHORT or data[0] != _WHOLE_TEXT:
+        if self._rest or size > _SHORT or self._kind is not None:
             return None
-        if not data[1] & _MASKED:
-            return None
-        length, start = data[1] & _LENGTH, 6
-        # Of 126 and more, the real length follows.
-        if length == 126:
-            length, start = data[2] << 8 | data[3], 8
-        if size != start + length or length > self._limit:
-            return None
-        payload = _unmasked(data[start - 4 : start], data[start:])
-        return payload if payload.isascii() else None
-
-    def is_lone_pong(self, data: bytes) -> bool:
-        """Whether ``data`` is one empty pong and nothing else: what an idle client sends, and all it sends."""
-        return len(data) == 6 and data[0] == _WHOLE_PONG and data[1] == _MASKED and not self._rest
+        if size == 6 and data[0] == _WHOLE_PONG and data[1] == _MASKED:
+            return []
+        texts: list[bytes] = []
+        at = 0
+        while at < size:
+            start = at + 6
+            if start > size or data[at] != _WHOLE_TEXT:
+                return None
+            length = data[at + 1] - _MASKED
+            if length == 126:
+                # The real length follows.
+                length = data[at + 2] << 8 | data[at + 3]
+                start += 2
+            elif not 0 <= length < 126:
+                return None
+            at = start + length
+            if at > size or length > self._limit:
+                return None
+            text = unmasked(data[start - 4 : start], data[start:at])
+            if not text.isascii():
+                return None
+            texts.append(text)
+        return texts
 
     # -- 5.2  Base framing protocol -------------------------------------------------------------------------------
     #
@@ -145,7 +158,7 @@ class MessageReader:
         if there < header + length:
             self._wanted = header + length
             return None
-        return first, _unmasked(data[start - 4 : start], data[start:end]), end
+        return first, unmasked(data[start - 4 : start], data[start:end]), end
 
     def _check_header(self, first: int, second: int, length: int) -> None:
         if first & _RESERVED_BITS:
@@ -186,19 +199,6 @@ class MessageReader:
         self._kind, self._text, self._size = None, None, 0
         self._fragments.clear()
         return message
-
-
-# -- 5.3  Client-to-server masking --------------------------------------------------------------------------------
-
-
-def _unmasked(mask: bytes, payload: bytes) -> bytes:
-    """The payload as it was before masking.
-
-    One XOR of two big numbers: 0.5 µs for 120 bytes, where going from byte to byte takes 8.
-    """
-    length = len(payload)
-    key = int.from_bytes(mask * (length >> 2) + mask[: length & 3], "little")
-    return (int.from_bytes(payload, "little") ^ key).to_bytes(length, "little")
 
 
 # -- 8.1  Errors in UTF-8 data ------------------------------------------------------------------------------------

@@ -210,17 +210,22 @@ class Wire(asyncio.Protocol):
             return
         if not self.closing:
             self.heard()
-            if reader.is_lone_pong(data):
-                return
-            text = reader.lone_text(data)
-            if text is not None:
-                self._wires.message_came()
-                self._reading = True
-                self.text_came(text)
-                self._reading = self._wires.at_once = False
-                self.flush()
+            texts = reader.glance(data)
+            if texts is not None:
+                if texts:
+                    self._take_in(texts)
                 return
         self._read(reader.feed(data))
+
+    def _take_in(self, texts: list[bytes]) -> None:
+        if len(texts) == 1:
+            self._wires.message_came()
+        self._reading = True
+        for text in texts:
+            if not self.closing:
+                self.text_came(text)
+        self._reading = self._wires.at_once = False
+        self.flush()
 
     def _read(self, messages: Iterator[Message]) -> None:
         """Take in messages, but no more of them than others may wait for; the rest comes in a later turn."""
