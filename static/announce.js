@@ -18,13 +18,14 @@ let notificationsWanted = kept("localStorage", "notifications");
 export function announce(news) {
   document.getElementById("said").replaceChildren(...news.flatMap((one) => [line(one), " "]).slice(0, -1));
   // The loudest of them is heard.
-  const { kind } = news.find((one) => one.kind === "lost") ?? news.find((one) => one.kind === "message") ?? news[0];
+  const { kind, about } = news.find((one) => one.kind === "lost") ?? news.find((one) => one.kind === "message") ?? news[0];
   play(TONES[kind]);
   if (notificationsWanted && document.hidden && "Notification" in window && Notification.permission === "granted") {
     // What replaces an earlier one of the same session makes itself heard again; no session hides another.
     const tag = `liveguard-${kind}-${news.map(({ about }) => about).join()}`;
     const sentence = news.map((one) => one.sentence).join(" ");
-    notify(sentence, { tag, renotify: true, icon: document.getElementById("favicon").href });
+    const data = kind === "revoked" ? "" : about;
+    notify(sentence, { tag, renotify: true, icon: document.getElementById("favicon").href, data });
   }
 }
 
@@ -41,12 +42,24 @@ function line({ kind, sentence, about }) {
 
 async function notify(sentence, options) {
   try {
-    new Notification(sentence, options);
+    new Notification(sentence, options).onclick = () => {
+      focus();
+      lead(options.data);
+    };
   } catch {
     // On phones only a worker may.
     const worker = await navigator.serviceWorker?.ready;
     await worker?.showNotification(sentence, options);
   }
+}
+
+/** A notification about this session was touched: what the page shows of it comes into view, its card above all. */
+export function lead(about) {
+  const to = `a[href="/history/${about}"]`;
+  const link = document.querySelector(`#s-${about} ${to}`) ?? document.querySelector(`main ${to}`);
+  const shown = link ?? document.querySelector(`#s-${about} h1`) ?? document.getElementById("said");
+  shown.scrollIntoView({ block: "center" });
+  link?.focus({ preventScroll: true });
 }
 
 /** What the tab shows: how many sessions run, and whether one is lost. */

@@ -17,6 +17,7 @@ let asked = -SPACING;
 let timer = null;
 let asking = false;
 let again = false;
+let count = 0; // of what was being written when its card went
 
 watch(() => [...cards.children], (event, data) => {
   // One that came and went between two renderings is in none of them: everything is asked for.
@@ -96,7 +97,9 @@ function hear(ages) {
 function arrange(page) {
   const wanted = new Set(page.order);
   for (const card of [...cards.children]) {
-    if (!wanted.has(card.id)) card.remove();
+    if (wanted.has(card.id)) continue;
+    keepWhatIsWritten(card, "over");
+    card.remove();
   }
   page.order.forEach((id, place) => {
     const here = cards.children[place];
@@ -105,7 +108,7 @@ function arrange(page) {
     if (known) move(known, here);
     else cards.insertBefore(take(page.cards, id), here ?? null);
   });
-  for (const part of ["summary", "calm", "ended"]) {
+  for (const part of ["summary", "worrying", "calm", "ended"]) {
     if (part in page) morphChildren(document.getElementById(part), parse(`<div>${page[part]}</div>`));
   }
   document.getElementById("calm").hidden = page.order.length > 0;
@@ -131,6 +134,7 @@ function redraw(card, wanted) {
   const messages = card.querySelector(".messages");
   const atEnd = !messages || messages.scrollHeight - messages.scrollTop - messages.clientHeight < 30;
   const count = messages?.childElementCount;
+  if (!wanted.querySelector("[data-write]")) keepWhatIsWritten(card, wanted.classList.contains("compact") ? "" : "over");
   morph(card, wanted);
   const after = card.querySelector(".messages");
   if (after && atEnd && after.childElementCount !== count) scrollToEnd(card);
@@ -149,9 +153,35 @@ for (const list of cards.querySelectorAll(".messages")) list.scrollTop = list.sc
 
 // -- what a guardian writes -------------------------------------------------------------------------------------------
 
-cards.addEventListener("submit", (event) => {
+live.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const form = event.target;
-  const failed = (why) => (document.getElementById("said").textContent = words[`not_sent_${why}`]);
-  write(socket, form.elements.text, { wardId: form.dataset.write }, failed);
+  const input = event.target.elements.text;
+  if (input.readOnly) return;
+  await write(socket, input, { wardId: event.target.dataset.write }, (why) => {
+    if (!input.readOnly) document.getElementById("said").textContent = words[`not_sent_${why}`];
+  });
+  // What was kept has arrived after all.
+  if (!input.value) input.closest(".unsent")?.remove();
 });
+
+/** What somebody has begun to write stays on the page where its card has no field any more, for good or for now. */
+function keepWhatIsWritten(card, why) {
+  const form = card.querySelector("[data-write]");
+  const input = form?.elements.text;
+  if (!input?.value.trim()) return;
+  const unsent = document.getElementById("unsent").content.firstElementChild.cloneNode(true);
+  const remove = unsent.querySelector("button");
+  const focused = document.activeElement === input;
+  const selection = [input.selectionStart, input.selectionEnd];
+  // The card may come again, with a field of its own.
+  input.id = form.querySelector("label").htmlFor = `kept-${(count += 1)}`;
+  input.readOnly = why === "over";
+  form.querySelector("button").hidden = input.readOnly;
+  unsent.querySelector("p").textContent = why ? `${card.dataset.name}: ${words[`not_sent_${why}`]}` : card.dataset.name;
+  remove.before(form);
+  remove.addEventListener("click", () => unsent.remove());
+  document.getElementById("kept").append(unsent);
+  if (!focused) return;
+  input.focus({ preventScroll: true });
+  input.setSelectionRange(...selection);
+}

@@ -1,6 +1,6 @@
 // What a guardian's page learns of the wards while it is open: told once and in a sentence; and whether it still learns.
 
-import { announce, prepare, showInTab } from "./announce.js";
+import { announce, lead, prepare, showInTab } from "./announce.js";
 import { learn, now, run, timeOfDay } from "./clock.js";
 import { Socket } from "./socket.js";
 import { somethingIsUnsent } from "./write.js";
@@ -31,6 +31,7 @@ export function watch(elements, ask) {
   run(live, words);
   prepare(document.getElementById("sound"), document.getElementById("notify"), document.getElementById("mute"));
   navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
+  navigator.serviceWorker?.addEventListener("message", ({ data }) => lead(data));
   shown = elements;
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();

@@ -26,13 +26,19 @@ addEventListener("fetch", (event) => {
   }
 });
 
-// A notification was touched: it leads to the dashboard, which shows everybody.
+// A notification was touched: it leads to the page of its session, or to the dashboard, if one of them is open.
 addEventListener("notificationclick", (event) => {
-  event.notification.close();
-  event.waitUntil(
-    clients.matchAll({ type: "window" }).then((open) => {
-      const watching = open.find(({ url }) => new URL(url).pathname === "/");
-      return watching ? watching.focus() : clients.openWindow("/");
-    }),
-  );
+  const { notification } = event;
+  notification.close();
+  event.waitUntil(show(notification.data));
 });
+
+async function show(about) {
+  const path = about ? `/history/${about}` : "/";
+  const open = await clients.matchAll({ type: "window" });
+  const at = (place) => open.find(({ url }) => new URL(url).pathname === place);
+  const watching = at(path) ?? at("/");
+  if (!watching) return clients.openWindow(path);
+  watching.postMessage(about);
+  return watching.focus();
+}

@@ -135,3 +135,20 @@ async def test_two_hundred_scripts_in_names_notes_and_messages_stay_text(browser
             await harmless(ben)
         alex = await street.sign_in("alex", "/admin", device=LISTENS)
         await harmless(alex)
+
+
+@story
+async def test_what_is_being_written_goes_on_when_the_cards_become_shorter(street: Street) -> None:
+    wards = await crowd(street, [f"w{number}" for number in range(13)])
+    for ward in wards[:12]:
+        await ward.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    field = ben.get_by_label("Message to w3")
+    await field.press_sequentially("Where are ")
+    await wards[12].answer("start-live-session")
+    await expect(ben.locator(".card.compact")).to_have_count(13)
+    await expect(ben.locator("#kept")).to_contain_text("w3")
+    await ben.keyboard.type("you?")
+    await ben.keyboard.press("Enter")
+    assert (await wards[3].expect("message"))["text"] == "Where are you?"
+    await expect(ben.locator("#kept .unsent")).to_have_count(0)

@@ -98,6 +98,68 @@ async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) ->
 
 
 @story
+async def test_a_notification_leads_to_its_session(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_NOTIFIED, viewport={"width": 390, "height": 500})
+    await ben.get_by_role("button", name="Notifications").click()
+    await ben.evaluate("window.away = true")
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await ben.wait_for_function("() => window.notices.length === 2")
+    toms = ben.locator(".card", has_text="Tom Berger")
+    await expect(toms).to_be_visible()
+    await ben.evaluate("scrollTo(0, 0); window.notice.onclick()")
+    await expect(toms.get_by_role("link", name="Tom Berger")).to_be_focused()
+    await expect(toms.get_by_role("link", name="Tom Berger")).to_be_in_viewport()
+    # Where he has no card any more, it is what the page knows of him, whoever was heard of since.
+    await tom.answer("stop-live-session")
+    await ben.wait_for_function("() => window.notices.length === 3")
+    await ben.evaluate("window.toms = window.notice")
+    await ana.answer("send-message", {"text": "Nearly there"})
+    await ben.wait_for_function("() => window.notices.length === 4")
+    await expect(ben.locator("#ended")).to_contain_text("Tom Berger")
+    await ben.evaluate("window.toms.onclick()")
+    await expect(ben.locator("#ended").get_by_role("link", name="Tom Berger")).to_be_focused()
+
+
+# Touches a notification, where no page is asked to come to the front and none is opened: both are noted.
+TOUCHED = """async (about) => {
+    const led = [];
+    clients.openWindow = async (path) => led.push(`opens ${path}`);
+    WindowClient.prototype.focus = async function () { led.push(`shows ${new URL(this.url).pathname}`); };
+    const event = new Event("notificationclick");
+    event.notification = { data: about, close() {} };
+    let over = null;
+    event.waitUntil = (work) => (over = work);
+    dispatchEvent(event);
+    await over;
+    return led;
+}"""
+
+
+@story
+async def test_a_workers_notification_leads_to_its_session_or_to_what_is_open(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    about = (await ana.answer("start-live-session"))["data"]["sessionId"]
+    ben = await street.sign_in("ben")
+    await ben.evaluate("navigator.serviceWorker.ready")
+    (worker,) = ben.context.service_workers
+    await ben.goto(street.home.url)
+    await expect(ben.locator(".card")).to_be_visible()
+    await ben.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert await worker.evaluate(TOUCHED, about) == ["shows /"]
+    await expect(ben.get_by_role("link", name="Ana Winter")).to_be_focused()
+    await ben.goto(f"{street.home.url}/history/{about}")
+    await ben.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert await worker.evaluate(TOUCHED, about) == [f"shows /history/{about}"]
+    await expect(ben.get_by_role("heading", level=1)).to_be_in_viewport()
+    await ben.goto(f"{street.home.url}/people")
+    assert await worker.evaluate(TOUCHED, about) == [f"opens /history/{about}"]
+    assert await worker.evaluate(TOUCHED, "") == ["opens /"]
+
+
+@story
 async def test_the_tab_shows_how_many_run_and_whether_one_is_lost(street: Street) -> None:
     ben = await street.sign_in("ben")
     icon = ben.locator("#favicon")
@@ -187,6 +249,56 @@ async def test_what_is_typed_stays_while_the_page_changes_under_it(street: Stree
     await ben.keyboard.press("Enter")
     await expect(ben.get_by_label("Message to Ana")).to_have_value("Where are you?")
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_was_being_written_to_a_ward_stays_when_their_card_goes(street: Street) -> None:
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    for ward in (ana, tom):
+        await ward.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await ben.get_by_label("Message to Ana").fill("  ")
+    field = ben.get_by_label("Message to Tom")
+    await field.press_sequentially("Where are y")
+    await ana.answer("stop-live-session")
+    await tom.answer("stop-live-session")
+    await expect(ben.locator(".card")).to_have_count(0)
+    kept = ben.locator("#kept .unsent")
+    await expect(kept).to_have_count(1)
+    await expect(kept).to_contain_text("Tom Berger: This was not sent")
+    await expect(field).to_have_value("Where are y")
+    await expect(field).to_be_focused()
+    await expect(field).not_to_be_editable()
+    await expect(kept.get_by_role("button", name="Send")).to_have_count(0)
+    await field.press("Enter")
+    await expect(field).to_have_value("Where are y")
+    await kept.get_by_role("button", name="Remove").click()
+    await expect(kept).to_have_count(0)
+
+
+@story
+async def test_what_arrived_just_before_the_end_is_not_called_unsent(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    held: list[str | bytes] = []
+    sockets: list[WebSocketRoute] = []
+
+    def hold_the_answer(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda text: held.append(text) if "replyTo" in str(text) else socket.send(text))
+        sockets.append(socket)
+
+    ben = await street.sign_in("ben", "/people")
+    await ben.route_web_socket("**/ws/*", hold_the_answer)
+    await ben.goto(street.home.url)
+    await ben.get_by_label("Message to Tom").fill("Are you there?")
+    await ben.get_by_role("button", name="Send").click()
+    await tom.expect("message")
+    await tom.answer("stop-live-session")
+    await expect(ben.locator("#kept .unsent")).to_be_visible()
+    (answer,) = held
+    sockets[-1].send(answer)
+    await expect(ben.locator("#kept .unsent")).to_have_count(0)
 
 
 @story

@@ -53,7 +53,7 @@ IS_NOTIFIED = """
     window.Notification = class {
       static permission = "default";
       static async requestPermission() { return (this.permission = "granted"); }
-      constructor(text) { window.notices.push(text); }
+      constructor(text) { window.notices.push(text); window.notice = this; }
     };
     window.away = false;
     Object.defineProperty(Document.prototype, "hidden", { get: () => window.away });

@@ -175,7 +175,7 @@ class Changes(Watching):
             name: self.services.renderer.render(
                 f"{name}.html", self.reader, viewer=self.user, now=self.now, count=count, **around
             )
-            for name in ("summary", "calm", "ended")
+            for name in ("summary", "worrying", "calm", "ended")
         }
 
     def refuse(self, refusal: Refusal) -> None:
