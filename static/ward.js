@@ -13,6 +13,7 @@ const ward = $("ward");
 const words = JSON.parse(ward.dataset.words);
 
 let state = ward.dataset.state; // idle, starting, running, stopping
+let changes = 0; // of the state
 let started = Number(ward.dataset.start);
 let looking = false;
 let lookAgain = false;
@@ -91,8 +92,11 @@ async function look() {
   lookAgain = looking;
   if (looking) return;
   looking = true;
+  const before = changes;
   const page = await fetched();
   looking = false;
+  // What was rendered before a start knows nothing of it, and ends nothing.
+  if (changes !== before) return look();
   // Who will be told may be others by now.
   if (page) morph($("promise"), document.adoptNode(page.getElementById("promise")));
   if (page && state === "running") {
@@ -120,6 +124,7 @@ async function fetched() {
 
 function become(next) {
   state = next;
+  changes += 1;
   ward.dataset.state = next;
   const running = next === "running" || next === "stopping";
   if ($("running").hidden === running) {

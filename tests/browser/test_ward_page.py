@@ -1,7 +1,9 @@
 """The ward's page on a device that has a place, a battery and a screen, or says that it has none."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from visitors import NO_NETWORK, VIENNA, Street, hold
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -92,6 +94,36 @@ async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
     await ana.wait_for_function("() => window.awake.join() === 'screen'")
     await hold(ana.locator("#stop"))
     await ana.wait_for_function("() => window.awake.join() === 'screen,released'")
+
+
+@story
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_was_rendered_before_the_start_ends_nothing(street: Street, elsewhere: bool) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await expect(ana.locator("#start")).to_be_enabled()
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        if not asked.is_set():
+            answer = await route.fetch()
+            asked.set()
+            await answered.wait()
+            await route.fulfill(response=answer)
+        else:
+            await route.continue_()
+
+    await ana.route("**/ward", hold_back)
+    await ana.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await asked.wait()
+    if elsewhere:
+        await (await street.home.ward("ana")).answer("start-live-session")
+    else:
+        await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    answered.set()
+    await street.home.guardian("ben")
+    await expect(ana.locator("#watching-line")).to_contain_text("Ben Keller")
+    await expect(ana.locator("#running")).to_be_visible()
 
 
 @story
