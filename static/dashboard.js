@@ -44,13 +44,14 @@ async function fetchChanges() {
   asking = true;
   again = false;
   asked = performance.now();
+  const since = version;
   let ok = false;
   try {
-    const answer = await fetch(`/live?since=${encodeURIComponent(version)}`, {
+    const answer = await fetch(`/live?since=${encodeURIComponent(since)}`, {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
     if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
-    if (answer.ok && answer.status !== 204) await show(await answer.json());
+    if (answer.ok && answer.status !== 204) await show(await answer.json(), since);
     if (answer.ok) hear(answer.headers.get("Heard"));
     ok = answer.ok;
   } catch {
@@ -61,7 +62,7 @@ async function fetchChanges() {
   if (again) ask();
 }
 
-async function show(page) {
+async function show(page, since) {
   learn(page.now);
   const missing = page.order.some((id) => !document.getElementById(id) && !(id in page.cards));
   if (missing) {
@@ -81,7 +82,8 @@ async function show(page) {
       }
     }
   }
-  version = page.version;
+  // Where everything is to be asked for meanwhile, it still is.
+  if (version === since) version = page.version;
   refresh(live, words);
 }
 

@@ -2,7 +2,8 @@
 
 const PAUSES = [300, 1000, 2000, 4000, 8000];
 const QUIET = 6000; // without a word for so long, ask
-const DEAD = 10000; // and for so long, it is gone
+const PATIENCE = 4000; // and without an answer for so long, it is gone
+const OPENING = 10000; // for so long it may take to open
 const LOST = 4000; // the close code for a connection that was given up
 
 export class Socket {
@@ -51,6 +52,7 @@ export class Socket {
     const socket = new WebSocket(url);
     this.socket = socket;
     this.heard = performance.now();
+    this.pinged = null; // when an answer was asked for that has not come
     socket.onopen = () => {
       this.heard = performance.now();
       this.open = true;
@@ -58,6 +60,7 @@ export class Socket {
     };
     socket.onmessage = ({ data }) => {
       this.heard = performance.now();
+      this.pinged = null;
       this.tries = 0;
       const { event, data: content, replyTo } = JSON.parse(data);
       this.answer(replyTo, event);
@@ -95,14 +98,20 @@ export class Socket {
 
   hurry() {
     if (this.finished) return;
-    if (this.open) this.send("ping");
+    if (this.open) this.ping();
     else if (this.socket.readyState !== WebSocket.CONNECTING) this.connect();
   }
 
   listen() {
     if (this.finished || this.socket.readyState > WebSocket.OPEN) return;
-    const quiet = performance.now() - this.heard;
-    if (quiet > DEAD) this.lose();
-    else if (quiet > QUIET && this.open) this.send("ping");
+    const now = performance.now();
+    if (!this.open) return now - this.heard > OPENING && this.lose();
+    // Silence alone says nothing: of a page in the background, the browser slows the timers down to one turn a minute.
+    if (this.pinged !== null) return now - this.pinged > PATIENCE && this.lose();
+    if (now - this.heard > QUIET) this.ping();
+  }
+
+  ping() {
+    if (this.pinged === null && this.send("ping")) this.pinged = performance.now();
   }
 }

@@ -8,6 +8,8 @@ import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { somethingIsUnsent, write } from "./write.js";
 
+const AGAIN = 2000; // milliseconds
+
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
 const words = JSON.parse(ward.dataset.words);
@@ -17,6 +19,7 @@ let changes = 0; // of the state
 let started = Number(ward.dataset.start);
 let looking = false;
 let lookAgain = false;
+let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
@@ -47,8 +50,11 @@ const received = {
   },
   "session-error": ({ code, event }) => {
     if (code === "no_active_session" && event === "stop-live-session") become("idle");
-    else if (event === "start-live-session") become("idle");
-    else if (state === "stopping") become("running");
+    else if (event === "start-live-session") {
+      // It may have been started elsewhere meanwhile, and runs.
+      if (state === "starting") become("idle");
+    } else if (event === "stop-live-session" && state === "stopping") become("running");
+    else if (code === "no_active_session") look();
     say(words[code] ?? words.problem, "problem");
   },
   "location-acknowledged": () => {
@@ -80,23 +86,30 @@ const socket = new Socket("/ws/ward", {
       say(words.stop_unknown, "away");
     } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
     wasAway = true;
-    // Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows.
-    $("watching").classList.remove("somebody");
-    $("watching-line").textContent = words.watching_unknown;
-    $("told-line").hidden = true;
+    forgetWhoWatches();
   },
 });
+
+/** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
+function forgetWhoWatches() {
+  $("watching").classList.remove("somebody");
+  $("watching-line").textContent = words.watching_unknown;
+  $("told-line").hidden = true;
+}
 
 /** Let the server render who is watching and what was written, and find out whether the session still runs. */
 async function look() {
   lookAgain = looking;
   if (looking) return;
+  clearTimeout(nextTry);
   looking = true;
   const before = changes;
   const page = await fetched();
   looking = false;
   // What was rendered before a start knows nothing of it, and ends nothing.
   if (changes !== before) return look();
+  // Nobody else tells that the session has ended while there was no connection.
+  if (!page && socket.open) nextTry = setTimeout(look, AGAIN);
   // Who will be told may be others by now.
   if (page) morph($("promise"), document.adoptNode(page.getElementById("promise")));
   if (page && state === "running") {
@@ -141,6 +154,9 @@ function become(next) {
   if (running) keepAwake();
   else {
     place.stop();
+    forgetWhoWatches();
+    $("messages").replaceChildren();
+    $("messages").hidden = true;
     stopLost = false;
     told = null;
     showPlace();
@@ -221,7 +237,11 @@ function stop() {
 
 hold($("stop"), {
   done: stop,
-  asked: () => $("sure").showModal(),
+  asked: () => {
+    // Who breaks it off does not choose, and what was chosen the last time would count.
+    $("sure").returnValue = "";
+    $("sure").showModal();
+  },
   hint: () => say(words.hold),
 });
 $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && stop());

@@ -20,6 +20,10 @@ CANNOT_TELL = """
     Geolocation.prototype.watchPosition = (_, failed) => { window.failed = failed; return 1; };
     window.fail = (code) => window.failed({ code, PERMISSION_DENIED: 1, POSITION_UNAVAILABLE: 2, TIMEOUT: 3 });
 """
+NOTES_THE_CLOSE = """() => {
+    window.dialogClosed = false;
+    document.getElementById("sure").addEventListener("close", () => { window.dialogClosed = true; });
+}"""
 HALF_CHARGED = "navigator.getBattery = async () => Object.assign(new EventTarget(), { level: 0.42, charging: false });"
 HAS_A_SCREEN = """
     window.awake = [];
@@ -150,6 +154,72 @@ async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_
     await stop.dispatch_event("click")
     await question.get_by_role("button", name="Yes").click()
     await expect(ana.locator("#idle")).to_be_visible()
+    # A yes of before is none to the next question.
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await stop.dispatch_event("click")
+    await ana.evaluate(NOTES_THE_CLOSE)
+    await ana.keyboard.press("Escape")
+    await ana.wait_for_function("() => window.dialogClosed")
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "running")
+
+
+HOLDS_A_START_BACK = """
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (text) {
+      if (window.go || !text.includes("start-live-session")) return send.call(this, text);
+      window.go = () => send.call(this, text);
+    };
+"""
+
+
+@story
+async def test_a_start_that_is_refused_takes_no_running_session_away(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward", device=HOLDS_A_START_BACK)
+    await ana.get_by_role("button", name="Start").click()
+    await (await street.home.ward("ana")).answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.evaluate("window.go()")
+    await expect(ana.locator("#line")).to_contain_text("running already")
+    await expect(ana.locator("#running")).to_be_visible()
+
+
+@story
+async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Street) -> None:
+    ana = await started(street)
+    await ana.context.set_offline(True)
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    live = street.home.server.live
+    (session,) = live.sessions.get_active_sessions()
+    await live.end_by_admin(session.id, "alex")
+    await ana.route("**/ward", lambda route: route.fulfill(status=503), times=1)
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line")).to_contain_text("has ended while this page had no connection")
+    await expect(ana.locator("#idle")).to_be_visible()
+    street.excuse(*NO_NETWORK, "503")
+
+
+@story
+async def test_a_session_begins_without_the_guardians_of_the_last_one(street: Street) -> None:
+    ben = await street.home.guardian("ben")
+    ana = await started(street)
+    watching = ana.locator("#watching-line")
+    await expect(watching).to_contain_text("Ben Keller")
+    await hold(ana.locator("#stop"))
+    await expect(ana.locator("#idle")).to_be_visible()
+    await ben.leave()
+    answered = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await ana.route("**/ward", hold_back)
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(watching).not_to_contain_text("Ben Keller")
+    answered.set()
+    await expect(watching).to_have_text("Nobody is connected yet")
 
 
 @story

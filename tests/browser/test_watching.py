@@ -1,7 +1,7 @@
 """The guardian's dashboard through an evening: it makes itself heard, never shows what is old as live, never jumps."""
 
 import pytest
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import Page, WebSocket, WebSocketRoute, expect
 from server import Peer
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street
 
@@ -207,6 +207,21 @@ async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Str
     await expect(ben.locator(".card")).to_contain_text("Tom Berger")
     await expect(ben.locator("#live")).not_to_have_class("stale")
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_connection_is_not_given_up_because_the_browser_let_the_page_sleep(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    await ben.clock.install()
+    sockets: list[WebSocket] = []
+    ben.on("websocket", lambda one: sockets.append(one))
+    await ben.goto(street.home.url)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    for _ in range(2):
+        async with sockets[0].expect_event("framereceived", lambda text: '"pong"' in text):
+            await ben.clock.fast_forward(60_000)
+    await expect(ben.locator("#away")).to_be_hidden()
+    assert len(sockets) == 1
 
 
 @story
