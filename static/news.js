@@ -21,6 +21,8 @@ let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // what was written last in each session when the connection went
 let missed = []; // what was said since then
+let wasAway = false;
+let seq = 0; // the newest event of the journal that the page has heard
 
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
@@ -39,10 +41,12 @@ export function watch(elements, ask) {
     opened: () => ask(),
     received: (event, data) => {
       hear(event, data);
+      stand(event, data);
       if (event !== "guardian:snapshot") ask(event, data);
     },
     closed: () => {
       current = false;
+      wasAway = true;
       // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
       [...losses.keys()].forEach(spare);
       showState();
@@ -58,6 +62,12 @@ export function rendered(ok) {
 }
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
+
+/** Say from now on, when the connection is back, what this page has heard: another device may have heard more. */
+function stand(event, data) {
+  if (event === "guardian:snapshot" || data.seq > seq) seq = data.seq;
+  socket.path = `/ws/guardian?since=${seq}`;
+}
 
 /** Something happened to a session. What is known already is not told again. */
 export function hear(event, data) {
@@ -87,8 +97,10 @@ const happened = {
     if (sessions.has(sessionId)) sessions.get(sessionId).lost = false;
     tell("resumed", sessionId);
   },
-  "session-ended": ({ sessionId, reason }) => {
+  "session-ended": ({ sessionId, reason, wardEmail }) => {
     spare(sessionId);
+    // It may have begun as well while there was no connection.
+    if (wasAway && wardEmail && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail, lost: true });
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },

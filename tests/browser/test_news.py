@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, WebSocket, WebSocketRoute, expect
 from server import Peer
 from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
 
@@ -148,6 +148,39 @@ async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_bac
     await ben.context.set_offline(True)
     await expect(ben.locator("#away")).to_be_visible()
     await ben.context.set_offline(False)
+    await expect(said).to_have_text("Connected again. Everything is up to date.")
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    laptop, phone = [await street.sign_in("ben") for _ in range(2)]
+    sockets: list[WebSocket] = []
+    laptop.on("websocket", lambda one: sockets.append(one))
+    await laptop.reload()
+    for page in (laptop, phone):
+        await expect(page.locator(".card")).to_be_visible()
+        await expect(page.locator("#live:not(.stale)")).to_be_visible()
+    await phone.context.set_offline(True)
+    await expect(phone.locator("#away")).to_be_visible()
+    await tom.answer("stop-live-session")
+    await expect(laptop.locator("#said")).to_have_text("Tom Berger has stopped the session.")
+    # With this ping the server knows that Ben has heard it.
+    async with sockets[0].expect_event("framereceived", lambda text: '"pong"' in text):
+        await laptop.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    await ana.answer("stop-live-session")
+    await phone.context.set_offline(False)
+    said = phone.locator("#said")
+    await expect(said).to_contain_text("Tom Berger has stopped the session.")
+    await expect(said).to_contain_text("ana@example.org has stopped the session.")
+    # What was heard is not said again.
+    await phone.context.set_offline(True)
+    await expect(phone.locator("#away")).to_be_visible()
+    await phone.context.set_offline(False)
     await expect(said).to_have_text("Connected again. Everything is up to date.")
     street.excuse(*NO_NETWORK)
 
