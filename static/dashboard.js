@@ -17,7 +17,7 @@ let asked = -SPACING;
 let timer = null;
 let asking = false;
 let again = false;
-let count = 0; // of what was being written when its card went
+let keptSoFar = 0; // of what was being written when its card went
 
 watch(() => [...cards.children], (event, data) => {
   // One that came and went between two renderings is in none of them: everything is asked for.
@@ -176,7 +176,7 @@ function keepWhatIsWritten(card, why) {
   const focused = document.activeElement === input;
   const selection = [input.selectionStart, input.selectionEnd];
   // The card may come again, with a field of its own.
-  input.id = form.querySelector("label").htmlFor = `kept-${(count += 1)}`;
+  input.id = form.querySelector("label").htmlFor = `kept-${(keptSoFar += 1)}`;
   input.readOnly = why === "over";
   form.querySelector("button").hidden = input.readOnly;
   unsent.querySelector("p").textContent = why ? `${card.dataset.name}: ${words[`not_sent_${why}`]}` : card.dataset.name;

@@ -100,7 +100,7 @@ const happened = {
   "session-ended": ({ sessionId, reason, wardEmail }) => {
     spare(sessionId);
     // It may have begun as well while there was no connection.
-    if (wasAway && wardEmail && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail, lost: true });
+    if (wasAway && wardEmail && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail });
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },

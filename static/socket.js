@@ -104,11 +104,11 @@ export class Socket {
 
   listen() {
     if (this.finished || this.socket.readyState > WebSocket.OPEN) return;
-    const now = performance.now();
-    if (!this.open) return now - this.heard > OPENING && this.lose();
+    const quiet = performance.now() - this.heard;
+    const unanswered = this.pinged === null ? 0 : performance.now() - this.pinged;
     // Silence alone says nothing: of a page in the background, the browser slows the timers down to one turn a minute.
-    if (this.pinged !== null) return now - this.pinged > PATIENCE && this.lose();
-    if (now - this.heard > QUIET) this.ping();
+    if (unanswered > PATIENCE || (!this.open && quiet > OPENING)) this.lose();
+    else if (quiet > QUIET) this.ping();
   }
 
   ping() {

@@ -44,7 +44,7 @@ def frames_of(packets: bytes) -> bytes:
 
 def packet_of(notice: Notice) -> bytes:
     """The packet of a notice."""
-    return _head(notice.event.name) + notice.data + b"]"
+    return _head(notice.name) + notice.data + b"]"
 
 
 @cache

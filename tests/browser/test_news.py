@@ -43,6 +43,14 @@ async def listening_to_tom(street: Street) -> tuple[Page, Peer]:
     return ben, tom
 
 
+async def nothing_is_said_again(page: Page) -> None:
+    """After another outage, in which nothing happened."""
+    await page.context.set_offline(True)
+    await expect(page.locator("#away")).to_be_visible()
+    await page.context.set_offline(False)
+    await expect(page.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+
+
 @story
 async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
@@ -144,11 +152,7 @@ async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_bac
     await expect(said).to_contain_text("Ana Winter writes: Somebody follows me")
     await expect(said).to_contain_text("Tom Berger has stopped the session.")
     await expect(said).not_to_contain_text("On the bridge")
-    # Once it was said, it is not said again.
-    await ben.context.set_offline(True)
-    await expect(ben.locator("#away")).to_be_visible()
-    await ben.context.set_offline(False)
-    await expect(said).to_have_text("Connected again. Everything is up to date.")
+    await nothing_is_said_again(ben)
     street.excuse(*NO_NETWORK)
 
 
@@ -177,11 +181,7 @@ async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Stree
     said = phone.locator("#said")
     await expect(said).to_contain_text("Tom Berger has stopped the session.")
     await expect(said).to_contain_text("ana@example.org has stopped the session.")
-    # What was heard is not said again.
-    await phone.context.set_offline(True)
-    await expect(phone.locator("#away")).to_be_visible()
-    await phone.context.set_offline(False)
-    await expect(said).to_have_text("Connected again. Everything is up to date.")
+    await nothing_is_said_again(phone)
     street.excuse(*NO_NETWORK)
 
 

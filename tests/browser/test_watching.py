@@ -210,7 +210,7 @@ async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Str
 
 
 @story
-async def test_a_connection_is_not_given_up_because_the_browser_let_the_page_sleep(street: Street) -> None:
+async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_down(street: Street) -> None:
     ben = await street.sign_in("ben")
     await ben.clock.install()
     sockets: list[WebSocket] = []
