@@ -51,6 +51,11 @@ export function refresh(root, words) {
   }
 }
 
+/** Whether anything below an element is still shown after its time. */
+export function isOver(root) {
+  return [...root.querySelectorAll("[data-until]")].some(({ dataset }) => dataset.until < now());
+}
+
 /** Keep refreshing each second. */
 export function run(root, words) {
   refresh(root, words);

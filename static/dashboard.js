@@ -1,6 +1,6 @@
 // The dashboard: the socket says when something changed, the server renders what.
 
-import { learn, now, refresh } from "./clock.js";
+import { isOver, learn, now, refresh } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
 import { rendered, socket, watch, words } from "./news.js";
 import { settle } from "./settle.js";
@@ -27,6 +27,7 @@ watch(() => [...cards.children], (event, data) => {
 
 // What the guardian's socket does not say (to an admin, of one's own session) is asked for.
 setInterval(() => {
+  if (isOver(live)) version = "0";
   const quiet = !cards.childElementCount && performance.now() - asked < Number(live.dataset.quiet);
   if (!document.hidden && !quiet) ask();
 }, Number(live.dataset.poll));

@@ -3,7 +3,7 @@
 import { announce, lead, prepare, showInTab } from "./announce.js";
 import { learn, now, run, timeOfDay } from "./clock.js";
 import { Socket } from "./socket.js";
-import { somethingIsUnsent } from "./write.js";
+import { ofWhatIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 
@@ -166,7 +166,8 @@ function sayWhatWasMissed() {
     missed.push({ kind: "message", sentence, about: session.slice(2) });
   }
   if (!missed.length) missed.push({ kind: "resumed", sentence: words.back, about: "" });
-  if (somethingIsUnsent()) missed.push({ kind: "resumed", sentence: words.not_sent_refused, about: "" });
+  const unsent = ofWhatIsUnsent(words);
+  if (unsent) missed.push({ kind: "resumed", sentence: unsent, about: "" });
   announce(missed);
   [written, missed] = [null, []];
 }

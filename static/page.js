@@ -1,14 +1,9 @@
 // What every page does: carry a running session on, copy, ask before what cannot be undone, tell the time zone.
 
-import { kept } from "./kept.js";
-import { Socket } from "./socket.js";
+import { carryOn } from "./own.js";
 
-// A ward who looks at another page is still on their way.
-if (document.querySelector(".own-session")) {
-  new Socket("/ws/ward", {});
-  // Only the ward's page shares it; whoever had that switched on must know.
-  document.getElementById("unshared").hidden = !kept("sessionStorage", "share");
-}
+const session = document.getElementById("own-session");
+if (session) carryOn(session);
 
 const aloud = document.createElement("p"); // for those who do not see that a button changed
 aloud.className = "hidden";

@@ -1,6 +1,6 @@
 // The page of one session: it watches this ward and tells of the others, and never shows as live what it does not know.
 
-import { learn, refresh } from "./clock.js";
+import { isOver, learn, refresh } from "./clock.js";
 import { morphChildren } from "./morph.js";
 import { hear, rendered, socket, watch, words } from "./news.js";
 import { write } from "./write.js";
@@ -32,7 +32,7 @@ function plan() {
 }
 
 async function look() {
-  asking = again || (!document.hidden && running().length > 0);
+  asking = again || (!document.hidden && (running().length > 0 || isOver(page)));
   again = false;
   asked = performance.now();
   if (asking) rendered(gone || (await fetched()));

@@ -31,12 +31,12 @@ export class Socket {
     return true;
   }
 
-  /** Send an event and wait for the name of its answer; null when the connection goes before that. */
+  /** Send an event and wait for the name of its answer; "away" without a connection, "unknown" where it goes before. */
   ask(event, data) {
     return new Promise((resolve) => {
       const id = String(++this.asked);
       this.answers.set(id, resolve);
-      if (!this.send(event, data, id)) this.answer(id, null);
+      if (!this.send(event, data, id)) this.answer(id, "away");
     });
   }
 
@@ -73,7 +73,7 @@ export class Socket {
 
   lost(code) {
     this.open = false;
-    for (const id of this.answers.keys()) this.answer(id, null);
+    for (const id of this.answers.keys()) this.answer(id, "unknown");
     this.on.closed?.(code);
     if (code === 4401) {
       // Signed out, or disabled: the server says so on the page itself.

@@ -4,9 +4,10 @@ import { ago, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
+import { isRunning, ownPage } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
-import { somethingIsUnsent, write } from "./write.js";
+import { ofWhatIsUnsent, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
 
@@ -21,6 +22,7 @@ let looking = false;
 let lookAgain = false;
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
+let startLost = false; // a start was asked for, and has no answer
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
 let wakeLock = null;
@@ -32,7 +34,8 @@ learn(Number(ward.dataset.now));
 const received = {
   "session-started": (data) => {
     learn(Date.parse(data.timestamp));
-    const isNew = state === "starting";
+    const isNew = state === "starting" || startLost;
+    startLost = false;
     started = Date.parse(data.startTime);
     become("running");
     if (isNew) $("note").value = "";
@@ -46,7 +49,7 @@ const received = {
   "session-ended": ({ reason }) => {
     become("idle");
     look();
-    say({ ward_disconnected: words.ended_lost, ended_by_admin: words.ended_admin, expired: words.ended_expired }[reason] ?? words.ended);
+    say(words[`ended_${reason}`] ?? words.ended);
   },
   "session-error": ({ code, event }) => {
     if (code === "no_active_session" && event === "stop-live-session") become("idle");
@@ -66,9 +69,8 @@ const received = {
 
 const socket = new Socket("/ws/ward", {
   opened: () => {
-    const back = wasAway ? words.back : "";
-    if (somethingIsUnsent()) say(`${back} ${words.not_sent_again}`, "problem");
-    else say(back);
+    const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
+    say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = false;
     $("start").disabled = false;
     $("stop").disabled = false;
@@ -76,12 +78,15 @@ const socket = new Socket("/ws/ward", {
   },
   received: (event, data) => received[event]?.(data),
   closed: () => {
-    const stopping = state === "stopping";
-    if (state === "starting") become("idle");
+    const [starting, stopping] = [state === "starting", state === "stopping"];
+    if (starting) become("idle");
     if (stopping) become("running");
     $("start").disabled = true;
     // Each try that fails ends here as well, and must not take away what was said meanwhile.
-    if (stopping) {
+    if (starting) {
+      startLost = true;
+      say(words.start_unknown, "away");
+    } else if (stopping) {
       stopLost = true;
       say(words.stop_unknown, "away");
     } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
@@ -104,7 +109,7 @@ async function look() {
   clearTimeout(nextTry);
   looking = true;
   const before = changes;
-  const page = await fetched();
+  const page = await ownPage();
   looking = false;
   // What was rendered before a start knows nothing of it, and ends nothing.
   if (changes !== before) return look();
@@ -112,8 +117,12 @@ async function look() {
   if (!page && socket.open) nextTry = setTimeout(look, AGAIN);
   // Who will be told may be others by now.
   if (page) morph($("promise"), document.adoptNode(page.getElementById("promise")));
+  if (page && startLost && socket.open && !isRunning(page)) {
+    startLost = false;
+    say(words.not_started, "problem");
+  }
   if (page && state === "running") {
-    if (page.getElementById("ward").dataset.state === "idle") {
+    if (!isRunning(page)) {
       become("idle");
       return say(words.ended_away);
     }
@@ -122,15 +131,6 @@ async function look() {
     $("messages").scrollTop = $("messages").scrollHeight;
   }
   if (lookAgain) look();
-}
-
-async function fetched() {
-  try {
-    const answer = await fetch("/ward", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
-  } catch {
-    return null;
-  }
 }
 
 // -- what is shown ----------------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && sto
 
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
-  write(socket, $("text"), {}, (why) => why === "away" && say(words.not_sent, "away"));
+  write(socket, $("text"), {}, (why) => why !== "refused" && say(words[`not_sent_${why}`], "away"));
 });
 
 // -- the screen and the shell -----------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 // Writing a message: what was written stays in its field until the server has it.
 
 const underWay = new WeakSet();
-const unsent = new Set();
+const unsent = new Map(); // fields, and why
 
-/** Send what is in `input` with `data`; `failed` is called with "away" or "refused" when it did not arrive. */
+/** Send what is in `input` with `data`; where it did not arrive or may not have, `failed` is told why: "away" or
+ * "refused", or "unknown". */
 export async function write(socket, input, data, failed) {
   const written = input.value;
   const text = written.trim();
@@ -15,12 +16,15 @@ export async function write(socket, input, data, failed) {
     unsent.delete(input);
     if (input.value.startsWith(written)) input.value = input.value.slice(written.length);
   } else {
-    unsent.add(input);
-    failed(answer === null ? "away" : "refused");
+    const why = ["away", "unknown"].includes(answer) ? answer : "refused";
+    unsent.set(input, why);
+    failed(why);
   }
 }
 
-/** Whether something still stands in a field that was not sent, and no line next to it says so. */
-export function somethingIsUnsent() {
-  return [...unsent].some((input) => input.isConnected && input.value && !input.closest(".unsent"));
+/** What to say when the connection is back of what still stands in a field, where no line next to it says so. */
+export function ofWhatIsUnsent(words) {
+  const standing = [...unsent].filter(([input]) => input.isConnected && input.value && !input.closest(".unsent"));
+  if (!standing.length) return "";
+  return standing.some(([, why]) => why === "unknown") ? words.not_sent_unknown : words.not_sent_refused;
 }

@@ -1,11 +1,14 @@
 """What a guardian or a ward must not miss, or take for something else, however it comes to them."""
 
 from pathlib import Path
+from time import time
 
 import pytest
 from playwright.async_api import Browser, Page, WebSocket, WebSocketRoute, expect
 from server import Peer
 from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
+
+from liveguard.web.pages import dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -41,6 +44,35 @@ async def listening_to_tom(street: Street) -> tuple[Page, Peer]:
     await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
     await ben.evaluate(NOTES_WHAT_IS_SAID)
     return ben, tom
+
+
+async def swallow(page: Page, event: str) -> list[WebSocketRoute]:
+    """Reload a page; from then on the first event of this name that it sends never arrives. Its connections."""
+    sockets: list[WebSocketRoute] = []
+    swallowed: list[str | bytes] = []
+
+    def between(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(text: str | bytes) -> None:
+            if event in str(text) and not swallowed:
+                swallowed.append(text)
+            else:
+                server.send(text)
+
+        socket.on_message(pass_on)
+        sockets.append(socket)
+
+    await page.route_web_socket("**/ws/*", between)
+    await page.reload()
+    return sockets
+
+
+NOTES_THE_LINE = """(line) => {
+    window.lines = [];
+    new MutationObserver(() => window.lines.push(line.textContent.trim()))
+        .observe(line, { childList: true, characterData: true, subtree: true });
+}"""
 
 
 async def nothing_is_said_again(page: Page) -> None:
@@ -211,30 +243,11 @@ async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -
 @story
 async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
-    sockets: list[WebSocketRoute] = []
-    swallowed: list[str | bytes] = []
-
-    def swallow_a_stop(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-
-        def pass_on(text: str | bytes) -> None:
-            if "stop-live-session" in str(text) and not swallowed:
-                swallowed.append(text)
-            else:
-                server.send(text)
-
-        socket.on_message(pass_on)
-        sockets.append(socket)
-
-    await ana.route_web_socket("**/ws/*", swallow_a_stop)
-    await ana.reload()
+    sockets = await swallow(ana, "stop-live-session")
     await ana.get_by_role("button", name="Start").click()
     await expect(ana.locator("#running")).to_be_visible()
     line = ana.locator("#line")
-    await line.evaluate(
-        "(line) => { window.lines = []; const note = () => window.lines.push(line.textContent.trim());"
-        " new MutationObserver(note).observe(line, { childList: true, characterData: true, subtree: true }); }"
-    )
+    await line.evaluate(NOTES_THE_LINE)
     await ana.locator("#stop").hover()
     await ana.mouse.down()
     await expect(ana.locator("#ward")).to_have_attribute("data-state", "stopping")
@@ -249,6 +262,91 @@ async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(stree
     await hold(ana.locator("#stop"))
     await expect(ana.locator("#idle")).to_be_visible()
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_start_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    sockets = await swallow(ana, "start-live-session")
+    line = ana.locator("#line")
+    await line.evaluate(NOTES_THE_LINE)
+    await ana.get_by_label("note").fill("Walking home")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "starting")
+    await sockets[-1].close(code=1001)
+    await expect(line).to_contain_text("Your session was not started")
+    lines = await ana.evaluate("window.lines")
+    assert any("Whether your session has started" in line for line in lines)
+    assert not any("cannot start" in line for line in lines)
+    await expect(ana.get_by_label("note")).to_have_value("Walking home")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(line).to_contain_text("Your session has started")
+
+
+@story
+async def test_a_message_that_has_no_answer_is_not_said_to_be_unsent(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    sockets = await swallow(ben, "send-message")
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    field = ben.get_by_label("Message to Tom")
+    await field.fill("On my way")
+    await field.press("Enter")
+    await sockets[-1].close(code=1001)
+    await expect(ben.locator("#said")).to_contain_text("Look whether your message has arrived")
+    assert not any("Not sent" in said for said in await ben.evaluate("window.said"))
+    await expect(field).to_have_value("On my way")
+
+
+@story
+async def test_a_ward_on_another_page_knows_how_their_session_stands(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    live, line = street.home.server.live, ana.locator("#own-session")
+    await ana.goto(f"{street.home.url}/account")
+    await expect(line).to_have_text("Your own session is running. Back to it", use_inner_text=True)
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection")
+    await ana.context.set_offline(False)
+    await expect(line).to_contain_text("is running")
+    # An end that it hears, and one that it does not.
+    (session,) = live.sessions.get_active_sessions()
+    await live.end_by_admin(session.id, "alex")
+    await expect(line).to_have_text("Your session was ended by an admin.", use_inner_text=True)
+    phone = await street.home.ward("ana")
+    await phone.answer("start-live-session")
+    await expect(line).to_contain_text("is running")
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection")
+    await phone.answer("stop-live-session")
+    await ana.route("**/ward", lambda route: route.fulfill(status=503), times=1)
+    await ana.context.set_offline(False)
+    await expect(line).to_contain_text("has ended while this page had no connection")
+    # Nothing is left to ask about.
+    await ana.get_by_role("button", name="Sign out").first.click()
+    await expect(ana.get_by_role("button", name="Sign in")).to_be_visible()
+    street.excuse(*NO_NETWORK, "503")
+
+
+@story
+async def test_an_end_that_worried_is_shown_for_its_time(
+    tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_street(tmp_path, browser, reconnect_grace=0) as street:
+        tom = await street.home.ward("tom")
+        await tom.answer("start-live-session")
+        ben = await street.sign_in("ben")
+        tom.lose()
+        worrying = ben.locator("#worrying a")
+        await expect(worrying).to_be_visible()
+        assert float(await worrying.get_attribute("data-until") or 0) - time() * 1000 == pytest.approx(3600e3, abs=60e3)
+        # An hour later, for the server and for the page.
+        monkeypatch.setattr(dashboard, "WORRIES_FOR", 0)
+        await worrying.evaluate("(link) => { link.dataset.until = 0; }")
+        await expect(worrying).to_have_count(0)
+        await expect(ben.locator("#summary")).to_have_text("All is quiet")
 
 
 @story

@@ -43,6 +43,11 @@ class Past(NamedTuple):
         """Whether it ended without a word of anybody: whether its ward is safe, is not known."""
         return self.reason in WORRYING
 
+    @property
+    def worries_until(self) -> int:
+        """When all may be called quiet again."""
+        return self.end + WORRIES_FOR
+
 
 def milliseconds(text: str) -> int:
     """The moment of a time on the wire."""
