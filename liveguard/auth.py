@@ -39,6 +39,7 @@ class Claims(msgspec.Struct, frozen=True):
 
     user_id: str
     expires_at: int  # milliseconds since the epoch
+    login_id: str | None = None  # the login with which it ends, whatever it says of its time
 
 
 class Header(msgspec.Struct):
@@ -57,6 +58,7 @@ class Payload(msgspec.Struct):
     aud: str | list[str] | None = None
     nbf: float | None = None
     iat: float | None = None
+    login: str | None = msgspec.field(name="liveguard/login", default=None)
 
     @property
     def user_id(self) -> str:
@@ -126,7 +128,7 @@ class Tokens:
             raise TokenExpired
         if not self._is_sensible(payload, now):
             raise InvalidToken
-        return Claims(payload.user_id, int(payload.exp * 1000))
+        return Claims(payload.user_id, int(payload.exp * 1000), payload.login)
 
     async def authenticate(self, token: object) -> Claims:
         """As ``verify``; a key that is not known yet is looked for first."""
@@ -137,8 +139,8 @@ class Tokens:
             await self._keys.refresh()
         return self.verify(token)
 
-    def issue(self, user_id: str, ttl: int) -> tuple[str, Claims]:
-        """A token of our own for ``ttl`` seconds."""
+    def issue(self, user_id: str, ttl: int, login_id: str | None = None) -> tuple[str, Claims]:
+        """A token of our own for ``ttl`` seconds, or until the login ends."""
         if self._algorithm != "HS256":
             raise NotAllowed("Tokens come from the identity provider")
         now = int(self._clock())
@@ -147,8 +149,10 @@ class Tokens:
             claims["iss"] = self._issuer
         if self._audience is not None:
             claims["aud"] = self._audience
+        if login_id is not None:
+            claims["liveguard/login"] = login_id
         token = self._signatures.encode(msgspec.json.encode(claims), self._keys.find(None), "HS256")
-        return token, Claims(user_id, (now + ttl) * 1000)
+        return token, Claims(user_id, (now + ttl) * 1000, login_id)
 
     def _signed_payload(self, token: object) -> Payload:
         if not isinstance(token, str) or len(token) > MAX_TOKEN or not token.isascii():

@@ -53,6 +53,39 @@ async def test_who_signs_in_gets_a_token_that_opens_the_doors(tmp_path: Path) ->
 
 
 @pytest.mark.gen_test
+async def test_a_token_for_a_password_ends_with_it_and_others_do_not(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana", "ben")) as home:
+        people, asked = home.server.people, {"email": "ana@example.org", "password": PASSWORD}
+        program = {"User-Agent": "walker/2.1 (x86_64)"}
+        first, second = [(await home.fetch("/api/login", "POST", body=asked, headers=program)).json for _ in range(2)]
+        bearer = [{"Authorization": f"Bearer {one['token']}"} for one in (first, second)]
+        page = (await home.fetch("/account", who="ana")).body.decode()
+        assert page.count(">walker<") == 2
+        # One place signs out, with all that it has open; the other, and what the operator gave out, stay.
+        ana = await home.connect("/ws/guardian", token=first["token"])
+        other = await home.guardian("ana")
+        await people.logins.end_one(
+            await people.accounts.identify("ana"), home.server.tokens.verify(first["token"]).login_id or ""
+        )
+        assert (await ana.expect("session-error"))["code"] == "authentication_required"
+        assert (await ana.closed()) == 4401
+        refused = await home.fetch("/api/me", headers=bearer[0])
+        assert (refused.status, refused.error) == (401, "invalid_token")
+        assert (await home.fetch("/api/me", headers=bearer[1])).status == 200
+        # A connection that went on with a newer token ends with that one.
+        assert (await other.answer("refresh-token", {"token": second["token"]}))["event"] == "token-refreshed"
+        await people.accounts.set_password("ana", "another password")
+        assert (await other.closed()) == 4401
+        assert (await home.fetch("/api/me", headers=bearer[1])).error == "invalid_token"
+        assert (await home.fetch("/api/me", who="ana")).status == 200
+        # Nobody's token names somebody else's login, or none that there is.
+        bens = (await home.fetch("/api/login", "POST", body={**asked, "email": "ben@example.org"})).json["token"]
+        for login_id in (home.server.tokens.verify(bens).login_id, "none"):
+            foreign, _ = home.server.tokens.issue("ana", 60, login_id)
+            assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {foreign}"})).status == 401
+
+
+@pytest.mark.gen_test
 async def test_a_wrong_password_and_an_unknown_person_are_answered_alike(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:
         wrong = await home.fetch("/api/login", "POST", body={"email": "ana@example.org", "password": "wrong"})

@@ -47,6 +47,24 @@ def test_a_sign_in_leads_to_pages_of_our_own_only(path: str) -> None:
 
 
 @pytest.mark.gen_test
+async def test_somebody_signs_out_in_one_other_place_or_in_all_of_them(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        here, there, elsewhere = [await sign_in(home, "ben") for _ in range(3)]
+
+        async def still_in() -> list[bool]:
+            return [(await one.get("/account")).status == 200 for one in (here, there, elsewhere)]
+
+        # The one used last stands first, and one's own has no button.
+        ends = re.findall(r"/account/logins/\w+/end", (await here.get("/account")).text)
+        assert len(ends) == 2
+        assert (await here.post(ends[0])).status == 303
+        assert sorted(await still_in()) == [False, True, True]
+        assert (await here.post("/account/logins/end")).status == 303
+        assert await still_in() == [True, False, False]
+        assert "Sign out everywhere else" not in (await here.get("/account")).text
+
+
+@pytest.mark.gen_test
 async def test_a_wrong_password_and_an_unknown_person_look_the_same(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
         texts = set()

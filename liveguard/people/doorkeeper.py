@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from liveguard.auth import Tokens
-from liveguard.errors import AuthenticationRequired
+from liveguard.errors import AuthenticationRequired, InvalidToken
 from liveguard.events import Person
 from liveguard.people.accounts import Accounts
 from liveguard.people.logins import Logins
@@ -11,7 +11,7 @@ from liveguard.storage import User
 
 
 class Visitor(Struct, frozen=True):
-    """Somebody who is signed in: by a token until it expires, or by a login until it ends."""
+    """Somebody who is signed in: by a token until it expires, by a login until it ends, or by a token of a login."""
 
     user: User
     expires_at: int | None = None  # milliseconds since the epoch
@@ -34,7 +34,10 @@ class Doorkeeper:
     async def sign_in(self, token: object) -> Visitor:
         """Whose token this is. Raises the first of the five refusals that applies, or StorageUnavailable."""
         claims = await self._tokens.authenticate(token)
-        return Visitor(await self._accounts.identify(claims.user_id), expires_at=claims.expires_at)
+        user = await self._accounts.identify(claims.user_id)
+        if claims.login_id is not None and not await self._logins.lasts(claims.login_id, user):
+            raise InvalidToken
+        return Visitor(user, expires_at=claims.expires_at, login_id=claims.login_id)
 
     async def recognise(self, cookie: str | None) -> Visitor:
         """Whose login this is. Raises AuthenticationRequired."""

@@ -1,4 +1,7 @@
-"""Logins: the browsers in which somebody is signed in. A browser holds a random token, the database only its hash."""
+"""Logins: the browsers and programs in which somebody is signed in.
+
+A browser holds a random secret, of which the database has only the hash. A program holds a JWT that names its login.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,6 +33,16 @@ class Logins:
         )
         return token
 
+    @staticmethod
+    def new_id() -> str:
+        """The id of a login that a JWT will name: of no use to a browser."""
+        return digest(random_token())
+
+    async def begin_for_token(self, login_id: str, user: User, expires_at: int, user_agent: str = "") -> None:
+        """A program has signed in, and its JWT names this login."""
+        now = self._clock.now().wall
+        await self._storage.logins.create(login_id, user.id, now=now, expires_at=expires_at, user_agent=user_agent)
+
     async def find(self, token: str | None) -> Login | None:
         """The login of this token, while it lasts and its user is active."""
         if not token:
@@ -40,6 +53,11 @@ class Logins:
             # Nobody waits for this note, and nobody is turned away if it cannot be made.
             self._storage.logins.touch(login.id, now, now + LASTS).add_done_callback(_let_be)
         return login
+
+    async def lasts(self, login_id: str, user: User) -> bool:
+        """Whether this is a login of theirs that has not ended."""
+        login = await self._storage.logins.get(login_id, self._clock.now().wall)
+        return login is not None and login.user.id == user.id
 
     async def of(self, user: User) -> list[Login]:
         """Where somebody is signed in, the place used last first."""

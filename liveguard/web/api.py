@@ -131,14 +131,18 @@ def _complaint(problem: str) -> str:
 
 
 class Login(Api):
-    """``POST /api/login``: a token for an email and a password."""
+    """``POST /api/login``: a token for an email and a password, which ends with another password at the latest."""
 
     admit = everybody
 
     async def post(self) -> None:
         asked = self.body(Credentials)
         user = await self.services.people.accounts.sign_in(asked.email, asked.password, self.address)
-        token, claims = self.services.tokens.issue(user.id, TOKEN_LASTS)
+        services = self.services
+        logins = services.people.logins
+        login_id = logins.new_id()
+        token, claims = services.tokens.issue(user.id, TOKEN_LASTS, login_id)
+        await logins.begin_for_token(login_id, user, claims.expires_at, self.request.headers.get("User-Agent", ""))
         self.answer(SignedIn(token, timestamp(claims.expires_at), Account.of(user)))
 
 

@@ -43,6 +43,7 @@ PAGES: list[Route] = [
     ("/account/name", account.Name),
     ("/account/preferences", account.Preferences),
     ("/account/password", account.Password),
+    ("/account/logins/end", account.EndOtherLogins),
     ("/account/logins/{login_id}/end", account.EndLogin),
     ("/login", entrance.Login),
     ("/logout", entrance.Logout),

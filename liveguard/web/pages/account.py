@@ -19,6 +19,8 @@ _SYSTEMS = (
     ("Linux", "Linux"),
 )
 
+MOST_LOGINS = 20  # shown; a program that signs in each time it runs has many
+
 
 class Account(Page):
     """``GET /account``."""
@@ -40,7 +42,7 @@ class Account(Page):
                 "last_used_at": login.last_used_at,
                 "here": login.id == here,
             }
-            for login in await self.services.people.logins.of(self.user)
+            for login in (await self.services.people.logins.of(self.user))[:MOST_LOGINS]
         ]
         self.show(
             "account.html",
@@ -119,9 +121,20 @@ class EndLogin(Page):
         self.go("/account", done="signed_out")
 
 
+class EndOtherLogins(Page):
+    """``POST /account/logins/end``: sign out in all other places."""
+
+    page = "account"
+
+    async def post(self) -> None:
+        assert self.visitor is not None
+        await self.services.people.logins.end_all(self.user, keep=self.visitor.login_id)
+        self.go("/account", done="signed_out")
+
+
 def browser(user_agent: str) -> str:
-    """What a browser and its system are called; empty when it does not say."""
+    """What a browser and its system are called, or else a program; empty when it does not say."""
     found = [
         next((name for pattern, name in known if re.search(pattern, user_agent)), "") for known in (_BROWSERS, _SYSTEMS)
     ]
-    return ", ".join(name for name in found if name)
+    return ", ".join(name for name in found if name) or user_agent.partition("/")[0].strip()[:40]
