@@ -2,7 +2,7 @@
 
 import { isOver, learn, now, refresh } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
-import { rendered, socket, watch, words } from "./news.js";
+import { connection, rendered, socket, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { write } from "./write.js";
 
@@ -45,7 +45,7 @@ async function fetchChanges() {
   asking = true;
   again = false;
   asked = performance.now();
-  const since = version;
+  const [since, over] = [version, connection()];
   let ok = false;
   try {
     const answer = await fetch(`/live?since=${encodeURIComponent(since)}`, {
@@ -59,7 +59,7 @@ async function fetchChanges() {
     // Without an answer, what is shown is old.
   }
   asking = false;
-  rendered(ok);
+  rendered(ok, over);
   if (again) ask();
 }
 

@@ -21,7 +21,7 @@ let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // what was written last in each session when the connection went
 let missed = []; // what was said since then
-let wasAway = false;
+let outages = 0; // times that the connection went
 let seq = 0; // the newest event of the journal that the page has heard
 
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
@@ -46,7 +46,7 @@ export function watch(elements, ask) {
     },
     closed: () => {
       current = false;
-      wasAway = true;
+      outages += 1;
       // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
       [...losses.keys()].forEach(spare);
       showState();
@@ -54,9 +54,13 @@ export function watch(elements, ask) {
   });
 }
 
-/** What is shown was rendered a moment ago, or could not be. */
-export function rendered(ok) {
-  current = ok && socket.open;
+/** To be kept while the server is asked, and given to rendered(). */
+export const connection = () => outages;
+
+/** What is shown was rendered a moment ago, asked for over this `connection`, or could not be. */
+export function rendered(ok, over) {
+  // What was asked for before an outage knows nothing of what happened during it.
+  current = ok && socket.open && over === outages;
   if (ok) known = now();
   showState();
 }
@@ -100,7 +104,7 @@ const happened = {
   "session-ended": ({ sessionId, reason, wardEmail }) => {
     spare(sessionId);
     // It may have begun as well while there was no connection.
-    if (wasAway && wardEmail && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail });
+    if (outages && wardEmail && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail });
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },

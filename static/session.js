@@ -2,7 +2,7 @@
 
 import { isOver, learn, refresh } from "./clock.js";
 import { morphChildren } from "./morph.js";
-import { hear, rendered, socket, watch, words } from "./news.js";
+import { connection, hear, rendered, socket, watch, words } from "./news.js";
 import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
@@ -35,7 +35,8 @@ async function look() {
   asking = again || (!document.hidden && (running().length > 0 || isOver(page)));
   again = false;
   asked = performance.now();
-  if (asking) rendered(gone || (await fetched()));
+  const over = connection();
+  if (asking) rendered(gone || (await fetched()), over);
   asking = false;
   plan();
 }

@@ -1,10 +1,11 @@
 """What a guardian or a ward must not miss, or take for something else, however it comes to them."""
 
+import asyncio
 from pathlib import Path
 from time import time
 
 import pytest
-from playwright.async_api import Browser, Page, WebSocket, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
 from server import Peer
 from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
 
@@ -186,6 +187,33 @@ async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_bac
     await expect(said).not_to_contain_text("On the bridge")
     await nothing_is_said_again(ben)
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_during_it(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
+    await ana.expect("guardians-changed", connectedGuardians=1)
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        answer = await route.fetch()
+        asked.set()
+        await answered.wait()
+        await route.fulfill(response=answer)
+
+    await ben.route("**/live?*", hold_back, times=1)
+    await asked.wait()
+    await ben.evaluate("dispatchEvent(new Event('offline'))")
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await ana.expect("guardians-changed", connectedGuardians=0)
+    await ben.evaluate("dispatchEvent(new Event('online'))")
+    await ana.expect("guardians-changed", connectedGuardians=1)
+    answered.set()
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter writes: Somebody follows me")
 
 
 @story
