@@ -312,22 +312,6 @@ async def test_a_start_that_has_no_answer_is_not_taken_for_one_nor_for_none(stre
 
 
 @story
-async def test_a_message_that_has_no_answer_is_not_said_to_be_unsent(street: Street) -> None:
-    tom = await street.home.ward("tom")
-    await tom.answer("start-live-session")
-    ben = await street.sign_in("ben")
-    sockets = await swallow(ben, "send-message")
-    await ben.evaluate(NOTES_WHAT_IS_SAID)
-    field = ben.get_by_label("Message to Tom")
-    await field.fill("On my way")
-    await field.press("Enter")
-    await sockets[-1].close(code=1001)
-    await expect(ben.locator("#said")).to_contain_text("Look whether your message has arrived")
-    assert not any("Not sent" in said for said in await ben.evaluate("window.said"))
-    await expect(field).to_have_value("On my way")
-
-
-@story
 async def test_a_ward_on_another_page_knows_how_their_session_stands(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.get_by_role("button", name="Start").click()
