@@ -74,6 +74,20 @@ async def test_it_tells_all_that_the_dashboard_tells(street: Street) -> None:
 
 
 @story
+async def test_who_reads_of_an_old_session_is_told_of_a_new_one(street: Street) -> None:
+    ana, path = await start(street.home, "ana")
+    await ana.answer("stop-live-session")
+    ben = await street.sign_in("ben", path)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ana.answer("start-live-session")
+    await expect(ben.locator("#said")).to_have_text("Ana Winter has started a session.")
+    await expect(ben.locator("#others")).to_contain_text("Ana Winter · Live")
+    # Her own old sessions are no place for Ana to watch from.
+    await ana.answer("stop-live-session")
+    assert await (await street.sign_in("ana", path)).get_by_role("button", name="Sound").count() == 0
+
+
+@story
 async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
         tom, toms = await start(street.home, "tom")
