@@ -4,6 +4,7 @@ const PAUSES = [300, 1000, 2000, 4000, 8000];
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
 const OPENING = 10000; // for so long it may take to open
+const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
 
 export class Socket {
@@ -76,9 +77,10 @@ export class Socket {
     for (const id of this.answers.keys()) this.answer(id, "unknown");
     this.on.closed?.(code);
     if (code === 4401) {
-      // Signed out, or disabled: the server says so on the page itself.
+      // Signed out, or disabled: the server says so on the page itself. Where it was another password, and this browser
+      // chose it, it is being signed in anew.
       this.finished = true;
-      location.reload();
+      setTimeout(() => location.reload(), RELOAD);
       return;
     }
     const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)];

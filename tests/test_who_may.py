@@ -118,6 +118,7 @@ TABLE: dict[str, Row] = {
     "GET /account/preferences": page(200),
     "GET /account/password": page(200),
     "POST /account/password": page(401, fields={"old": "wrong", "new": "a new password", "again": "a new password"}),
+    "GET /account/logins/end": page(200),
     "POST /account/logins/end": page(303),
     "POST /account/logins/{login_id}/end": page(**only("ana", 303, 404)),
     "GET /login": page(303, anonymous=200, dora=200),

@@ -115,20 +115,18 @@ class Accounts:
         """Let somebody in again."""
         return await self._set_active(user_id, True, by)
 
-    async def set_password(self, user_id: str, password: str, *, keep_login: str | None = None) -> User:
-        """Another password for somebody, whoever decides it. Their logins end, but for the one to be kept, and so do
-        the links that would let somebody in as them."""
-        user = await self._storage.users.set_password(user_id, await self._hash(password), keep_login=keep_login)
+    async def set_password(self, user_id: str, password: str) -> User:
+        """Another password for somebody, whoever decides it. Their logins end, and so do the links that would let
+        somebody in as them."""
+        user = await self._storage.users.set_password(user_id, await self._hash(password))
         await self._access_changed(set(), {user_id})
         return user
 
-    async def change_password(
-        self, user: User, old: str, new: str, *, address: str = NOWHERE, keep_login: str | None = None
-    ) -> None:
+    async def change_password(self, user: User, old: str, new: str, *, address: str = NOWHERE) -> None:
         """Somebody chooses another password for themselves. Raises WrongCredentials for the old one."""
         check_chosen(new)
         await self.sign_in(user.email, old, address)
-        await self.set_password(user.id, new, keep_login=keep_login)
+        await self.set_password(user.id, new)
 
     async def _set_active(self, user_id: str, is_active: bool, by: User | None) -> User:
         if by is not None and not by.is_admin:

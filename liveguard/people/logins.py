@@ -75,9 +75,9 @@ class Logins:
                 return await self.end(login)
         raise NotFound
 
-    async def end_all(self, user: User, *, keep: str | None = None) -> None:
-        """Somebody signs out everywhere, but for one login perhaps."""
-        await self._storage.logins.delete_all(user.id, except_=keep)
+    async def end_all(self, user: User) -> None:
+        """Somebody signs out everywhere."""
+        await self._storage.logins.delete_all(user.id)
         await self._access_changed(set(), {user.id})
 
     async def ended(self, login_ids: Iterable[str]) -> set[str]:

@@ -106,11 +106,11 @@ class Logins:
 
         return self._database.submit(job, write=True)
 
-    def delete_all(self, user_id: str, *, except_: str | None = None) -> asyncio.Future[None]:
-        """Somebody signed out everywhere, or everywhere else."""
+    def delete_all(self, user_id: str) -> asyncio.Future[None]:
+        """Somebody signed out everywhere."""
 
         def job(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM logins WHERE user_id = ? AND id IS NOT ?", (user_id, except_))
+            db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
 
         return self._database.submit(job, write=True)
 

@@ -160,12 +160,12 @@ class Users:
 
         return self._database.submit(job, write=True)
 
-    def set_password(self, user_id: str, password_hash: str, *, keep_login: str | None = None) -> asyncio.Future[User]:
-        """Another password. Whoever was signed in with the old one is signed out, but for one login, and links that
-        would let somebody in as this person lead nowhere."""
+    def set_password(self, user_id: str, password_hash: str) -> asyncio.Future[User]:
+        """Another password. Whoever was signed in with the old one is signed out, and links that would let somebody in
+        as this person lead nowhere."""
 
         def job(db: sqlite3.Connection) -> User:
-            db.execute("DELETE FROM logins WHERE user_id = ? AND id IS NOT ?", (user_id, keep_login))
+            db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
             db.execute("DELETE FROM one_time_links WHERE user_id = ? AND purpose IN ('sign-in', 'reset')", (user_id,))
             return _changed(db, user_id, "password_hash = ?", password_hash)
 

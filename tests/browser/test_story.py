@@ -89,6 +89,23 @@ async def test_a_reload_a_crash_and_another_page_carry_the_session_on(street: St
 
 
 @story
+async def test_a_new_password_in_another_tab_carries_the_session_on(street: Street) -> None:
+    ana, _ = await start(street)
+    begun = street.home.server.live.sessions.of_ward("ana")
+    other = await ana.context.new_page()
+    await other.goto(street.home.url + "/account")
+    await other.get_by_label("Current password").fill(PASSWORD)
+    await other.get_by_label("New password").fill("a better password")
+    async with ana.expect_event("load"):  # by itself, with the new login
+        await other.get_by_role("button", name="Change the password").click()
+    await expect(other.locator(".done")).to_contain_text("The password is changed")
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(ana.locator("#watching.somebody")).to_be_visible()
+    await other.get_by_role("button", name="Sign out everywhere else").wait_for(state="detached")
+    assert street.home.server.live.sessions.of_ward("ana") is begun is not None
+
+
+@story
 async def test_whoever_is_removed_during_a_session_sees_nothing_from_then_on(street: Street) -> None:
     ana, ben = await start(street)
     other = await ana.context.new_page()

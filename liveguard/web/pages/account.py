@@ -54,6 +54,11 @@ class Account(Page):
             problem=problem,
         )
 
+    async def stay(self) -> None:
+        """All logins have ended. A new one for this browser: whoever has stolen the one before, is out."""
+        if self.by_cookie:
+            await self.begin_login(self.user)
+
     async def again(self, refusal: Refusal, problem: str) -> None:
         """The page with what went wrong."""
         self.set_status(status_of(refusal))
@@ -94,20 +99,15 @@ class Password(Account):
     """``POST /account/password``."""
 
     async def post(self) -> None:
-        assert self.visitor is not None
+        old, new = self.text("old", 5000), self.text("new", 5000)
         try:
-            await self.services.people.accounts.change_password(
-                self.user,
-                self.text("old", 5000),
-                self.text("new", 5000),
-                address=self.address,
-                keep_login=self.visitor.login_id,
-            )
+            await self.services.people.accounts.change_password(self.user, old, new, address=self.address)
         except WrongCredentials as refusal:
             await self.again(refusal, "password_wrong")
         except (InvalidPayload, RateLimited) as refusal:
             await self.again(refusal, code_of(refusal))
         else:
+            await self.stay()
             self.go("/account", done="password")
 
 
@@ -121,14 +121,12 @@ class EndLogin(Page):
         self.go("/account", done="signed_out")
 
 
-class EndOtherLogins(Page):
+class EndOtherLogins(Account):
     """``POST /account/logins/end``: sign out in all other places."""
 
-    page = "account"
-
     async def post(self) -> None:
-        assert self.visitor is not None
-        await self.services.people.logins.end_all(self.user, keep=self.visitor.login_id)
+        await self.services.people.logins.end_all(self.user)
+        await self.stay()
         self.go("/account", done="signed_out")
 
 

@@ -27,11 +27,10 @@ class Entrance(OpenPage):
     async def let_in(self, user: User, to: str = "/") -> None:
         """Sign somebody in, in this browser, and show them a page."""
         people = self.services.people
-        token = await people.logins.begin(user, self.request.headers.get("User-Agent", ""))
+        await self.begin_login(user)
         if self.visitor is not None and self.visitor.login_id is not None:
             # The browser forgets who was signed in before; so must the server.
             await people.logins.end_one(self.visitor.user, self.visitor.login_id)
-        self.services.cookies.sign_in(self, token)
         await people.reading.suggest_time_zone(user, self.text("time_zone", 64))
         self.go(to)
 

@@ -48,6 +48,11 @@ class Page(Door):
         except (SignInFirst, StorageUnavailable):
             self.visitor = None
 
+    async def begin_login(self, user: User) -> None:
+        """Let this browser be signed in as somebody, by a login that was never there before."""
+        token = await self.services.people.logins.begin(user, self.request.headers.get("User-Agent", ""))
+        self.services.cookies.sign_in(self, token)
+
     @property
     def user(self) -> User:
         """Who looks."""
