@@ -7,7 +7,7 @@ server that listens on every interface answers to any of them.
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 Host = tuple[str, int | None]  # without a port, any port is meant
@@ -55,6 +55,15 @@ def format_origin(scheme: str, name: str, port: int | None) -> str:
     """The origin of an address; a scheme's own port is left out, as browsers do."""
     name = f"[{name}]" if ":" in name else name
     return f"{scheme}://{name}" if port in (None, DEFAULT_PORTS[scheme]) else f"{scheme}://{name}:{port}"
+
+
+def plain(address: str) -> str:
+    """An IPv4 address that is written as one of IPv6 (RFC 4291, 2.5.5.2), as itself; any other as it is."""
+    try:
+        mapped = IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return address if mapped is None else str(mapped)
 
 
 def is_number(name: str) -> bool:
@@ -124,10 +133,10 @@ class Site:
 
     def client_address(self, peer: str, forwarded_for: str | None) -> str:
         """Who really asks: the last address in X-Forwarded-For that is not one of the trusted proxies' own."""
-        address = peer
+        address = plain(peer)
         hops = forwarded_for.split(",") if forwarded_for else []
         while hops and self.trusts(address):
-            hop = hops.pop().strip()
+            hop = plain(hops.pop().strip())
             if not is_number(hop):
                 break
             address = hop
@@ -135,4 +144,4 @@ class Site:
 
     def trusts(self, address: str) -> bool:
         """Is this one of the proxies?"""
-        return is_number(address) and any(ip_address(address) in network for network in self.proxies)
+        return is_number(address) and any(ip_address(plain(address)) in network for network in self.proxies)

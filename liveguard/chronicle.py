@@ -7,6 +7,7 @@ change, so whoever shows a session knows whether there is anything new to show.
 
 import logging
 from collections.abc import Hashable, Iterable
+from time import monotonic_ns
 from typing import Any
 from uuid import uuid4
 
@@ -139,7 +140,8 @@ class Chronicle:
         return entry
 
     def _touch(self, memory: Memory) -> None:
-        self.version += 1
+        # It grows with the time, not with what happened: nobody can count by it what they may not see.
+        self.version = max(self.version + 1, monotonic_ns() // 1000)
         memory.version = self.version
         memory.rendered.clear()
 

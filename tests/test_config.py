@@ -301,6 +301,8 @@ def test_behind_trusted_proxies_the_last_address_before_them_counts() -> None:
     assert site.client_address("127.0.0.1", "198.51.100.1, 192.0.2.7, 10.1.1.1") == "192.0.2.7"
     assert site.client_address("127.0.0.1", "192.0.2.7") == "192.0.2.7"
     assert site.client_address("127.0.0.1", None) == "127.0.0.1"
+    assert site.client_address("::ffff:127.0.0.1", "::ffff:192.0.2.7") == "192.0.2.7"
+    assert site.client_address("127.0.0.1", "192.0.2.7, ::ffff:10.1.1.1") == "192.0.2.7"
     assert site.client_address("192.0.2.7", "198.51.100.1") == "192.0.2.7"
     assert site.client_address("127.0.0.1", "198.51.100.1, rubbish") == "127.0.0.1"
     assert site.client_address("::1", "2001:db8::7") == "2001:db8::7"

@@ -1,5 +1,6 @@
 """From whom requests are taken, and the cookies. What every answer carries, ``server.Stage.fetch`` checks each time."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,32 @@ async def test_whoever_signs_out_or_is_shut_out_loses_their_open_connections_as_
         await browser.get("/account")
         assert (await browser.post("/logout")).status == 303
         assert await ana.closed() == 4401
+
+
+@pytest.mark.parametrize("path", ["/ws/ward", "/ws/guardian"])
+@pytest.mark.gen_test
+async def test_who_signs_out_while_a_connection_opens_loses_it_too(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        browser, logins = await signed_in(home), home.server.people.logins
+        seen, signed_out, find = asyncio.Event(), asyncio.Event(), logins.find
+
+        async def find_and_dawdle(token: str | None) -> Any:
+            found = await find(token)
+            seen.set()
+            await signed_out.wait()
+            return found
+
+        headers = {"Cookie": browser.cookie_header, "Origin": home.url}
+        monkeypatch.setattr(logins, "find", find_and_dawdle)
+        opening = asyncio.create_task(home.connect(path, headers=headers))
+        await seen.wait()
+        await logins.end_all(await home.server.people.accounts.identify("ana"))
+        signed_out.set()
+        ana = await opening
+        assert await ana.closed() == 4401
+        assert [event["event"] for event in ana.heard] == ["session-error"]
 
 
 @pytest.mark.gen_test

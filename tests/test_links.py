@@ -15,6 +15,7 @@ from liveguard.errors import (
     NotFound,
 )
 from liveguard.people import People
+from liveguard.people.links import MOST_INVITATIONS
 from liveguard.storage import Storage
 
 ADA = ("ada@example.org", "Ada", "Berg", "another password")
@@ -95,7 +96,8 @@ async def test_a_new_password_ends_the_links_that_would_let_their_holder_in(tmp_
         await links.reset(await links.for_reset(f.ana, by=f.alex), "another password")
         await refused(NotFound, links.reset(lost, "a thief's password"))
         await refused(NotFound, links.sign_in(sign_in))
-        assert await links.accept(invitation, f.chloe)
+        # A thief may have made it.
+        await refused(NotFound, links.accept(invitation, f.chloe))
         assert await links.reset(of_ben, "another password")
 
 
@@ -121,6 +123,33 @@ async def test_somebody_known_may_follow_an_invitation_too_but_not_the_ward(tmp_
         pair = await f.people.links.accept(token, f.chloe)
         assert (pair.ward.id, pair.guardian.id, pair.status) == ("ana", "chloe", "accepted")
         await refused(NotFound, f.people.links.accept(token, f.mallory))
+
+
+@pytest.mark.gen_test
+async def test_whom_a_ward_has_removed_does_not_come_back_by_an_older_link(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        older = await f.people.links.for_invitation(f.ana)
+        f.clock.wall += 1
+        pair = await f.people.links.accept(await f.people.links.for_invitation(f.ana), f.tom)
+        f.clock.wall += 1
+        await f.people.guardianships.revoke(f.ana, pair.id)
+        await refused(NotFound, f.people.links.accept(older, f.tom))
+        assert not await f.people.guardianships.wards_of(f.tom)
+        f.clock.wall += 1
+        assert (await f.people.links.accept(await f.people.links.for_invitation(f.ana), f.tom)).status == "accepted"
+
+
+@pytest.mark.gen_test
+async def test_so_many_invitations_are_open_at_once_and_no_more(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        made = await asyncio.gather(
+            *(f.people.links.for_invitation(f.ana) for _ in range(MOST_INVITATIONS + 5)), return_exceptions=True
+        )
+        assert [type(one) for one in made].count(Conflict) == 5
+        assert len(await f.people.links.invitations(f.ana)) == MOST_INVITATIONS
+        await f.people.links.withdraw(f.ana, (await f.people.links.invitations(f.ana))[0].id)
+        assert await f.people.links.for_invitation(f.ana)
+        assert await f.people.links.for_invitation(f.ben)
 
 
 @pytest.mark.gen_test

@@ -2,6 +2,7 @@
 
 import csv
 import html
+import itertools
 import json
 import re
 from pathlib import Path
@@ -183,6 +184,41 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert (await alex.post(path, {})).status == 303
         assert (await mallory.expect("guardian:access-revoked"))["wardId"] == "ana"
         assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
+
+
+@pytest.mark.gen_test
+async def test_a_time_zone_that_nobody_knows_breaks_no_page(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        await (await home.ward("ana")).answer("start-live-session")
+        ben = home.browser()
+        await ben.get("/login")
+        await ben.post("/login", {"email": "ben@example.org", "password": PASSWORD, "time_zone": "Etc/Unknown"})
+        await ben.get("/account")
+        for zone in ("Etc/Unknown", "Mars/Olympus", "../etc/passwd", "Europe", "x" * 64):
+            refused = await ben.post("/account/preferences", {"language": "", "time_zone": zone, "hours": ""})
+            assert (refused.status, "This time zone is not known" in refused.text) == (400, True), zone
+        # One that was known once is kept all the same.
+        user = await home.server.people.accounts.identify("ben")
+        await home.server.people.reading.choose(user, language="", time_zone="Etc/Unknown", hours="")
+        for page in ("/", "/live", "/history", "/account"):
+            assert (await ben.get(page)).status == 200, page
+
+
+@pytest.mark.gen_test
+async def test_nobody_counts_by_the_dashboard_what_others_do(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana, mallory = await home.ward("ana"), await home.ward("mallory")
+        for ward in (ana, mallory):
+            await ward.answer("start-live-session")
+        versions = []
+        for places in (0, 1, 7):
+            for _ in range(places):
+                await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+            await mallory.answer("update-location", {"latitude": 1, "longitude": 1})
+            version = (await home.fetch("/live", who="mallory")).json["version"]
+            versions.append(int(version.rpartition(".")[2]))
+        steps = [later - earlier for earlier, later in itertools.pairwise(versions)]
+        assert min(steps) > 1000  # microseconds, and no numbers
 
 
 @pytest.mark.gen_test

@@ -117,7 +117,7 @@ class Accounts:
 
     async def set_password(self, user_id: str, password: str) -> User:
         """Another password for somebody, whoever decides it. Their logins end, and so do the links that would let
-        somebody in as them."""
+        somebody in as them, or as their guardian: whoever knew the old one may have made them."""
         user = await self._storage.users.set_password(user_id, await self._hash(password))
         await self._access_changed(set(), {user_id})
         return user

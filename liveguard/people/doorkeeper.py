@@ -35,9 +35,14 @@ class Doorkeeper:
         """Whose token this is. Raises the first of the five refusals that applies, or StorageUnavailable."""
         claims = await self._tokens.authenticate(token)
         user = await self._accounts.identify(claims.user_id)
-        if claims.login_id is not None and not await self._logins.lasts(claims.login_id, user):
+        visitor = Visitor(user, expires_at=claims.expires_at, login_id=claims.login_id)
+        if not await self.still_knows(visitor):
             raise InvalidToken
-        return Visitor(user, expires_at=claims.expires_at, login_id=claims.login_id)
+        return visitor
+
+    async def still_knows(self, visitor: Visitor) -> bool:
+        """Whether the login by which somebody came, if it was one, has not ended. Raises StorageUnavailable."""
+        return visitor.login_id is None or await self._logins.lasts(visitor.login_id, visitor.user)
 
     async def recognise(self, cookie: str | None) -> Visitor:
         """Whose login this is. Raises AuthenticationRequired."""

@@ -76,8 +76,13 @@ class Guardianships:
         return await self._told(await self._storage.guardians.set_status(known.id, "revoked", self._now))
 
     async def put(self, ward_id: str, guardian_id: str, status: Status) -> Guardianship:
-        """The operator, or an invitation by link, decides. Raises NotFound, and NotAllowed for somebody's own guard."""
+        """The operator decides. Raises NotFound, and NotAllowed for somebody's own guard."""
         return await self._told(await self._storage.guardians.put(ward_id, guardian_id, status, self._now))
+
+    async def accept_by_link(self, ward_id: str, guardian: User, *, made_at: int) -> Guardianship:
+        """Somebody follows an invitation that was made then. Raises NotFound where either side has ended it since."""
+        accepting = self._storage.guardians.accept_by_link(ward_id, guardian.id, self._now, made_at=made_at)
+        return await self._told(await accepting)
 
     async def _answer(self, user: User, guardianship_id: str, status: Status) -> Guardianship:
         known = await self._of(user, guardianship_id)

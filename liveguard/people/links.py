@@ -5,7 +5,6 @@ several who try at once one succeeds.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
@@ -17,6 +16,8 @@ from liveguard.storage.users import valid_email, valid_name
 
 DAY = 24 * 3600 * 1000
 LASTS: dict[Purpose, int] = {"setup": DAY, "sign-in": DAY, "reset": DAY, "invite": 7 * DAY}
+
+MOST_INVITATIONS = 20  # open at once, for one ward
 
 
 class Links:
@@ -45,8 +46,11 @@ class Links:
         return await self._make("reset", user_id=user.id)
 
     async def for_invitation(self, ward: User) -> str:
-        """The token of a link through which somebody, new here or not, becomes this ward's guardian."""
-        return await self._make("invite", user_id=ward.id)
+        """The token of a link through which somebody, new here or not, becomes this ward's guardian.
+
+        Raises Conflict where too many of them are open.
+        """
+        return await self._make("invite", user_id=ward.id, most=MOST_INVITATIONS)
 
     async def invitations(self, ward: User) -> Sequence[Link]:
         """This ward's invitations that nobody has followed yet, the newest first."""
@@ -57,10 +61,10 @@ class Links:
         if not await self._storage.logins.withdraw_link(link_id, ward.id, "invite", self._clock.now().wall):
             raise NotFound("This link was used already or has expired")
 
-    async def _make(self, purpose: Purpose, user_id: str | None = None, data: dict[str, Any] | None = None) -> str:
+    async def _make(self, purpose: Purpose, user_id: str | None = None, most: int | None = None) -> str:
         token, now = random_token(), self._clock.now().wall
         await self._storage.logins.add_link(
-            digest(token), purpose, now=now, expires_at=now + LASTS[purpose], user_id=user_id, data=data
+            digest(token), purpose, now=now, expires_at=now + LASTS[purpose], user_id=user_id, most=most
         )
         return token
 
@@ -102,7 +106,7 @@ class Links:
         await self._check_newcomer(email, first_name, last_name, password)
         await self._take(token)
         user = await self._accounts.add(email, first_name=first_name, last_name=last_name, password=password)
-        await self._guardianships.put(link.user_id or "", user.id, "accepted")
+        await self._guardianships.accept_by_link(link.user_id or "", user, made_at=link.created_at)
         return user
 
     async def accept(self, token: str, user: User) -> Guardianship:
@@ -111,7 +115,7 @@ class Links:
         if link.user_id == user.id:
             raise InvalidPayload("Nobody is their own guardian")
         await self._take(token)
-        return await self._guardianships.put(link.user_id or "", user.id, "accepted")
+        return await self._guardianships.accept_by_link(link.user_id or "", user, made_at=link.created_at)
 
     async def _look_for(self, purpose: Purpose, token: str) -> Link:
         link, user = await self.look(token)

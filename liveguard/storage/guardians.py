@@ -125,6 +125,17 @@ class Guardians:
         """Make the pair's status this one, whatever it was; a pair that is not there is added."""
         return self._database.submit(lambda db: self._put(db, ward_id, guardian_id, status, now), write=True)
 
+    def accept_by_link(self, ward_id: str, guardian_id: str, now: int, *, made_at: int) -> asyncio.Future[Guardianship]:
+        """An invitation that was made then is followed. Raises :class:`NotFound` where the pair was ended since."""
+
+        def job(db: sqlite3.Connection) -> Guardianship:
+            known = _pair(db, ward_id, guardian_id)
+            if known and known.status == "revoked" and known.updated_at >= made_at:
+                raise NotFound("This link was withdrawn")
+            return self._put(db, ward_id, guardian_id, "accepted", now)
+
+        return self._database.submit(job, write=True)
+
     def set_status(
         self, guardianship_id: str, status: Status, now: int, *, only_from: tuple[Status, ...] | None = None
     ) -> asyncio.Future[Guardianship]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from liveguard.errors import NotFound
+from liveguard.errors import Conflict, NotFound
 from liveguard.storage.database import Database
 from liveguard.storage.rows import decoded, encoded, select
 from liveguard.storage.users import COLUMNS, User, user_of
@@ -131,10 +131,13 @@ class Logins:
         expires_at: int,
         user_id: str | None = None,
         data: dict[str, Any] | None = None,
+        most: int | None = None,
     ) -> asyncio.Future[None]:
-        """A new link."""
+        """A new link. Raises :class:`Conflict` where so many for this purpose and user could be used now."""
 
         def job(db: sqlite3.Connection) -> None:
+            if most is not None and len(_links(db, "user_id = ? AND purpose = ?", now, user_id, purpose)) >= most:
+                raise Conflict("Too many links are open: withdraw one first")
             db.execute(
                 "INSERT INTO one_time_links (id, purpose, user_id, data, created_at, expires_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",

@@ -162,11 +162,11 @@ class Users:
 
     def set_password(self, user_id: str, password_hash: str) -> asyncio.Future[User]:
         """Another password. Whoever was signed in with the old one is signed out, and links that would let somebody in
-        as this person lead nowhere."""
+        as this person, or as their guardian, lead nowhere."""
 
         def job(db: sqlite3.Connection) -> User:
             db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
-            db.execute("DELETE FROM one_time_links WHERE user_id = ? AND purpose IN ('sign-in', 'reset')", (user_id,))
+            db.execute("DELETE FROM one_time_links WHERE user_id = ?", (user_id,))
             return _changed(db, user_id, "password_hash = ?", password_hash)
 
         return self._database.submit(job, write=True)

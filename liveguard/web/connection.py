@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from liveguard.errors import (
+    AuthenticationRequired,
     InternalError,
     InvalidPayload,
     InvalidToken,
@@ -101,12 +102,26 @@ class Connection(ABC):
         if self._as_ward:
             self._came_as_ward = True
             self._guarded(self._live.ward_came, self)
-        if self._as_guardian:
-            self._connections.spawn(self._arrive_as_guardian(since))
+        if self._as_guardian or self.visitor.login_id is not None:
+            self._connections.spawn(self._settle_in(since))
 
-    async def _arrive_as_guardian(self, since: int | None) -> None:
+    async def _settle_in(self, since: int | None) -> None:
+        # A login that ended after it was seen at the door, and before this connection was noted, closed nothing.
+        signed_in = await self._is_still_signed_in()
         if self._gone:
             return
+        if not signed_in:
+            self.close(NOT_AUTHENTICATED, AuthenticationRequired())
+        elif self._as_guardian:
+            await self._arrive_as_guardian(since)
+
+    async def _is_still_signed_in(self) -> bool:
+        try:
+            return await self._connections.doorkeeper.still_knows(self.visitor)
+        except StorageUnavailable:
+            return True  # it was, a moment ago
+
+    async def _arrive_as_guardian(self, since: int | None) -> None:
         self._came_as_guardian = True
         try:
             await self._live.guardian_came(self, since)

@@ -48,7 +48,7 @@ def zone(name: str) -> ZoneInfo | None:
     """A time zone by its name, such as ``Europe/Vienna``."""
     try:
         return ZoneInfo(name) if name else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):  # a name that is none raises a kind of KeyError
         return None
 
 

@@ -18,6 +18,7 @@ from liveguard.people import User
 from liveguard.people.accounts import LEAST_PASSWORD
 from liveguard.web.cards import name_of
 from liveguard.web.pages.page import OpenPage, Page, code_of
+from liveguard.web.render import zone
 from liveguard.web.statuses import status_of
 
 
@@ -31,7 +32,9 @@ class Entrance(OpenPage):
         if self.visitor is not None and self.visitor.login_id is not None:
             # The browser forgets who was signed in before; so must the server.
             await people.logins.end_one(self.visitor.user, self.visitor.login_id)
-        await people.reading.suggest_time_zone(user, self.text("time_zone", 64))
+        time_zone = self.text("time_zone", 64)
+        if zone(time_zone) is not None:
+            await people.reading.suggest_time_zone(user, time_zone)
         self.go(to)
 
 

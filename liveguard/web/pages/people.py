@@ -72,8 +72,12 @@ class InviteByLink(Page):
     page = "people"
 
     async def post(self) -> None:
-        token = await self.services.people.links.for_invitation(self.user)
-        show_link(self, "invitation", token, back="/people")
+        try:
+            token = await self.services.people.links.for_invitation(self.user)
+        except Conflict:
+            self.go("/people", problem="too_many_links")
+        else:
+            show_link(self, "invitation", token, back="/people")
 
 
 class WithdrawLink(Page):
