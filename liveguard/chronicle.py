@@ -7,7 +7,6 @@ change, so whoever shows a session knows whether there is anything new to show.
 
 import logging
 from collections.abc import Hashable, Iterable
-from time import monotonic_ns
 from typing import Any
 from uuid import uuid4
 
@@ -141,7 +140,7 @@ class Chronicle:
 
     def _touch(self, memory: Memory) -> None:
         # It grows with the time, not with what happened: nobody can count by it what they may not see.
-        self.version = max(self.version + 1, monotonic_ns() // 1000)
+        self.version = max(self.version + 1, int(self._clock.now().steady * 1e6))
         memory.version = self.version
         memory.rendered.clear()
 
