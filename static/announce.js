@@ -10,13 +10,23 @@ const TONES = {
   lost: [[440, 0], [330, 0.22], [440, 0.5], [330, 0.72]],
 };
 
+const TOGETHER = 300; // milliseconds
+
+let saidAt = -TOGETHER;
 let audio = null;
 let soundWanted = kept("localStorage", "sound");
+let showMute = () => {};
 let notificationsWanted = kept("localStorage", "notifications");
 
 /** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. */
 export function announce(news) {
-  document.getElementById("said").replaceChildren(...news.flatMap((one) => [line(one), " "]).slice(0, -1));
+  const said = document.getElementById("said");
+  // What happens to several at the same moment is read together, and none of them is lost to the next.
+  const told = new Set(news.map((one) => one.about));
+  const together = performance.now() - saidAt < TOGETHER;
+  const before = together ? [...said.children].filter(({ dataset }) => dataset.about && !told.has(dataset.about)) : [];
+  saidAt = performance.now();
+  said.replaceChildren(...[...before, ...news.map(line)].flatMap((one) => [one, " "]).slice(0, -1));
   // The loudest of them is heard.
   const { kind, about } = news.find((one) => one.kind === "lost") ?? news.find((one) => one.kind === "message") ?? news[0];
   play(TONES[kind]);
@@ -35,6 +45,7 @@ function line({ kind, sentence, about }) {
   const leads = about && kind !== "revoked" && path !== location.pathname;
   const element = document.createElement(leads ? "a" : "span");
   if (leads) element.href = path;
+  element.dataset.about = about;
   element.classList.toggle("lost", kind === "lost");
   element.textContent = sentence;
   return element;
@@ -56,7 +67,7 @@ async function notify(sentence, options) {
 /** A notification about this session was touched: what the page shows of it comes into view, its card above all. */
 export function lead(about) {
   const to = `a[href="/history/${about}"]`;
-  const link = document.querySelector(`#s-${about} ${to}`) ?? document.querySelector(`main ${to}`);
+  const link = document.querySelector(`#s-${about} ${to}`) ?? document.querySelector(`main :not(#said) > ${to}`);
   const shown = link ?? document.querySelector(`#s-${about} h1`) ?? document.getElementById("said");
   shown.scrollIntoView({ block: "center" });
   link?.focus({ preventScroll: true });
@@ -72,7 +83,7 @@ export function showInTab(title, icons, running, lost) {
 
 /** The two switches of the page, and what says that there is no sound yet, though it is wanted. */
 export function prepare(soundButton, notificationButton, mute) {
-  const showMute = () => (mute.hidden = !soundWanted || audio?.state === "running");
+  showMute = () => (mute.hidden = !soundWanted || audio?.state === "running");
   show(soundButton, soundWanted);
   showMute();
   soundButton?.addEventListener("click", () => {
@@ -98,8 +109,12 @@ export function prepare(soundButton, notificationButton, mute) {
 
 async function wake() {
   if (!soundWanted) return;
-  audio ??= new AudioContext();
-  if (audio.state === "suspended") await audio.resume();
+  if (!audio) {
+    audio = new AudioContext();
+    audio.onstatechange = showMute;
+  }
+  // It may also be "interrupted": by a call, or while the screen was locked.
+  if (audio.state !== "running") await audio.resume().catch(() => {});
 }
 
 function play(tones) {

@@ -52,6 +52,7 @@ async function fetchChanges() {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
     if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
+    if (answer.ok) learn(Number(answer.headers.get("Now")));
     if (answer.ok && answer.status !== 204) await show(await answer.json(), since);
     if (answer.ok) hear(answer.headers.get("Heard"));
     ok = answer.ok;
@@ -60,11 +61,11 @@ async function fetchChanges() {
   }
   asking = false;
   rendered(ok, over);
-  if (again) ask();
+  // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.
+  if (again || (!ok && socket.open)) ask();
 }
 
 async function show(page, since) {
-  learn(page.now);
   const missing = page.order.some((id) => !document.getElementById(id) && !(id in page.cards));
   if (missing) {
     version = "0";

@@ -6,6 +6,7 @@ const HELD = 1000;
 export function hold(button, { done, asked, hint }) {
   let timer = null;
   let released = -Infinity;
+  let unpressed = false; // an assistive technology sends a pointer with its click, which presses on nothing
 
   function begin() {
     if (timer !== null || button.disabled) return;
@@ -29,7 +30,8 @@ export function hold(button, { done, asked, hint }) {
   }
 
   button.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    unpressed = event.pressure === 0 && event.pointerType !== "touch";
+    if (event.button !== 0 || unpressed) return;
     button.setPointerCapture(event.pointerId);
     begin();
   });
@@ -53,6 +55,7 @@ export function hold(button, { done, asked, hint }) {
   button.addEventListener("contextmenu", (event) => event.preventDefault());
   button.addEventListener("click", (event) => {
     // A finger's click follows its release; a click from nowhere comes from an assistive technology.
-    if (event.detail === 0 && performance.now() - released > 500) asked();
+    if (unpressed || (event.detail === 0 && performance.now() - released > 500)) asked();
+    unpressed = false;
   });
 }

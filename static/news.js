@@ -6,6 +6,7 @@ import { Socket } from "./socket.js";
 import { ofWhatIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
+const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
 const away = document.getElementById("away");
@@ -22,14 +23,18 @@ let known = now();
 let written = null; // what was written last in each session when the connection went
 let missed = []; // what was said since then
 let outages = 0; // times that the connection went
+let hearing = false; // it is there
+let deaf = now(); // since when something may have been said that this page has not heard
 let seq = 0; // the newest event of the journal that the page has heard
+
+let silence = null; // the timer of saying that the connection is gone
 
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
 export function watch(elements, ask) {
   learn(Number(live.dataset.now));
-  known = now();
+  known = deaf = now();
   run(live, words);
   prepare(document.getElementById("sound"), document.getElementById("notify"), document.getElementById("mute"));
   navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
@@ -38,13 +43,19 @@ export function watch(elements, ask) {
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
   socket = new Socket("/ws/guardian", {
-    opened: () => ask(),
+    opened: () => {
+      hearing = true;
+      ask();
+    },
     received: (event, data) => {
       hear(event, data);
       stand(event, data);
       if (event !== "guardian:snapshot") ask(event, data);
     },
     closed: () => {
+      if (hearing) deaf = now();
+      hearing = false;
+      silence ??= setTimeout(sayAway, SILENCE);
       current = false;
       outages += 1;
       // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
@@ -61,7 +72,7 @@ export const connection = () => outages;
 export function rendered(ok, over) {
   // What was asked for before an outage knows nothing of what happened during it.
   current = ok && socket.open && over === outages;
-  if (ok) known = now();
+  if (ok && over === outages) known = now();
   showState();
 }
 
@@ -101,10 +112,10 @@ const happened = {
     if (sessions.has(sessionId)) sessions.get(sessionId).lost = false;
     tell("resumed", sessionId);
   },
-  "session-ended": ({ sessionId, reason, wardEmail }) => {
+  "session-ended": ({ sessionId, reason, wardEmail, startTime }) => {
     spare(sessionId);
-    // It may have begun as well while there was no connection.
-    if (outages && wardEmail && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail });
+    // It may have begun as well while there was no connection. What was over before that is no news.
+    if (Date.parse(startTime) >= deaf && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail });
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },
@@ -148,11 +159,24 @@ function showState() {
   if (!current) written ??= lastWords();
   if (current !== away.hidden) {
     away.hidden = current;
-    away.lastElementChild.textContent = current ? "" : words.away.replace("{time}", time.format(known));
-    if (current) sayWhatWasMissed();
+    away.lastElementChild.textContent = current ? "" : sinceWhen();
+    if (current) {
+      clearTimeout(silence);
+      silence = null;
+      sayWhatWasMissed();
+    }
   }
   const all = shown();
   showInTab(words.title, icons, all.length, !current || all.some(({ dataset }) => dataset.state === "lost"));
+}
+
+function sinceWhen() {
+  return words.away.replace("{time}", time.format(known));
+}
+
+/** Silence must not be taken for quiet. */
+function sayAway() {
+  announce([{ kind: "lost", sentence: sinceWhen(), about: "" }]);
 }
 
 /** What the ward of each session wrote last, as the page shows it. */

@@ -5,7 +5,7 @@ const again = () => location.replace("/ward");
 addEventListener("online", again);
 setInterval(async () => {
   try {
-    if ((await fetch("/healthz", { cache: "no-store" })).ok) again();
+    if ((await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(5000) })).ok) again();
   } catch {
     // Still away.
   }

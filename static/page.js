@@ -2,6 +2,9 @@
 
 import { carryOn } from "./own.js";
 
+// A page that the browser had kept knows nothing of a session that has begun since.
+addEventListener("pageshow", (event) => event.persisted && location.reload());
+
 const session = document.getElementById("own-session");
 if (session) carryOn(session);
 

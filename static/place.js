@@ -22,11 +22,10 @@ export class Place {
     if (this.active) return;
     if (!window.isSecureContext) return this.failed("insecure");
     if (!navigator.geolocation) return this.failed("impossible");
-    this.waiting = this.latest = null;
+    this.waiting = null; // where it is, if that is still to be told
     this.told = -RESTING;
-    this.watching = navigator.geolocation.watchPosition(
-      (position) => this.moved(position), (problem) => this.stuck(problem), OPTIONS,
-    );
+    this.watching = navigator.geolocation.watchPosition(...this.hearing, OPTIONS);
+    this.asked = performance.now();
     this.timer = setInterval(() => this.tell(), 1000);
   }
 
@@ -37,12 +36,19 @@ export class Place {
     this.watching = null;
   }
 
+  get hearing() {
+    return [(position) => this.moved(position), (problem) => this.stuck(problem)];
+  }
+
   moved(position) {
-    this.waiting = this.latest = position;
+    if (!this.active) return;
+    this.waiting = position;
     this.tell();
   }
 
   stuck(problem) {
+    if (!this.active) return;
+    this.waiting = null;
     if (problem.code === problem.PERMISSION_DENIED) {
       this.stop();
       this.failed("refused");
@@ -50,11 +56,15 @@ export class Place {
   }
 
   tell() {
-    const quiet = performance.now() - this.told;
-    const position = quiet >= MOVING ? this.waiting ?? (quiet >= RESTING ? this.latest : null) : null;
-    if (!position || !this.send(this.describe(position))) return;
-    this.told = performance.now();
-    this.waiting = null;
+    const now = performance.now();
+    if (this.waiting && now - this.told >= MOVING && this.send(this.describe(this.waiting))) {
+      this.told = now;
+      this.waiting = null;
+    }
+    // Who rests is asked for now and then: what held a while ago need not hold any more, and no watch says so.
+    if (now - Math.max(this.told, this.asked) < RESTING) return;
+    this.asked = now;
+    navigator.geolocation.getCurrentPosition(...this.hearing, { ...OPTIONS, maximumAge: MOVING });
   }
 
   describe({ coords, timestamp }) {

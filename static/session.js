@@ -36,7 +36,12 @@ async function look() {
   again = false;
   asked = performance.now();
   const over = connection();
-  if (asking) rendered(gone || (await fetched()), over);
+  if (asking) {
+    const ok = gone || (await fetched());
+    rendered(ok, over);
+    // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.
+    again ||= !ok && socket.open;
+  }
   asking = false;
   plan();
 }

@@ -21,7 +21,6 @@ export class Socket {
     setInterval(() => this.listen(), 1000);
     addEventListener("online", () => this.hurry());
     addEventListener("offline", () => this.lose());
-    addEventListener("pageshow", (event) => event.persisted && this.hurry());
     document.addEventListener("visibilitychange", () => !document.hidden && this.hurry());
   }
 
@@ -62,8 +61,8 @@ export class Socket {
     socket.onmessage = ({ data }) => {
       this.heard = performance.now();
       this.pinged = null;
-      this.tries = 0;
       const { event, data: content, replyTo } = JSON.parse(data);
+      if (event !== "session-error") this.tries = 0; // which may be all that is said before the close
       this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };

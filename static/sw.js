@@ -20,11 +20,22 @@ addEventListener("fetch", (event) => {
   const { mode, url, method } = event.request;
   const path = new URL(url).pathname;
   if (mode === "navigate" && method === "GET" && path === "/ward") {
-    event.respondWith(fetch(event.request).catch(() => caches.match(shell)));
+    event.respondWith(asked(event.request));
   } else if (path.startsWith(`/static/${version}/`)) {
     event.respondWith(caches.match(event.request).then((kept) => kept ?? fetch(event.request)));
   }
 });
+
+/** The ward's page; the shell where it cannot be had just now, for that one comes back by itself. */
+async function asked(request) {
+  try {
+    const answer = await fetch(request);
+    if (![502, 503, 504].includes(answer.status)) return answer;
+  } catch {
+    // No network.
+  }
+  return caches.match(shell);
+}
 
 // A notification was touched: it leads to the page of its session, or to the dashboard, if one of them is open.
 addEventListener("notificationclick", (event) => {

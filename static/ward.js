@@ -25,6 +25,7 @@ let wasAway = false;
 let startLost = false; // a start was asked for, and has no answer
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
+let placeProblem = ""; // why there is none
 let wakeLock = null;
 
 learn(Number(ward.dataset.now));
@@ -34,18 +35,24 @@ learn(Number(ward.dataset.now));
 const received = {
   "session-started": (data) => {
     learn(Date.parse(data.timestamp));
-    const isNew = state === "starting" || startLost;
+    const isNew = !isUnderWay();
     startLost = false;
     started = Date.parse(data.startTime);
     become("running");
-    if (isNew) $("note").value = "";
+    if (isNew) {
+      $("note").value = "";
+      keep("sessionStorage", "share", false); // what was asked for in the last session
+    }
     if (data.durable === false) say(words.not_durable);
     else if (isNew) say(words.started);
     else if (stopLost) say(words.still_running, "problem");
     shareAgain();
     look();
   },
-  "guardians-changed": () => look(),
+  "guardians-changed": ({ connectedGuardians }) => {
+    if (!connectedGuardians) forgetWhoWatches();
+    look();
+  },
   "session-ended": ({ reason }) => {
     become("idle");
     look();
@@ -113,11 +120,13 @@ async function look() {
   looking = false;
   // What was rendered before a start knows nothing of it, and ends nothing.
   if (changes !== before) return look();
-  // Nobody else tells that the session has ended while there was no connection.
-  if (!page && socket.open) nextTry = setTimeout(look, AGAIN);
+  const starting = page?.getElementById("ward").dataset.starting !== undefined;
+  // Nobody else tells that the session has ended while there was no connection, nor that none has begun.
+  if ((!page || (startLost && starting)) && socket.open) nextTry = setTimeout(look, AGAIN);
+  if (!page) forgetWhoWatches();
   // Who will be told may be others by now.
   if (page) morph($("promise"), document.adoptNode(page.getElementById("promise")));
-  if (page && startLost && socket.open && !isRunning(page)) {
+  if (page && startLost && socket.open && !starting && !isRunning(page)) {
     startLost = false;
     say(words.not_started, "problem");
   }
@@ -139,7 +148,7 @@ function become(next) {
   state = next;
   changes += 1;
   ward.dataset.state = next;
-  const running = next === "running" || next === "stopping";
+  const running = isUnderWay();
   if ($("running").hidden === running) {
     const lost = $(running ? "idle" : "running").contains(document.activeElement);
     $("running").hidden = !running;
@@ -154,6 +163,7 @@ function become(next) {
   if (running) keepAwake();
   else {
     place.stop();
+    placeProblem = "";
     forgetWhoWatches();
     $("messages").replaceChildren();
     $("messages").hidden = true;
@@ -166,6 +176,10 @@ function become(next) {
   tick();
 }
 
+function isUnderWay() {
+  return state === "running" || state === "stopping";
+}
+
 function say(sentence, kind = "") {
   const line = $("line");
   line.className = `line ${kind}`;
@@ -173,24 +187,30 @@ function say(sentence, kind = "") {
 }
 
 function tick() {
-  if (state === "running" || state === "stopping") $("duration").textContent = clock(now() - started);
+  if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
 }
 
 // -- the location -----------------------------------------------------------------------------------------------------
 
 const place = new Place({
-  send: (data) => state === "running" && socket.send("update-location", data),
+  send: (data) => {
+    const sent = state === "running" && socket.send("update-location", data);
+    if (sent) placeProblem = "";
+    return sent;
+  },
   failed: (why) => {
+    placeProblem = words[`location_${why}`];
     showPlace();
-    $("share-line").textContent = words[`location_${why}`];
   },
 });
 
 function showPlace() {
   $("share").setAttribute("aria-pressed", String(place.active));
   $("share").lastElementChild.textContent = place.active ? words.sharing : $("share").dataset.label;
-  if (place.active && told) {
+  if (placeProblem) {
+    $("share-line").textContent = placeProblem;
+  } else if (place.active && told) {
     $("share-line").textContent = words.sharing_sent.replace("{ago}", ago(now() - told, words));
   } else if (place.active) {
     if (!$("share-line").textContent) $("share-line").textContent = words.sharing_waiting;
@@ -198,22 +218,23 @@ function showPlace() {
 }
 
 $("share").addEventListener("click", () => {
+  placeProblem = "";
+  told = null;
   $("share-line").textContent = "";
   if (place.active) place.stop();
   else place.start();
   keep("sessionStorage", "share", place.active);
-  told = null;
-  if (place.active || !$("share-line").textContent) showPlace();
+  showPlace();
 });
 
 /** After a reload, go on with what was allowed and asked for before it. */
 async function shareAgain() {
   if (place.active || !kept("sessionStorage", "share")) return;
   const permission = await navigator.permissions?.query({ name: "geolocation" });
-  if (permission?.state === "granted" && state === "running") {
-    place.start();
-    showPlace();
-  }
+  if (state !== "running") return;
+  if (permission?.state === "granted") place.start();
+  else placeProblem = words.share_again;
+  showPlace();
 }
 
 // -- what is pressed --------------------------------------------------------------------------------------------------

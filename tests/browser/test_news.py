@@ -7,7 +7,7 @@ from time import time
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
 from server import Peer
-from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, VIENNA, Street, hold, open_street
 
 from liveguard.web.pages import dashboard
 
@@ -78,6 +78,7 @@ NOTES_THE_LINE = """(line) => {
 
 async def nothing_is_said_again(page: Page) -> None:
     """After another outage, in which nothing happened."""
+    await expect(page.locator("#live:not(.stale)")).to_be_visible()
     await page.context.set_offline(True)
     await expect(page.locator("#away")).to_be_visible()
     await page.context.set_offline(False)
@@ -214,6 +215,106 @@ async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_du
     await ana.expect("guardians-changed", connectedGuardians=1)
     answered.set()
     await expect(ben.locator("#said")).to_contain_text("Ana Winter writes: Somebody follows me")
+
+
+@story
+@pytest.mark.parametrize("page", ["dashboard", "session"])
+async def test_what_could_not_be_fetched_after_an_outage_is_fetched_later(street: Street, page: str) -> None:
+    ana = await street.home.ward("ana")
+    session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+    path, fetched = ("/", "**/live?*") if page == "dashboard" else (f"/history/{session_id}", "**/history/*")
+    ben = await street.sign_in("ben", path, device=IS_NOTIFIED)
+    await ben.get_by_role("button", name="Notifications").click()
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.evaluate("window.away = true")
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await ben.route(fetched, lambda route: route.fulfill(status=503), times=1)
+    await ben.context.set_offline(False)
+    await ben.wait_for_function("() => window.notices.some((text) => text.includes('Somebody follows me'))")
+    street.excuse(*NO_NETWORK, "503")
+
+
+@story
+async def test_old_ends_are_no_news_even_where_the_first_connection_fails(street: Street) -> None:
+    ben = await street.home.guardian("ben")  # who has stood somewhere
+    await ben.answer("ping")
+    await ben.leave()
+    for name in ("ana", "tom"):
+        ward = await street.home.ward(name)
+        await ward.answer("start-live-session")
+        await ward.answer("stop-live-session")
+    tries: list[WebSocketRoute] = []
+
+    async def fail_once(socket: WebSocketRoute) -> None:
+        tries.append(socket)
+        if len(tries) == 1:
+            await socket.close(code=1011)
+        else:
+            socket.connect_to_server()
+
+    page = await street.sign_in("ben")
+    await page.route_web_socket("**/ws/*", fail_once)
+    await page.add_init_script(f"document.addEventListener('DOMContentLoaded', () => {{ {NOTES_WHAT_IS_SAID} }})")
+    await page.reload()
+    await expect(page.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    ida = await street.home.ward("ida")
+    await ida.answer("start-live-session")
+    await expect(page.locator("#said")).to_contain_text("Ida")
+    assert not any("stopped" in said for said in await page.evaluate("window.said"))
+
+
+@story
+async def test_what_happens_to_several_at_once_is_read_together(street: Street) -> None:
+    wards = [await street.home.ward(name) for name in ("ana", "tom", "ida")]
+    for ward in wards:
+        await ward.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await expect(ben.locator("#live:not(.stale) .card")).to_have_count(3)
+    for ward in wards:
+        ward.lose()
+    for name in ("Ana Winter", "Tom Berger", "Ida Winter"):
+        await expect(ben.locator("#said")).to_contain_text(f"The connection to {name} is lost.")
+
+
+@story
+async def test_a_guardian_who_relies_on_the_sound_hears_that_nothing_is_heard_any_more(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_HEARD + IS_NOTIFIED)
+    for name in ("Sound", "Notifications"):
+        await ben.get_by_role("button", name=name).click()
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.evaluate("window.away = true; window.tones = []")
+    await ben.clock.install()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    assert await ben.evaluate("window.tones.length + window.notices.length") == 0  # it may be over in a moment
+    await ben.clock.fast_forward(31_000)
+    await ben.wait_for_function("() => window.tones.length && window.notices.at(-1)?.startsWith('Not connected since')")
+    await ben.clock.fast_forward(60_000)
+    assert await ben.evaluate("window.notices.length") == 1
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#said")).to_contain_text("Connected again")
+    street.excuse(*NO_NETWORK)
+
+
+# A sound that a call interrupts; it comes back when the page is touched.
+IS_CALLED = """
+    AudioContext.prototype.resume = async () => { window.called = false; };
+    Object.defineProperty(AudioContext.prototype, "state", { get: () => (window.called ? "interrupted" : "running") });
+"""
+
+
+@story
+async def test_a_sound_that_was_interrupted_comes_back_with_a_touch(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_HEARD + IS_CALLED)
+    await ben.get_by_role("button", name="Sound").click()
+    await ben.wait_for_function("() => window.tones.length")
+    await ben.evaluate("window.called = true; window.tones = []")
+    await ben.locator("h1").click()
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await ben.wait_for_function("() => window.tones.length")
 
 
 @story

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 from server import House, Peer
-from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street, said_last
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -20,7 +20,7 @@ async def start(home: House, name: str) -> tuple[Peer, str]:
 
 async def told(page: Page, sentence: str) -> None:
     """It is said, heard, and notified of."""
-    await expect(page.locator("#said")).to_have_text(sentence)
+    await said_last(page, sentence)
     await page.wait_for_function("(text) => window.tones.length && window.notices.at(-1) === text", arg=sentence)
     await page.evaluate("window.tones = []")
 
@@ -114,7 +114,7 @@ async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, bro
         (pair,) = [one for one in await people.guardianships.of_guardian(ben) if one.ward.id == "ana"]
         await people.guardianships.revoke(ben, pair.id)
         await expect(other.get_by_role("heading", level=1)).to_have_text("Hier ist nichts")
-        await expect(other.locator("#said")).to_have_text("Du begleitest Ana Winter nicht mehr.")
+        await said_last(other, "Du begleitest Ana Winter nicht mehr.")
         await expect(other.get_by_label("Nachricht an Ana")).to_have_value("Wo bist du")
         await expect(other.get_by_text("Das wurde nicht gesendet")).to_be_visible()
         street.excuse("status of 404")

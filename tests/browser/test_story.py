@@ -1,9 +1,11 @@
 """Two browsers live through a session: Ana walks home, Ben watches."""
 
+from pathlib import Path
+
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, async_playwright, expect
 from server import PASSWORD
-from visitors import NO_NETWORK, VIENNA, Street, hold
+from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, Street, hold, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -86,6 +88,27 @@ async def test_a_reload_a_crash_and_another_page_carry_the_session_on(street: St
     await expect(again.locator("#running")).to_be_visible()
     await expect(ben.locator(".card.live")).to_contain_text("Walking home")
     assert street.home.server.live.sessions.of_ward("ana") is begun is not None
+
+
+@story
+async def test_a_page_that_the_browser_had_kept_carries_the_session_on_too(tmp_path: Path) -> None:
+    # Playwright's Chromium keeps none, unless it is told to.
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]
+        )
+        async with open_street(tmp_path, browser) as street:
+            noted = "addEventListener('pageshow', ({ persisted }) => { if (persisted) sessionStorage.kept = 'yes'; });"
+            ana = await street.sign_in("ana", "/ward", device=noted)
+            await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
+            await ana.goto(f"{street.home.url}/people")
+            await ana.get_by_role("link", name="On my way").click()
+            await ana.get_by_role("button", name="Start").click()
+            await expect(ana.locator("#running")).to_be_visible()
+            await ana.evaluate("history.back()")
+            await ana.wait_for_function("() => sessionStorage.kept === 'yes'")
+            await expect(ana.locator("#own-session")).to_contain_text("is running")
+        await browser.close()
 
 
 @story

@@ -1,10 +1,14 @@
 """The ward's page on a device that has a place, a battery and a screen, or says that it has none."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
 from visitors import NO_NETWORK, VIENNA, Street, hold
+
+from liveguard.errors import StorageUnavailable
+from liveguard.sessions import LiveSession
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -82,6 +86,58 @@ async def test_why_there_is_no_location_is_said(street: Street) -> None:
     assert reasons[1]
     assert "may not tell your location" in reasons[2]
     await expect(ana.locator("#running")).to_be_visible()
+
+
+IS_MOVED = """
+    Geolocation.prototype.watchPosition = (...hears) => { [window.moved, window.failed] = hears; return 1; };
+    Geolocation.prototype.getCurrentPosition = () => { window.asked = (window.asked ?? 0) + 1; };
+    window.at = (latitude) => window.moved({ coords: { latitude, longitude: 16.37 }, timestamp: Date.now() });
+    window.fail = () => window.failed({ code: 2, PERMISSION_DENIED: 1, POSITION_UNAVAILABLE: 2, TIMEOUT: 3 });
+"""
+
+
+@story
+async def test_where_a_device_was_is_not_told_as_where_it_is(street: Street) -> None:
+    ana = await started(street, device=IS_MOVED)
+    ben = await street.home.guardian("ben")
+    await ana.clock.install()
+    share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
+    await share.click()
+    await ana.evaluate("window.at(48.2)")
+    await ben.expect("location-updated")
+    await expect(line).to_contain_text("Location sent")
+    # It rests: nothing is told again, but asked.
+    await ana.clock.fast_forward(31_000)
+    await ana.wait_for_function("() => window.asked === 1")
+    await ana.evaluate("window.at(48.3)")
+    assert (await ben.expect("location-updated"))["location"]["latitude"] == 48.3
+    # It cannot tell: that is said for as long as it holds, and nothing is told.
+    await ana.evaluate("window.at(48.4); window.fail()")
+    await expect(line).to_contain_text("cannot tell where it is")
+    await ana.clock.fast_forward(60_000)
+    await expect(line).to_contain_text("cannot tell where it is")
+    assert "location-updated" not in await ben.all_so_far()
+    await ana.evaluate("window.at(48.5)")
+    assert (await ben.expect("location-updated"))["location"]["latitude"] == 48.5
+    await expect(line).to_contain_text("Location sent")
+
+
+@story
+async def test_a_location_is_shared_in_the_session_for_which_that_was_asked(street: Street) -> None:
+    ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
+    share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
+    await share.click()
+    await expect(line).to_contain_text("Location sent")
+    await ana.reload()
+    await expect(line).to_contain_text("Location sent")
+    await ana.context.clear_permissions()
+    await ana.reload()
+    await expect(line).to_contain_text("your location is not shared")
+    await ana.context.grant_permissions(["geolocation"])
+    await hold(ana.locator("#stop"))
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#line")).to_contain_text("has started")
+    await expect(share).to_have_attribute("aria-pressed", "false")
 
 
 @story
@@ -164,6 +220,23 @@ async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_
     await expect(ana.locator("#ward")).to_have_attribute("data-state", "running")
 
 
+# As Chromium does what an assistive technology asks for: a pointer that presses on nothing, and a click by it.
+TOUCHES_NOTHING = """(button) => {
+    const pointer = { bubbles: true, pointerId: 1, pointerType: "mouse", isPrimary: true, button: 0 };
+    button.dispatchEvent(new PointerEvent("pointerdown", { ...pointer, buttons: 1 }));
+    button.dispatchEvent(new PointerEvent("pointerup", pointer));
+    button.dispatchEvent(new PointerEvent("click", { ...pointer, detail: 1 }));
+}"""
+
+
+@story
+async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street) -> None:
+    ana = await started(street)
+    await ana.locator("#stop").evaluate(TOUCHES_NOTHING)
+    await ana.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    await expect(ana.locator("#idle")).to_be_visible()
+
+
 HOLDS_A_START_BACK = """
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (text) {
@@ -220,6 +293,82 @@ async def test_a_session_begins_without_the_guardians_of_the_last_one(street: St
     await expect(watching).not_to_contain_text("Ben Keller")
     answered.set()
     await expect(watching).to_have_text("Nobody is connected yet")
+
+
+@story
+async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
+    ben = await street.home.guardian("ben")
+    ana = await started(street)
+    watching = ana.locator("#watching-line")
+    await expect(watching).to_contain_text("Ben Keller")
+    await ana.route("**/ward", lambda route: route.fulfill(status=503))
+    await ben.leave()
+    await expect(watching).to_have_text("Who is watching is not known just now.")
+    await ana.unroute("**/ward")
+    await expect(watching).to_have_text("Nobody is connected yet")
+    street.excuse("503")
+
+
+@story
+async def test_what_was_said_of_the_last_session_is_not_said_of_the_next(street: Street) -> None:
+    ana = await started(street)
+    await hold(ana.locator("#stop"))
+    await expect(ana.locator("#line")).to_contain_text("has ended")
+    await (await street.home.ward("ana")).answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(ana.locator("#line")).to_contain_text("has started")
+
+
+@story
+async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    line, journaling = ana.locator("#line"), street.home.server.live._journaling
+    await expect(ana.locator("#start")).to_be_enabled()
+    asked, written, begin = asyncio.Event(), asyncio.Event(), journaling.begin
+
+    async def begin_late(session: LiveSession) -> Any:
+        asked.set()
+        await written.wait()
+        return await begin(session)
+
+    monkeypatch.setattr(journaling, "begin", begin_late)
+    await line.evaluate(
+        "(line) => { window.lines = []; new MutationObserver(() => window.lines.push(line.textContent))"
+        ".observe(line, { childList: true, subtree: true }); }"
+    )
+    await ana.get_by_role("button", name="Start").click()
+    await asked.wait()
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("Whether your session has started")
+    async with ana.expect_response("**/ward"):
+        await ana.context.set_offline(False)
+    async with ana.expect_response("**/ward"):  # it looks again
+        pass
+    written.set()
+    await expect(line).to_contain_text("has started.")
+    assert not any("was not started" in text for text in await ana.evaluate("window.lines"))
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_server_that_is_busy_for_a_moment_is_no_dead_end(street: Street) -> None:
+    ana = await started(street)
+    await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
+    await ana.goto(f"{street.home.url}/people")
+    recognise, doorkeeper = (
+        street.home.server.connections.doorkeeper.recognise,
+        street.home.server.connections.doorkeeper,
+    )
+
+    async def be_busy(cookie: str | None) -> None:
+        raise StorageUnavailable
+
+    doorkeeper.recognise = be_busy  # type: ignore[method-assign]
+    await ana.goto(f"{street.home.url}/ward")
+    await expect(ana.get_by_role("heading")).to_have_text("No connection")
+    doorkeeper.recognise = recognise  # type: ignore[method-assign]
+    await expect(ana.locator("#running")).to_be_visible()
+    street.excuse("503", *NO_NETWORK)
 
 
 @story

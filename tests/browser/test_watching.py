@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Page, WebSocket, WebSocketRoute, expect
 from server import Peer
-from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, said_last
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -16,21 +16,17 @@ SEES_JUMPS = """
 """
 
 
-async def said(page: Page, sentence: str) -> None:
-    await expect(page.locator("#said")).to_have_text(sentence)
-
-
 async def live_through_it(street: Street, page: Page) -> Peer:
     """Tom starts, is lost, comes back and ends; the page has told all of it, one after the other."""
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
-    await said(page, "Tom Berger has started a session.")
+    await said_last(page, "Tom Berger has started a session.")
     tom.lose()
-    await said(page, "The connection to Tom Berger is lost.")
+    await said_last(page, "The connection to Tom Berger is lost.")
     tom = await street.home.ward("tom")
-    await said(page, "Tom Berger is back.")
+    await said_last(page, "Tom Berger is back.")
     await tom.answer("stop-live-session")
-    await said(page, "Tom Berger has stopped the session.")
+    await said_last(page, "Tom Berger has stopped the session.")
     return tom
 
 
@@ -493,9 +489,9 @@ async def test_what_was_copied_is_said_in_words_and_what_is_written_is_told_as_i
     ana = await street.home.ward("ana")
     ben = await street.sign_in("ben", permissions=["clipboard-read", "clipboard-write"])
     await ana.answer("start-live-session")
-    await said(ben, "A$& {text} has started a session.")
+    await said_last(ben, "A$& {text} has started a session.")
     await ana.answer("send-message", {"text": "$' {name}"})
-    await said(ben, "A$& {text} writes: $' {name}")
+    await said_last(ben, "A$& {text} writes: $' {name}")
 
     await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
     await ben.get_by_role("button", name="Copy").click()

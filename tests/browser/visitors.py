@@ -138,6 +138,11 @@ async def open_street(folder: Path, browser: Browser, *, empty: bool = False, **
                 await window.close()
 
 
+async def said_last(page: Page, sentence: str) -> None:
+    """The sentence is what the page has said last; what happened to others at the same moment stands before it."""
+    await expect(page.locator("#said > :last-child")).to_have_text(sentence)
+
+
 async def hold(button: Locator) -> None:
     """Keep a button pressed with the mouse until it says by itself that this was long enough."""
     page = button.page

@@ -123,7 +123,7 @@ class Dashboard(Watching):
 class Changes(Watching):
     """``GET /live?since=VERSION``: what changed, as rendered pieces; 204 and nothing rendered if nothing did.
 
-    The header ``Heard`` says how long ago each ward was heard of.
+    The header ``Now`` says the moment, and ``Heard`` how long ago each ward was heard of.
     """
 
     async def admit(self) -> None:
@@ -142,7 +142,6 @@ class Changes(Watching):
         self._tell_signs_of_life(view)
         page: dict[str, object] = {
             "version": view.version,
-            "now": view.now,
             "order": [f"s-{memory.session.id}" for memory in view.memories],
         }
         if not view.same_sessions_as(since):
@@ -165,7 +164,9 @@ class Changes(Watching):
             comma = b","
 
     def _tell_signs_of_life(self, view: View) -> None:
-        """How long ago each ward was heard of, in milliseconds and in the order of the cards: nothing to render."""
+        """The moment, and how long ago each ward was heard of, in milliseconds and in the order of the cards: nothing
+        to render."""
+        self.set_header("Now", str(view.now))
         heard = (last_sign_of_life(memory.session, view.moment) for memory in view.memories)
         self.set_header("Heard", " ".join(str(view.now - moment) for moment in heard))
 

@@ -17,9 +17,11 @@ class Ward(Page):
         ]
         session = services.live.sessions.get_user_active_session(self.user.id)
         memory = services.chronicle.of(session) if session else None
+        claimed = services.live.sessions.of_ward(self.user.id)
         self.show(
             "ward.html",
             guardians=guardians,
+            starting=session is None and claimed is not None,
             version=services.assets.version,
             messages=said(memory, self.user) if memory else [],
             session={
