@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from shelf import NOW, read, shelf
+from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage import Storage
@@ -80,6 +81,56 @@ async def test_a_copy_that_cannot_be_made_leaves_nothing_half_done(tmp_path: Pat
     with pytest.raises(sqlite3.DatabaseError):
         back_up(tmp_path / "rubbish", tmp_path / "copy")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith("copy")]
+
+
+async def damaged(folder: Path) -> Path:
+    """A database whose schema is sound, and one page of whose sessions is not."""
+    async with shelf(folder) as storage:
+        for number in range(300):
+            await storage.journal.start(f"walk-{number}", "ana", NOW + number, {"note": "home " * 20})
+        path = storage.database.path
+    where = "SELECT page_size, rootpage FROM pragma_page_size, sqlite_schema WHERE name = 'sessions'"
+    ((size, page),) = read(path, where)
+    assert isinstance(size, int) and isinstance(page, int)
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"rubbish!" * (size // 8))
+    return path
+
+
+@pytest.mark.gen_test
+async def test_a_copy_of_a_damaged_database_replaces_none(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        copy = tmp_path / "copy.db"
+        back_up(storage.database.path, copy)
+    good, path = copy.read_bytes(), await damaged(tmp_path)
+    for place in (copy, tmp_path / "another.db"):
+        with pytest.raises(ConfigurationError, match=r"^The database .* is damaged \([^\n]+$"):
+            back_up(path, place)
+    assert copy.read_bytes() == good
+    assert [file for file in tmp_path.iterdir() if not file.name.startswith("liveguard.db")] == [copy]
+
+
+@pytest.mark.gen_test
+async def test_a_copy_of_what_began_anew_does_not_replace_one_of_what_lies_aside(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    async with shelf(tmp_path) as storage:
+        copy = tmp_path / "copy.db"
+        back_up(storage.database.path, copy)
+    path = await damaged(tmp_path)
+    with ExpectLog("liveguard.storage.files", "The database .* is damaged"):
+        await (await Storage.open(path, exclusive=True)).close()
+    (tmp_path / "link").symlink_to(path)
+    for place in (path, tmp_path / "link"):
+        with pytest.raises(ConfigurationError, match=r"liveguard\.db\.damaged-1.*another name[^\n]*$"):
+            back_up(place, copy)
+        assert "damaged-1" in problems(place)[0]
+    assert read(copy, "SELECT count(*) FROM users") == [(6,)]
+    back_up(path, tmp_path / "another.db")
+    (tmp_path / "liveguard.db.damaged-1").unlink()
+    back_up(path, copy)
+    assert read(copy, "SELECT count(*) FROM users") == [(0,)]
+    assert problems(path) == []
 
 
 @pytest.mark.gen_test

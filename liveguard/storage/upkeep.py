@@ -10,7 +10,7 @@ from secrets import token_hex
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
-from liveguard.storage.files import connect, open_aside
+from liveguard.storage.files import Damaged, check_sound, connect, lying_aside, open_aside
 from liveguard.storage.migrations import MIGRATIONS
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import records, sync
@@ -20,29 +20,31 @@ MOST_PROBLEMS = 20
 
 
 def back_up(path: Path, target: Path) -> None:
-    """Copy the database as it is at one moment, with all that was confirmed. The copy appears whole or not at all, in
-    place of an older one.
+    """Copy the database as it is at one moment, with all that was confirmed. The copy appears whole and sound or not
+    at all, in place of an older one.
 
-    Raises ConfigurationError where source or target are no such files, OSError or sqlite3.Error for other reasons.
+    Raises ConfigurationError where source or target are no such files, where the source is damaged, and where the
+    older copy may be the last good one of what lies aside; OSError or sqlite3.Error for other reasons.
     """
-    if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
-        raise ConfigurationError(f"{target} is no place for a copy")
-    if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
-        raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
+    _check_place(path, target)
     draft = target.with_name(f"{target.name}.{token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with _reader(path) as source, contextlib.closing(connect(draft)) as copy:
-            logged = _logged(source, Path(os.path.realpath(path)))
-            # Written at once and without waits for the disk, because the server cannot write meanwhile.
-            copy.execute("PRAGMA synchronous = OFF")
-            source.backup(copy, pages=-1)
+        with contextlib.closing(connect(draft)) as copy:
+            with _reader(path) as source:
+                logged = _logged(source, _real(path))
+                # Written at once and without waits for the disk, because the server cannot write meanwhile.
+                copy.execute("PRAGMA synchronous = OFF")
+                source.backup(copy, pages=-1)
             if logged:
                 restore(copy, logged)
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
+            check_sound(copy)
         sync(draft)
         os.replace(draft, target)
+    except Damaged as damage:
+        raise ConfigurationError(f"The database {path} is damaged ({damage}), and is not copied") from None
     finally:
         draft.unlink(missing_ok=True)
     sync(target.parent)
@@ -52,11 +54,29 @@ def problems(path: Path) -> list[str]:
     """What is wrong with the database, one line each; none if all is well. Nothing is changed."""
     try:
         with _reader(path) as db:
-            return [*_open_to_others(path), *_wrong_in(db, path)]
+            return [*_set_aside(path), *_open_to_others(path), *_wrong_in(db, path)]
     except ConfigurationError as error:
         return [str(error)]
     except sqlite3.DatabaseError as error:
         return [f"The database {path} cannot be read: {error}"]
+
+
+def _check_place(path: Path, target: Path) -> None:
+    if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
+        raise ConfigurationError(f"{target} is no place for a copy")
+    if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
+        raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
+    aside = lying_aside(_real(path)) if path.exists() else None
+    if aside is not None and target.exists():
+        raise ConfigurationError(
+            f"{aside} lies aside, damaged: {target} may be the last good copy of it, and is kept."
+            f" Give another name, or move {aside.name} away first"
+        )
+
+
+def _real(path: Path) -> Path:
+    """The file itself: what belongs to it lies beside it, not beside a link to it."""
+    return Path(os.path.realpath(path))
 
 
 def _logged(source: sqlite3.Connection, path: Path) -> list[bytes]:
@@ -76,6 +96,12 @@ def _reader(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(open_aside(path)) as db:
         db.execute(f"PRAGMA busy_timeout = {PATIENCE:d}")
         yield db
+
+
+def _set_aside(path: Path) -> Iterator[str]:
+    aside = lying_aside(_real(path))
+    if aside is not None:
+        yield f"{aside} lies aside, damaged: go back to a copy, if that is yet to be done, and move it away"
 
 
 def _open_to_others(path: Path) -> Iterator[str]:
