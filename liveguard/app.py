@@ -83,7 +83,7 @@ class Server:
 
     url: str
     port: int
-    set_up_link: str | None  # for the first admin, on an empty database
+    set_up_link: str | None  # for the first admin, where there is none
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None, passwords: Passwords | None = None) -> None:
         self.settings = settings
@@ -234,5 +234,5 @@ async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, An
 def _announce(server: Server) -> None:
     sys.stdout.write(f"liveguard serves at {server.url}\n")
     if server.set_up_link is not None:
-        sys.stdout.write(f"Nobody is known here yet. Introduce yourself once: {server.set_up_link}\n")
+        sys.stdout.write(f"There is no admin here yet. Introduce yourself once: {server.set_up_link}\n")
     sys.stdout.flush()

@@ -62,6 +62,36 @@ async def test_where_nobody_is_known_the_first_admin_comes_in_by_a_link(tmp_path
         await ended(home)
 
 
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    lines = re.findall(r"^\.venv/bin/liveguard ((?:user|guardian) add .+|serve) ?&?$", readme, re.MULTILINE)
+    assert lines.pop(0) == "serve"
+    home = await Process.start(tmp_path)
+    try:
+        link = (await home.child.stdout.readline()).decode().rpartition(home.url)[2].strip()  # type: ignore[union-attr]
+        for line in lines:
+            assert (await home.cli(*line.split()))[0] == 0, line
+        status, _, complaint = await home.cli("check")
+        assert status == 1
+        assert "is an admin" in complaint
+        browser = home.browser()
+        assert "There is no admin" in (await browser.get(link)).text
+        fields = {"first_name": "Alex", "last_name": "Admin", "email": "alex@example.org", "password": PASSWORD}
+        assert (await browser.post(link, fields)).status == 303
+        page = (await browser.get("/admin")).text
+        assert "ana@example.org" in page
+        assert "ben@example.org" in page
+        assert (await home.cli("check"))[2].count("admin") == 0
+        await home.stop()
+        again = await Process.start(tmp_path)
+        await again.stop()
+        assert await again.child.stdout.read() == b""  # type: ignore[union-attr]
+    finally:
+        await ended(home)
+
+
 async def ended(home: Process) -> None:
     if home.child.returncode is None:
         home.child.kill()

@@ -33,9 +33,23 @@ async def test_the_first_admin_comes_in_through_the_set_up_link_once(tmp_path: P
     assert ada.is_admin
     assert await people.accounts.sign_in("ada@example.org", "another password") == ada
     await refused(NotFound, people.links.set_up(token, *ADA))
-    await refused(Conflict, people.links.set_up(other, *ADA))
+    # There is an admin: what was to make the first one is over.
+    await refused(NotFound, people.links.look(other))
+    await refused(NotFound, people.links.set_up(other, "eve@example.org", *ADA[1:]))
     assert await people.links.for_set_up() is None
     await storage.close()
+
+
+@pytest.mark.gen_test
+async def test_a_set_up_link_is_there_for_as_long_as_nobody_who_may_come_in_is_an_admin(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        assert await f.people.links.for_set_up() is None
+        await f.people.accounts.disable("alex")
+        token = await f.people.links.for_set_up()
+        assert token
+        await refused(Conflict, f.people.links.set_up(token, "ana@example.org", *ADA[1:]))
+        assert (await f.people.links.set_up(token, *ADA)).is_admin
+        assert await f.people.links.for_set_up() is None
 
 
 @pytest.mark.gen_test

@@ -32,8 +32,8 @@ class Links:
     # -- making them -----------------------------------------------------------------------------------------------
 
     async def for_set_up(self) -> str | None:
-        """The token of a link through which the first admin is made; None once anybody is known."""
-        return None if await self._storage.users.count() else await self._make("setup")
+        """The token of a link through which an admin is made; None where there is one who may come in."""
+        return None if await self._storage.users.has_admin() else await self._make("setup")
 
     async def for_sign_in(self, user: User) -> str:
         """The token of a link that signs this person in."""
@@ -73,13 +73,13 @@ class Links:
     async def look(self, token: str) -> tuple[Link, User | None]:
         """A link that is still good and whom it concerns. Raises NotFound for every other."""
         link = _good(await self._storage.logins.peek_link(digest(token), self._clock.now().wall))
+        if link.purpose == "setup" and await self._storage.users.has_admin():
+            raise NotFound("This server has an admin already")
         return link, None if link.user_id is None else await self._storage.users.get(link.user_id)
 
     async def set_up(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
-        """The first admin introduces themselves."""
+        """Where there is no admin, one introduces themselves."""
         await self._look_for("setup", token)
-        if await self._storage.users.count():
-            raise Conflict("This server is set up already")
         await self._check_newcomer(email, first_name, last_name, password)
         await self._take(token)
         return await self._accounts.add(

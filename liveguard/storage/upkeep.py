@@ -14,6 +14,8 @@ from liveguard.storage.files import Damaged, check_sound, connect, lying_aside, 
 from liveguard.storage.migrations import MIGRATIONS
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import records, sync
+from liveguard.storage.rows import one
+from liveguard.storage.users import has_admin
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
 MOST_PROBLEMS = 20
@@ -120,5 +122,7 @@ def _wrong_in(db: sqlite3.Connection, path: Path) -> Iterator[str]:
             yield f"The database {path} is damaged: {finding}"
     if version == 0:
         yield f"The database {path} is empty; the first start fills it"
+    elif one(db, "SELECT EXISTS (SELECT 1 FROM users)") and not has_admin(db):
+        yield f"Nobody in {path} is an admin: the next start of the server prints a link that makes you one"
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"The database {path} is damaged: row {row} of {table} points to nothing in {parent}"

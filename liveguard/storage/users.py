@@ -74,6 +74,11 @@ def find(db: sqlite3.Connection, where: str, value: str) -> User | None:
     return user_of(row) if row else None
 
 
+def has_admin(db: sqlite3.Connection) -> bool:
+    """Whether there is an admin who may come in."""
+    return bool(one(db, "SELECT EXISTS (SELECT 1 FROM users WHERE is_admin AND is_active)"))
+
+
 class Users:
     """The accounts, each found by its id or its email."""
 
@@ -186,9 +191,9 @@ class Users:
         rows = await self._database.read_aside(lambda db: select(db, COLUMNS, "FROM users ORDER BY email_key"))
         return [user_of(row) for row in rows]
 
-    def count(self) -> asyncio.Future[int]:
-        """How many users there are."""
-        return self._database.submit(lambda db: int(one(db, "SELECT count(*) FROM users")), write=False)
+    def has_admin(self) -> asyncio.Future[bool]:
+        """Whether there is an admin who may come in."""
+        return self._database.submit(has_admin, write=False)
 
     def _change(self, user_id: str, change: str, *values: object) -> asyncio.Future[User]:
         return self._database.submit(lambda db: _changed(db, user_id, change, *values), write=True)
