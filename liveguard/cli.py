@@ -18,6 +18,7 @@ from liveguard.errors import ConfigurationError, LiveguardError
 INTERRUPTED = 130  # as shells report Ctrl-C
 MOST_SECONDS = 10 * 365 * 24 * 3600
 DAY = 24 * 3600
+CHANGES = ("new_email", "first_name", "last_name", "admin")  # what `user change` can change
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _do(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(_readable(sys.argv[1:] if argv is None else argv))
+        arguments = _parsed(sys.argv[1:] if argv is None else argv)
         if arguments.run == "serve" and argv is None:
             from liveguard.memory import begin_with_the_allocator_that_gives_back
 
@@ -56,12 +57,16 @@ def _do(argv: Sequence[str] | None) -> int:
         return _complain(error)
 
 
-def _readable(argv: Sequence[str]) -> Sequence[str]:
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
     try:
         "".join(argv).encode()
     except UnicodeEncodeError:
-        _parser().error("an argument is not UTF-8")
-    return argv
+        parser.error("an argument is not UTF-8")
+    arguments = parser.parse_args(argv)
+    if arguments.run == "user_change" and all(getattr(arguments, name) is None for name in CHANGES):
+        parser.error("user change: say what is to change, by one of its options at least")
+    return arguments
 
 
 def _run(work: Coroutine[Any, Any, None], *, long: bool) -> None:
@@ -159,6 +164,14 @@ def _add_users(commands: Any) -> None:
     add.add_argument("--admin", action="store_true", help="who sees everything")
     add.add_argument("--id", metavar="ID", help="an id of your own instead of a random one")
     add.add_argument("--password-stdin", action="store_true", help="read the password from the standard input")
+    change = _command(users, "user_change", "change", "Change somebody's email or names, or who is an admin")
+    change.add_argument("email", metavar="EMAIL")
+    change.add_argument("--email", dest="new_email", metavar="NEW", help="another email; all else stays theirs")
+    change.add_argument("--first-name", metavar="NAME")
+    change.add_argument("--last-name", metavar="NAME")
+    standing = change.add_mutually_exclusive_group()
+    standing.add_argument("--admin", action="store_const", const=True, help="who sees everything")
+    standing.add_argument("--no-admin", action="store_const", const=False, dest="admin", help="not any more")
     _as_json(_command(users, "user_list", "list", "List everybody"))
     for name, does in (("disable", "Shut somebody out"), ("enable", "Let somebody in again")):
         _command(users, f"user_{name}", name, does).add_argument("email", metavar="EMAIL")

@@ -1,67 +1,24 @@
 """What the command line does, one function for each command. All of it works beside a running server."""
 
-import contextlib
 import os
 import secrets
-import sqlite3
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct
 
-from liveguard.auth import Passwords, tokens_for
+from liveguard.auth import tokens_for
 from liveguard.clock import SystemClock
 from liveguard.config import Settings
-from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, StorageUnavailable
+from liveguard.desk import at_desk, one_line_of_sqlite, say
+from liveguard.errors import ConfigurationError, InvalidPayload, NotFound
 from liveguard.jwks import fetch
-from liveguard.people import Guardianship, PastSession, People, User
+from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
 from liveguard.people.transfer import export_people, import_people
-from liveguard.storage import Storage
 from liveguard.storage.upkeep import back_up, problems
 from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
-
-
-@dataclass
-class Desk:
-    """What most commands need."""
-
-    settings: Settings
-    storage: Storage
-    passwords: Passwords
-    people: People
-
-
-@contextlib.asynccontextmanager
-async def _desk(*, create: bool = False) -> AsyncIterator[Desk]:
-    settings = Settings.read()
-    with _one_line_of_sqlite(settings.database):
-        storage = await Storage.open(settings.database, create=create)
-    passwords = Passwords(os.cpu_count() or 1)
-    try:
-        yield Desk(settings, storage, passwords, People(storage, passwords, clock=SystemClock()))
-    finally:
-        passwords.close()
-        await storage.close()
-
-
-@contextlib.contextmanager
-def _one_line_of_sqlite(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorageUnavailable(f"The database {path} cannot be used: {error}") from None
-
-
-def _say(lines: Iterable[str]) -> None:
-    # What the terminal or the file cannot spell is escaped rather than refused.
-    encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:
-        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
 
 # -- the server ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +66,7 @@ class GuardianLine(Struct, rename="camel"):
 async def user_add(arguments: Namespace) -> None:
     """``liveguard user add``"""
     password = _password() if arguments.password_stdin else None
-    async with _desk(create=True) as desk:
+    async with at_desk(create=True) as desk:
         user = await desk.people.accounts.add(
             arguments.email,
             first_name=arguments.first_name,
@@ -118,22 +75,36 @@ async def user_add(arguments: Namespace) -> None:
             user_id=arguments.id,
             password=password,
         )
-    _say([f"Added {user.email} with the id {user.id}"])
+    say([f"Added {user.email} with the id {user.id}"])
+
+
+async def user_change(arguments: Namespace) -> None:
+    """``liveguard user change``"""
+    async with at_desk() as desk:
+        user = await desk.people.accounts.find(arguments.email)
+        changed = await desk.people.accounts.change(
+            user.id,
+            email=arguments.new_email,
+            first_name=arguments.first_name,
+            last_name=arguments.last_name,
+            is_admin=arguments.admin,
+        )
+    say([f"Changed {changed.email}"])
 
 
 async def user_list(arguments: Namespace) -> None:
     """``liveguard user list``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         users = await desk.people.accounts.everybody()
     if arguments.json:
-        _say(
+        say(
             json_lines(
                 UserLine(user.id, user.email, user.first_name, user.last_name, user.is_admin, user.is_active)
                 for user in users
             )
         )
     else:
-        _say(text_lines(("EMAIL", "NAME", "ID", ""), map(_user_cells, users)))
+        say(text_lines(("EMAIL", "NAME", "ID", ""), map(_user_cells, users)))
 
 
 def _user_cells(user: User) -> tuple[str, ...]:
@@ -143,27 +114,27 @@ def _user_cells(user: User) -> tuple[str, ...]:
 
 async def user_disable(arguments: Namespace) -> None:
     """``liveguard user disable``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         user = await desk.people.accounts.find(arguments.email)
         await desk.people.accounts.disable(user.id)
-    _say([f"Disabled {user.email}"])
+    say([f"Disabled {user.email}"])
 
 
 async def user_enable(arguments: Namespace) -> None:
     """``liveguard user enable``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         user = await desk.people.accounts.find(arguments.email)
         await desk.people.accounts.enable(user.id)
-    _say([f"Enabled {user.email}"])
+    say([f"Enabled {user.email}"])
 
 
 async def user_password(arguments: Namespace) -> None:
     """``liveguard user password``"""
     password = _password()
-    async with _desk() as desk:
+    async with at_desk() as desk:
         user = await desk.people.accounts.find(arguments.email)
         await desk.people.accounts.set_password(user.id, password)
-    _say([f"Changed the password of {user.email}, and ended all logins"])
+    say([f"Changed the password of {user.email}, and ended all logins"])
 
 
 def _password() -> str:
@@ -175,10 +146,10 @@ def _password() -> str:
 
 async def token(arguments: Namespace) -> None:
     """``liveguard token``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         user = admitted(await desk.people.accounts.find(arguments.email))
         tokens = tokens_for(desk.settings, fetch)
-    _say([tokens.issue(user.id, arguments.ttl)[0]])
+    say([tokens.issue(user.id, arguments.ttl)[0]])
 
 
 # -- who guards whom -------------------------------------------------------------------------------------------------
@@ -186,22 +157,22 @@ async def token(arguments: Namespace) -> None:
 
 async def guardian_add(arguments: Namespace) -> None:
     """``liveguard guardian add``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         ward = await desk.people.accounts.find(arguments.ward)
         guardian = await desk.people.accounts.find(arguments.guardian)
         pair = await desk.people.guardianships.put(ward.id, guardian.id, arguments.status)
-    _say([f"{guardian.email} guards {ward.email}: {pair.status}"])
+    say([f"{guardian.email} guards {ward.email}: {pair.status}"])
 
 
 async def guardian_list(arguments: Namespace) -> None:
     """``liveguard guardian list``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         pairs = await desk.people.guardianships.everything()
     if arguments.json:
-        _say(json_lines(map(_guardian_line, pairs)))
+        say(json_lines(map(_guardian_line, pairs)))
     else:
         rows = ((pair.ward.email, pair.guardian.email, pair.status) for pair in pairs)
-        _say(text_lines(("WARD", "GUARDIAN", "STATUS"), rows))
+        say(text_lines(("WARD", "GUARDIAN", "STATUS"), rows))
 
 
 def _guardian_line(pair: Guardianship) -> GuardianLine:
@@ -211,14 +182,14 @@ def _guardian_line(pair: Guardianship) -> GuardianLine:
 
 async def guardian_revoke(arguments: Namespace) -> None:
     """``liveguard guardian revoke``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         ward = await desk.people.accounts.find(arguments.ward)
         guardian = await desk.people.accounts.find(arguments.guardian)
         known = await desk.people.guardianships.of_ward(ward)
         if not any(pair.guardian.id == guardian.id for pair in known):
             raise NotFound(f"{guardian.email} does not guard {ward.email}")
         await desk.people.guardianships.put(ward.id, guardian.id, "revoked")
-    _say([f"{guardian.email} does not guard {ward.email} any more"])
+    say([f"{guardian.email} does not guard {ward.email} any more"])
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------
@@ -226,31 +197,31 @@ async def guardian_revoke(arguments: Namespace) -> None:
 
 async def sessions(arguments: Namespace) -> None:
     """``liveguard sessions``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         running = await desk.people.history.running()
     if arguments.json:
-        _say(json_lines(running))
+        say(json_lines(running))
     else:
         rows = ((session.ward_email, session.start_time, session.session_id) for session in running)
-        _say(text_lines(("WARD", "SINCE", "SESSION"), rows))
+        say(text_lines(("WARD", "SINCE", "SESSION"), rows))
 
 
 async def history(arguments: Namespace) -> None:
     """``liveguard history``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         pages = desk.people.history.pages()
         if arguments.json:
             array = JsonArray()
             async for page in pages:
-                _say(array.lines(page))
-            _say([array.end()])
+                say(array.lines(page))
+            say([array.end()])
         elif arguments.csv:
-            _say([csv_line(PastSession.__struct_encode_fields__)])
+            say([csv_line(PastSession.__struct_encode_fields__)])
             async for page in pages:
-                _say(csv_line(getattr(session, field) for field in session.__struct_fields__) for session in page)
+                say(csv_line(getattr(session, field) for field in session.__struct_fields__) for session in page)
         else:
             rows = [_history_cells(session) async for page in pages for session in page]
-            _say(text_lines(("WARD", "STARTED", "SECONDS", "REASON"), rows))
+            say(text_lines(("WARD", "STARTED", "SECONDS", "REASON"), rows))
 
 
 def _history_cells(session: PastSession) -> tuple[str, ...]:
@@ -263,14 +234,14 @@ def _history_cells(session: PastSession) -> tuple[str, ...]:
 async def import_(arguments: Namespace) -> None:
     """``liveguard import``"""
     document = Path(arguments.file).read_bytes()
-    async with _desk(create=True) as desk:
+    async with at_desk(create=True) as desk:
         imported = await import_people(desk.storage, desk.passwords, SystemClock(), document)
-    _say([f"Imported {len(imported.users)} people, and who guards whom {len(imported.guardians)} times"])
+    say([f"Imported {len(imported.users)} people, and who guards whom {len(imported.guardians)} times"])
 
 
 async def export_(arguments: Namespace) -> None:
     """``liveguard export``"""
-    async with _desk() as desk:
+    async with at_desk() as desk:
         document = await export_people(desk.storage)
     _write(Path(arguments.file), document + b"\n")
 
@@ -293,7 +264,7 @@ def _write(path: Path, content: bytes) -> None:
 def backup_(arguments: Namespace) -> None:
     """``liveguard backup``"""
     settings = Settings.read()
-    with _one_line_of_sqlite(settings.database):
+    with one_line_of_sqlite(settings.database):
         back_up(settings.database, Path(arguments.file))
 
 
@@ -311,5 +282,5 @@ def check(arguments: Namespace) -> int:
     for line in found:
         sys.stderr.write(f"liveguard: {line}\n")
     if not found:
-        _say([f"The settings and the database {settings.database} are in order"])
+        say([f"The settings and the database {settings.database} are in order"])
     return 1 if found else 0

@@ -261,8 +261,8 @@ async def test_changing_a_password_needs_the_old_one_and_ends_the_logins(tmp_pat
 @pytest.mark.gen_test
 async def test_names_can_be_changed(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
-        assert (await f.people.accounts.rename(f.ana, first_name="Ána", last_name="Winter")).last_name == "Winter"
-        await refused(InvalidPayload, f.people.accounts.rename(f.ana, first_name="a\nb", last_name=""))
+        assert (await f.people.accounts.change("ana", first_name="Ána", last_name="Winter")).last_name == "Winter"
+        await refused(InvalidPayload, f.people.accounts.change("ana", first_name="a\nb"))
 
 
 # -- logins -----------------------------------------------------------------------------------------------------------

@@ -256,6 +256,52 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.gen_test
+async def test_somebody_gets_another_email_or_becomes_an_admin_and_is_still_the_same_person(tmp_path: Path) -> None:
+    async with process(tmp_path, with_password=("ana",)) as home:
+        ana = home.browser()
+        await ana.get("/login")
+        await ana.post("/login", {"email": "ana@example.org", "password": PASSWORD})
+
+        async def change(email: str, *how: str) -> tuple[int, str, str]:
+            return await home.cli("user", "change", email, *how)
+
+        async def obeyed(path: str, status: int) -> None:
+            async with asyncio.timeout(1):
+                while (await ana.get(path)).status != status:
+                    pass
+
+        said = await change("ana@example.org", "--email", "anna@example.org", "--last-name", "Frost", "--admin")
+        assert said == (0, "Changed anna@example.org\n", "")
+        await obeyed("/admin", 200)
+        assert "anna@example.org" in (await ana.get("/account")).text
+        # Her token names her by her id, and so does whoever guards her.
+        assert (await home.fetch("/api/me", who="ana")).json["lastName"] == "Frost"
+        wards = (await home.fetch("/api/wards", who="ben")).json["wards"]
+        (pair,) = (ward for ward in wards if ward["wardId"] == "ana")
+        assert (pair["email"], pair["firstName"], pair["status"]) == ("anna@example.org", "Ana", "accepted")
+        assert (await change("anna@example.org", "--no-admin"))[0] == 0
+        await obeyed("/admin", 403)
+
+        for how, complaint in (
+            (("--email", "BEN@example.org"), "email is already there"),
+            (("--email", "ben"), "email must be"),
+            (("--first-name", "x" * 101), "firstName must be"),
+        ):
+            status, out, err = await change("anna@example.org", *how)
+            assert (status, out) == (1, "")
+            assert re.fullmatch(rf"liveguard: [^\n]*{complaint}[^\n]*\n", err)
+        assert (await change("alex@example.org", "--no-admin")) == (
+            1,
+            "",
+            "liveguard: This is the last admin: make somebody else one first\n",
+        )
+        for wrong in ((), ("--admin", "--no-admin")):
+            status, out, err = await change("anna@example.org", *wrong)
+            assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
 async def test_while_the_journal_cannot_be_written_it_is_not_ready_but_alive(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         with locked(home.database):

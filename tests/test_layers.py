@@ -33,7 +33,7 @@ FLOORS = {
         *("people", "rounds", "state", "turns"),
     },
     "doors": {"client", "client_connection", "web"},
-    "program": {"__init__", "__main__", "app", "cli", "commands", "demo"},
+    "program": {"__init__", "__main__", "app", "cli", "commands", "demo", "desk"},
 }
 FLOOR_OF = {module: number for number, modules in enumerate(FLOORS.values()) for module in modules}
 

@@ -97,6 +97,40 @@ async def test_users_are_listed_by_their_address_and_changed_one_at_a_time(tmp_p
 
 
 @pytest.mark.gen_test
+async def test_an_email_changes_and_whose_it_is_stays(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        await storage.users.set_password("ana", "the hash")
+        anna = await storage.users.update("ana", email=" Anna@example.org ")
+        assert (anna.id, anna.email, anna.first_name) == ("ana", "Anna@example.org", "Ana")
+        assert await storage.users.by_email("anna@EXAMPLE.org") == anna
+        assert await storage.users.by_email("ana@example.org") is None
+        assert await storage.users.password_hash("anna@example.org") == (anna, "the hash")
+        assert [pair.ward.email for pair in await storage.guardians.list_for_guardian("ben")] == ["Anna@example.org"]
+        assert await storage.users.update("ana", email="ANNA@example.org")
+        with pytest.raises(Conflict, match="email"):
+            await storage.users.update("ana", email="BEN@example.org", first_name="Anna")
+        with pytest.raises(InvalidPayload, match="email"):
+            await storage.users.update("ana", email="anna")
+        assert (await storage.users.list())[0].first_name == "Ana"
+
+
+@pytest.mark.gen_test
+async def test_the_last_admin_stays_one(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        assert not (await storage.users.update("ana", is_admin=False)).is_admin
+        for name in ("ana", "ben"):
+            assert (await storage.users.update(name, is_admin=True)).is_admin
+        await storage.users.set_active("ben", False)
+        with pytest.raises(NotAllowed, match="admin"):
+            await storage.users.update("ana", first_name="Anna", is_admin=False)
+        assert await storage.users.get("ana") == await storage.users.update("ana", is_admin=True)
+        assert not (await storage.users.update("ben", is_admin=False)).is_admin
+        await storage.users.update("tom", is_admin=True)
+        assert not (await storage.users.update("ana", is_admin=False)).is_admin
+
+
+@pytest.mark.gen_test
 async def test_only_who_has_a_password_is_found_by_it(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
         assert await storage.users.password_hash("ana@example.org") is None

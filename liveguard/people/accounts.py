@@ -101,9 +101,19 @@ class Accounts:
             password_hash=None if password is None else await self._hash(password),
         )
 
-    async def rename(self, user: User, *, first_name: str, last_name: str) -> User:
-        """Other names for somebody."""
-        return await self._storage.users.update(user.id, first_name=first_name, last_name=last_name)
+    async def change(
+        self,
+        user_id: str,
+        *,
+        email: str | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        is_admin: bool | None = None,
+    ) -> User:
+        """Another email or name for somebody, or another standing; what is None stays. The last admin stays one."""
+        return await self._storage.users.update(
+            user_id, email=email, first_name=first_name, last_name=last_name, is_admin=is_admin
+        )
 
     async def disable(self, user_id: str, *, by: User | None = None) -> User:
         """Shut somebody out; ``by`` is the admin who does it, None the operator of the machine."""

@@ -123,6 +123,6 @@ def _wrong_in(db: sqlite3.Connection, path: Path) -> Iterator[str]:
     if version == 0:
         yield f"The database {path} is empty; the first start fills it"
     elif one(db, "SELECT EXISTS (SELECT 1 FROM users)") and not has_admin(db):
-        yield f"Nobody in {path} is an admin: the next start of the server prints a link that makes you one"
+        yield f"Nobody in {path} is an admin: see `liveguard user change --admin`, or the link of the next start"
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"The database {path} is damaged: row {row} of {table} points to nothing in {parent}"

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from liveguard.errors import Conflict, InvalidPayload, NotFound
+from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.rows import one, select, table
@@ -146,14 +146,41 @@ class Users:
 
         return self._database.submit(job, write=True)
 
-    def update(self, user_id: str, *, first_name: str, last_name: str) -> asyncio.Future[User]:
-        """Other names for a user."""
-        return self._change(
-            user_id,
-            "first_name = ?, last_name = ?",
-            valid_name(first_name, "firstName"),
-            valid_name(last_name, "lastName"),
-        )
+    def update(
+        self,
+        user_id: str,
+        *,
+        email: str | None = None,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        is_admin: bool | None = None,
+    ) -> asyncio.Future[User]:
+        """Change a user; what is None stays as it is.
+
+        Raises :class:`InvalidPayload`, :class:`Conflict` where the email is taken, and :class:`NotAllowed` for the last
+        admin, who stays one.
+        """
+        changes: dict[str, object] = {}
+        if email is not None:
+            changes |= {"email": valid_email(email), "email_key": email_key(email)}
+        if first_name is not None:
+            changes["first_name"] = valid_name(first_name, "firstName")
+        if last_name is not None:
+            changes["last_name"] = valid_name(last_name, "lastName")
+        if is_admin is not None:
+            changes["is_admin"] = is_admin
+
+        def job(db: sqlite3.Connection) -> User:
+            had_admin = has_admin(db)
+            try:
+                user = _changed(db, user_id, ", ".join(f"{column} = ?" for column in changes), *changes.values())
+            except sqlite3.IntegrityError:
+                raise Conflict("A user with this email is already there") from None
+            if had_admin and not has_admin(db):
+                raise NotAllowed("This is the last admin: make somebody else one first")
+            return user
+
+        return self._database.submit(job, write=True)
 
     def set_active(self, user_id: str, is_active: bool) -> asyncio.Future[User]:
         """Disable or enable a user. Whoever is disabled is signed out everywhere."""
@@ -194,9 +221,6 @@ class Users:
     def has_admin(self) -> asyncio.Future[bool]:
         """Whether there is an admin who may come in."""
         return self._database.submit(has_admin, write=False)
-
-    def _change(self, user_id: str, change: str, *values: object) -> asyncio.Future[User]:
-        return self._database.submit(lambda db: _changed(db, user_id, change, *values), write=True)
 
 
 def _identify(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User | None]:

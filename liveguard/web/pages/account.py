@@ -73,7 +73,7 @@ class Name(Account):
         try:
             if not first.strip():
                 raise InvalidPayload("firstName is missing")
-            await self.services.people.accounts.rename(self.user, first_name=first, last_name=last)
+            await self.services.people.accounts.change(self.user.id, first_name=first, last_name=last)
         except InvalidPayload as refusal:
             await self.again(refusal, "name_missing")
         else:

@@ -1,0 +1,57 @@
+"""What the command line works with: the database, what can be done with it, and how it says what it has found."""
+
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from liveguard.auth import Passwords
+from liveguard.clock import SystemClock
+from liveguard.config import Settings
+from liveguard.errors import StorageUnavailable
+from liveguard.people import People
+from liveguard.storage import Storage
+
+
+@dataclass
+class Desk:
+    """What most commands need."""
+
+    settings: Settings
+    storage: Storage
+    passwords: Passwords
+    people: People
+
+
+@contextlib.asynccontextmanager
+async def at_desk(*, create: bool = False) -> AsyncIterator[Desk]:
+    """Open the database of the settings, or make it."""
+    settings = Settings.read()
+    with one_line_of_sqlite(settings.database):
+        storage = await Storage.open(settings.database, create=create)
+    passwords = Passwords(os.cpu_count() or 1)
+    try:
+        yield Desk(settings, storage, passwords, People(storage, passwords, clock=SystemClock()))
+    finally:
+        passwords.close()
+        await storage.close()
+
+
+@contextlib.contextmanager
+def one_line_of_sqlite(path: Path) -> Iterator[None]:
+    """What SQLite complains of is said in one line that names the database."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"The database {path} cannot be used: {error}") from None
+
+
+def say(lines: Iterable[str]) -> None:
+    """Write lines to the standard output."""
+    # What the terminal or the file cannot spell is escaped rather than refused.
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
