@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,6 +18,7 @@ from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
 from liveguard.clock import Clock, SystemClock
 from liveguard.config import Settings
+from liveguard.errors import ConfigurationError
 from liveguard.health import Health
 from liveguard.jwks import fetch
 from liveguard.live import Live
@@ -93,7 +95,7 @@ class Server:
     async def start(self) -> None:
         """Open the database, take up what was running, and listen. Raises what keeps it from it, nothing left open."""
         # The port comes first: whoever finds it taken should not have touched the database.
-        self._sockets = bind_sockets(self.settings.port, self.settings.host, backlog=BACKLOG)
+        self._sockets = _listen(self.settings.host, self.settings.port)
         try:
             self.storage = await Storage.open(self.settings.database, exclusive=True)
         except BaseException:
@@ -188,6 +190,15 @@ class Server:
         metrics.gauge("journal_healthy", "1 if the last write worked", lambda: self.storage.database.healthy)
         self.live.watch(lambda session, event, now: metrics.happened(event.name))
         return metrics
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, host, backlog=BACKLOG)
+    except (OSError, UnicodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "not a host name"
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise ConfigurationError(f"Cannot listen on {place} (LIVEGUARD_HOST, LIVEGUARD_PORT): {reason}") from None
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -6,7 +6,6 @@ Errors go to stderr in one line: exit status 1, or 2 for wrong usage. There is n
 import argparse
 import asyncio
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -86,8 +85,6 @@ def _complain(error: Exception) -> int:
         return 1  # whoever read our output has had enough
     if isinstance(error, LiveguardError):
         line = str(error)
-    elif isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        line = "This port is in use already: choose another one, as in LIVEGUARD_PORT=8081"
     elif isinstance(error, OSError):
         line = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     else:

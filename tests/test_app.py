@@ -102,11 +102,31 @@ async def ended(home: Process) -> None:
 @pytest.mark.gen_test
 async def test_a_port_that_is_taken_is_named_in_one_line_and_the_database_is_not_touched(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        environment = environment_of(tmp_path, port=other.getsockname()[1])
-        status, out, err = await run_cli(environment, "serve")
+        port = other.getsockname()[1]
+        status, out, err = await run_cli(environment_of(tmp_path, port=port), "serve")
     assert (status, out) == (1, "")
-    assert re.fullmatch(r"liveguard: [^\n]*port[^\n]*\n", err)
+    place = f"127.0.0.1:{port} (LIVEGUARD_HOST, LIVEGUARD_PORT)"
+    assert err == f"liveguard: Cannot listen on {place}: Address already in use\n"
     assert not (tmp_path / "liveguard.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("203.0.113.5:8080", "Cannot assign requested address"),
+        ("[2001:db8::5]:8080", "Cannot assign requested address"),
+        ("no-host.invalid:8080", ".+"),
+        (f"{'a' * 64}:8080", "not a host name"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_where_it_cannot_listen_it_says_in_one_line_why(tmp_path: Path, host: str, reason: str) -> None:
+    environment = environment_of(tmp_path, host=host.removesuffix(":8080").strip("[]"), port=8080)
+    status, out, err = await run_cli(environment, "serve")
+    assert (status, out) == (1, "")
+    said = re.escape(f"liveguard: Cannot listen on {host} (LIVEGUARD_HOST, LIVEGUARD_PORT): ")
+    assert re.fullmatch(f"{said}{reason}\n", err), err
 
 
 @pytest.mark.slow
