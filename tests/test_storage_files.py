@@ -245,6 +245,16 @@ async def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> 
     assert APPLICATION_ID.to_bytes(4, "big") not in before
 
 
+@pytest.mark.parametrize("content", [b"Milk, eggs, and bread for Sunday\n", b"x", b"rubbish" * 1000])
+@pytest.mark.gen_test
+async def test_a_file_that_was_never_a_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "liveguard.db"
+    path.write_bytes(content)
+    for _ in range(2):
+        assert "is no database" in await refused(path, exclusive=True)
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"liveguard.db": content}
+
+
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +263,9 @@ async def filled(folder: Path) -> Path:
     async with shelf(folder) as storage:
         for number in range(300):
             await storage.journal.start(f"walk-{number}", "ana", NOW + number, {"note": "home " * 20})
-        return storage.database.path
+        path = storage.database.path
+    path.with_name("liveguard.db.lock").touch()  # as a server leaves it
+    return path
 
 
 def header(content: bytearray) -> None:
@@ -292,6 +304,7 @@ async def test_a_damaged_file_is_set_aside_whole_and_a_fresh_one_begun(
 @pytest.mark.gen_test
 async def test_that_a_file_was_set_aside_is_known_for_as_long_as_it_lies_there(tmp_path: Path) -> None:
     path = tmp_path / "liveguard.db"
+    path.with_name("liveguard.db.secret").touch()
     for number in (1, 2):
         path.write_bytes(b"rubbish" * 1000)
         with ExpectLog("liveguard.storage.files", "The database .* is damaged"):

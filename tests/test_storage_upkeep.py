@@ -174,6 +174,16 @@ async def test_what_is_wrong_is_named(tmp_path: Path, change: str, problem: str 
     assert problem is None or re.search(problem, found[0])
 
 
+def test_the_database_of_another_program_is_not_called_empty(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    path = tmp_path / "recipes.db"
+    with closing(sqlite3.connect(path)) as db:
+        path.chmod(0o600)
+        assert problems(path) == [f"The database {path} is empty; the first start fills it"]
+        db.execute("CREATE TABLE recipes (id INTEGER)")
+        assert problems(path) == [f"The file {path} is the database of another program"]
+
+
 @pytest.mark.gen_test
 async def test_an_index_that_lies_is_found(tmp_path: Path) -> None:
     async with in_order(tmp_path) as storage:

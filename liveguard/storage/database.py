@@ -102,6 +102,7 @@ class Database:
         files.make_place(path, create)
         with ExitStack() as held:
             if exclusive:
+                files.check_is_database(path)  # before anything of ours lies beside it
                 held.enter_context(files.served_alone(path, files.WHILE_TAKEN_UP))
             connection = await Connection.to(partial(files.open_database, path, exclusive))
             try:

@@ -18,6 +18,8 @@ from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 
 OLDEST_SQLITE = (3, 38, 0)
 DAMAGED = ".damaged-"
+HEADER = b"SQLite format 3\x00"
+LEFT_BESIDE = (".lock", ".secret", REDO)  # by a server: a file with one of them is a database of ours, however damaged
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
 WHILE_TAKEN_UP = 1.0  # seconds that a server waits for the command line, which may be taking up a log
 
@@ -45,6 +47,17 @@ def make_place(path: Path, create: bool) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as problem:
         raise ConfigurationError(f"The database {path} cannot be made: {problem.strerror}") from None
+
+
+def check_is_database(path: Path) -> None:
+    """Raises :class:`ConfigurationError` for a file that was never a database: it is no damaged one."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(HEADER))
+    except OSError as problem:
+        raise ConfigurationError(f"The database {path} cannot be read: {problem.strerror}") from None
+    if begins not in (b"", HEADER) and not any(path.with_name(path.name + end).exists() for end in LEFT_BESIDE):
+        raise ConfigurationError(f"The file {path} is no database: LIVEGUARD_DATABASE must name another one")
 
 
 @contextlib.contextmanager

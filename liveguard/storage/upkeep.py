@@ -11,7 +11,7 @@ from secrets import token_hex
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
 from liveguard.storage.files import Damaged, check_sound, connect, lying_aside, open_aside
-from liveguard.storage.migrations import MIGRATIONS
+from liveguard.storage.migrations import check_origin
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import records, sync
 from liveguard.storage.rows import one
@@ -114,13 +114,15 @@ def _open_to_others(path: Path) -> Iterator[str]:
 
 
 def _wrong_in(db: sqlite3.Connection, path: Path) -> Iterator[str]:
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
-        yield f"The database {path} was written by a newer liveguard; update this one"
+    try:
+        check_origin(db, path)
+    except ConfigurationError as error:
+        yield str(error)
+        return
     for (finding,) in db.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})"):
         if finding != "ok":
             yield f"The database {path} is damaged: {finding}"
-    if version == 0:
+    if one(db, "PRAGMA user_version") == 0:
         yield f"The database {path} is empty; the first start fills it"
     elif one(db, "SELECT EXISTS (SELECT 1 FROM users)") and not has_admin(db):
         yield f"Nobody in {path} is an admin: see `liveguard user change --admin`, or the link of the next start"
