@@ -82,6 +82,7 @@ class Site:
     public_url: str
     hosts: frozenset[Host]
     origins: frozenset[str]
+    has_public_url: bool = False  # rather than one that is only served
     numbers_port: int | None = None  # any address in numbers is ours on this port
     proxies: tuple[Network, ...] = ()
 
@@ -107,6 +108,7 @@ class Site:
             public_url=public,
             hosts=frozenset([*((name, port) for name in names), *public_host, *hosts]),
             origins=frozenset([public, *origins, *(format_origin("http", name, port) for name in names)]),
+            has_public_url=public_url is not None,
             numbers_port=port if everywhere else None,
             proxies=proxies,
         )
@@ -115,6 +117,10 @@ class Site:
     def scheme(self) -> str:
         """``https`` if people reach this site through TLS."""
         return self.public_url.partition("://")[0]
+
+    def url_for(self, host: str) -> str:
+        """Where others reach this site, for somebody who has asked this Host, which is allowed."""
+        return self.public_url if self.has_public_url else f"{self.scheme}://{host.lower()}"
 
     def allows_host(self, header: str) -> bool:
         """May a request with this Host header be answered?"""

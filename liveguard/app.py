@@ -13,7 +13,7 @@ from typing import Any
 from tornado.netutil import bind_sockets
 
 from liveguard import logs, resources
-from liveguard.addresses import Site
+from liveguard.addresses import WILDCARDS, Site
 from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
 from liveguard.clock import Clock, SystemClock
@@ -244,6 +244,8 @@ async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, An
 
 def _announce(server: Server) -> None:
     sys.stdout.write(f"liveguard serves at {server.url}\n")
+    if server.settings.host in WILDCARDS and server.settings.public_url is None:
+        sys.stdout.write("Set LIVEGUARD_PUBLIC_URL to the address by which people reach it from elsewhere\n")
     if server.set_up_link is not None:
         sys.stdout.write(f"There is no admin here yet. Introduce yourself once: {server.set_up_link}\n")
     sys.stdout.flush()

@@ -43,6 +43,17 @@ async def test_it_says_in_one_line_where_it_serves_and_nothing_else(tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("public_url", [None, "http://192.0.2.7:8080"])
+@pytest.mark.gen_test
+async def test_on_all_addresses_it_asks_for_the_one_that_people_use(tmp_path: Path, public_url: str | None) -> None:
+    named = {} if public_url is None else {"public_url": public_url}
+    async with process(tmp_path, host="0.0.0.0", **named) as home:
+        assert await home.stop() == 0
+        said = (await home.child.stdout.read()).decode()  # type: ignore[union-attr]
+        assert re.fullmatch("" if named else r"[^\n]*LIVEGUARD_PUBLIC_URL[^\n]*\n", said)
+
+
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_where_nobody_is_known_the_first_admin_comes_in_by_a_link(tmp_path: Path) -> None:
     home = await Process.start(tmp_path)

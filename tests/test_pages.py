@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from server import PASSWORD, Browser, House, house
@@ -405,6 +405,31 @@ async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: P
         fields = {"email": "new@example.org", "first_name": "Nora", "last_name": "Neu", "password": "a long one indeed"}
         assert (await newcomer.post(found[0], fields)).status == 303
         assert "Nora Neu" in (await ana.get("/people")).text
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "led_to"),
+    [
+        ({"host": "0.0.0.0"}, "192.0.2.7:{port}", "http://192.0.2.7:{port}"),
+        ({"host": "0.0.0.0"}, "[2001:DB8::7]:{port}", "http://[2001:db8::7]:{port}"),
+        ({"allowed_hosts": (("live.lan", None),)}, "Live.lan", "http://live.lan"),
+        ({"public_url": "https://live.example.org"}, "127.0.0.1:{port}", "https://live.example.org"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_link_leads_where_the_page_was_asked_for_unless_there_is_a_public_address(
+    tmp_path: Path, settings: dict[str, Any], asked: str, led_to: str
+) -> None:
+    async with house(tmp_path, with_password=("ana",), **settings) as home:
+        host = asked.format(port=home.port)
+        there = {"Host": host, "Origin": f"{home.server.settings.site(home.port).scheme}://{host.lower()}"}
+        browser = home.browser()
+        await browser.get("/login", **there)
+        signed_in = await browser.post("/login", {"email": "ana@example.org", "password": PASSWORD}, **there)
+        assert signed_in.status == 303
+        await browser.get("/people", **there)
+        shown = await browser.post("/people/link", **there)
+        assert re.search(rf"{re.escape(led_to.format(port=home.port))}/link/[\w-]{{20,}}<", shown.text)
 
 
 @pytest.mark.gen_test

@@ -119,6 +119,6 @@ class Answer(Page):
 
 def show_link(page: Page, kind: str, token: str, *, back: str, name: str = "") -> None:
     """Show a one-time link, to be copied or photographed."""
-    url = f"{page.services.site.public_url}/link/{token}"
+    url = f"{page.services.site.url_for(page.request.headers['Host'])}/link/{token}"
     drawn = segno.make(url, error="m").svg_inline(omitsize=True, border=2, svgclass=None, lineclass=None)
     page.show("invitation.html", kind=kind, name=name, url=url, back=back, qr=Markup(drawn))  # noqa: S704 - drawn here
