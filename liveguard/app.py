@@ -43,6 +43,7 @@ from liveguard.web.render import Renderer
 from liveguard.web.services import Services
 from liveguard.web.socketio import SocketIO
 from liveguard.web.sockets import GuardianSocket, WardSocket
+from liveguard.web.strangers import Strangers
 from liveguard.web.wires import Wires
 
 BACKLOG = 4096
@@ -145,9 +146,9 @@ class Server:
         renderer = Renderer(resources.templates(), {"static_url": assets.url})
         self.metrics = self._metrics()
         services = Services(
-            site=site, clock=self.clock, live=self.live, people=self.people, doorkeeper=doorkeeper, tokens=self.tokens,
-            cookies=Cookies(site.scheme), health=self._health, metrics=self.metrics,
-            metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
+            site=site, strangers=Strangers(), clock=self.clock, live=self.live, people=self.people,
+            doorkeeper=doorkeeper, tokens=self.tokens, cookies=Cookies(site.scheme), health=self._health,
+            metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),
             overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
         )  # fmt: skip

@@ -13,6 +13,7 @@ from tornado.httputil import parse_cookie
 from tornado.testing import ExpectLog
 
 from liveguard.addresses import parse_network
+from liveguard.web.strangers import MOST
 
 PUBLIC = {"public_url": "https://live.example.org"}
 
@@ -59,6 +60,45 @@ FOREIGN_ORIGINS = (
     "127.0.0.1:{port}", "ws://127.0.0.1:{port}", "file://", "chrome-extension://x", "*", "",
     "http://evil.example http://127.0.0.1:{port}",
 )  # fmt: skip
+
+
+@pytest.mark.gen_test
+async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.strangers"]
+
+    async with house(tmp_path) as home:
+        for _ in range(2):
+            for path in ("/login", "/nowhere", "/api/me", "/socket.io/"):
+                answer = await home.fetch(path, headers={"Host": "guard.lan:8080"})
+                assert answer.status == 403
+                for name in ("LIVEGUARD_PUBLIC_URL", "LIVEGUARD_ALLOWED_HOSTS"):
+                    assert (name in answer.text) == (path in ("/login", "/nowhere")), path
+                assert "The form" not in answer.text
+        (line,) = said()
+        assert "guard.lan:8080" in line
+        assert "LIVEGUARD_ALLOWED_HOSTS" in line
+        for host in ("x\x1b[31m", " ", "a" * 3000):
+            assert (await home.fetch("/healthz", headers={"Host": host})).status in (400, 403)
+        assert all(each.isprintable() and len(each) < 400 for each in said())
+        for number in range(MOST + 50):
+            await home.fetch("/healthz", headers={"Host": f"host-{number}.example"})
+        assert len(said()) == MOST
+
+
+@pytest.mark.gen_test
+async def test_a_form_of_another_site_is_not_called_too_old(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        browser = home.browser()
+        await browser.get("/login")
+        answer = await browser.post("/login", Origin=f"https://127.0.0.1:{home.port}")
+        assert answer.status == 403
+        assert "LIVEGUARD_PUBLIC_URL" in answer.text
+        assert "The form was open" not in answer.text
+        browser.cookies.clear()
+        assert "The form was open" in (await browser.post("/login")).text
 
 
 @pytest.mark.gen_test

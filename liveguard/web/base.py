@@ -20,6 +20,18 @@ from liveguard.web.statuses import MethodNotAllowed, refusal_of, status_of
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
+class ForeignHost(NotAllowed):
+    """Something is asked of a host that is not ours."""
+
+    sentence = "This host is not served here"
+
+
+class ForeignOrigin(NotAllowed):
+    """Something is asked by a page that is not ours."""
+
+    sentence = "Other sites may not ask here"
+
+
 class Door(RequestHandler):
     """What all handlers have in common. ``route`` is the handler's line in the routing table."""
 
@@ -52,13 +64,14 @@ class Door(RequestHandler):
             self._check_form()
 
     def check_address(self) -> None:
-        """Is this asked of a host that is ours, and not by somebody else's page? Raises NotAllowed."""
+        """Is this asked of a host that is ours, and not by somebody else's page? Raises one of the two above."""
         host = self.request.headers.get("Host", "")
         if not self.services.site.allows_host(host):
-            raise NotAllowed("This host is not served here")
+            self.services.strangers.asked_for(host)
+            raise ForeignHost
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.services.site.allows_origin(origin, host):
-            raise NotAllowed("Other sites may not ask here")
+            raise ForeignOrigin
 
     async def admit(self) -> None:
         """Let the asker in, or raise. Says nobody, unless a handler says otherwise: one of the functions below."""

@@ -15,6 +15,7 @@ from liveguard.web.cards import Cards
 from liveguard.web.cookies import Cookies
 from liveguard.web.metrics import Metrics
 from liveguard.web.render import Renderer
+from liveguard.web.strangers import Strangers
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Services:
     """The house behind the doors."""
 
     site: Site
+    strangers: Strangers
     clock: Clock
     live: Live
     people: People

@@ -131,7 +131,7 @@ class Link(Entrance):
 
     def _gone(self) -> None:
         self.set_status(410)
-        self.show("error.html", status=410, not_an_admin=False)
+        self.show("error.html", status=410, reason="")
 
     def _show(self, link: OneTimeLink, person: User | None, problem: str = "") -> None:
         sent: dict[str, Any] = {name: self.text(name) for name in ("email", "first_name", "last_name")}

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from liveguard.errors import AuthenticationError, InvalidPayload, NotAllowed, Refusal, StorageUnavailable
 from liveguard.people import Preferences, User
-from liveguard.web.base import Door
+from liveguard.web.base import Door, ForeignHost, ForeignOrigin
 from liveguard.web.render import Reader, negotiate
 
 WORTH_COMPRESSING = 1000  # bytes
@@ -24,6 +24,10 @@ class SignInFirst(Exception):
 
 class AdminsOnly(NotAllowed):
     """Somebody who is no admin asks for a page of theirs."""
+
+
+REASONS: dict[type[Refusal], str] = {AdminsOnly: "admins", ForeignHost: "host", ForeignOrigin: "origin"}
+"""What the page of an error tells more of than its status does."""
 
 
 class Page(Door):
@@ -143,7 +147,7 @@ class Page(Door):
 
     def refuse(self, refusal: Refusal) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.show("error.html", status=self.get_status(), not_an_admin=isinstance(refusal, AdminsOnly))
+        self.show("error.html", status=self.get_status(), reason=REASONS.get(type(refusal), ""))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if not isinstance(value, SignInFirst):
