@@ -187,6 +187,26 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
 
 
 @pytest.mark.gen_test
+async def test_no_ward_is_promised_a_guardian_whose_account_is_disabled(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        assert "Ben Keller" in (await home.fetch("/ward", who="ana")).text
+        await home.server.people.accounts.disable("ben")
+        before = (await home.fetch("/ward", who="ana")).text
+        assert "Chloe Martin" in before
+        assert "Ben Keller" not in before
+        # Who they are, and that they will be back with the account, is not forgotten.
+        people = (await home.fetch("/people", who="ana")).text
+        assert re.search(r'Ben Keller <span class="tag">disabled</span>', people)
+        assert people.count(">disabled<") == 1
+        listed = (await home.fetch("/api/guardians", who="ana")).json["guardians"]
+        assert {one["guardianId"]: one["status"] for one in listed} == {"ben": "accepted", "chloe": "accepted"}
+        await home.server.people.accounts.disable("chloe")
+        assert "Nobody would be told" in (await home.fetch("/ward", who="ana")).text
+        await home.server.people.accounts.enable("ben")
+        assert "Ben Keller" in (await home.fetch("/ward", who="ana")).text
+
+
+@pytest.mark.gen_test
 async def test_a_time_zone_that_nobody_knows_breaks_no_page(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
         await (await home.ward("ana")).answer("start-live-session")

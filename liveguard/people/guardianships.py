@@ -26,6 +26,10 @@ class Guardianships:
         """Those whom this person guards, or was asked to, whatever became of it."""
         return await self._storage.guardians.list_for_guardian(user.id)
 
+    async def guardians_of(self, user: User) -> list[Person]:
+        """Those who guard this person now, and may come in: whom a session would reach."""
+        return await self._storage.guardians.accepted_of(user.id)
+
     async def wards_of(self, user: User) -> list[Person]:
         """Those whom this person guards now."""
         return await self._storage.guardians.wards_of(user.id)

@@ -26,6 +26,7 @@ class Guardianship(Struct, frozen=True):
     status: Status
     created_at: int
     updated_at: int
+    guardian_is_active: bool
 
 
 class Access(Struct, frozen=True):
@@ -36,7 +37,7 @@ class Access(Struct, frozen=True):
 
 
 _COLUMNS = """
-    g.id, g.status, g.created_at, g.updated_at,
+    g.id, g.status, g.created_at, g.updated_at, p.is_active,
     w.id, w.first_name, w.last_name, w.email, p.id, p.first_name, p.last_name, p.email
 """
 _PAIRS = "FROM guardians g JOIN users w ON w.id = g.ward_id JOIN users p ON p.id = g.guardian_id"
@@ -44,8 +45,8 @@ _PAIRS = "FROM guardians g JOIN users w ON w.id = g.ward_id JOIN users p ON p.id
 
 def _guardianships(db: sqlite3.Connection, where: str, *values: str) -> list[Guardianship]:
     return [
-        Guardianship(guardianship_id, Person(*people[:4]), Person(*people[4:]), status, created_at, updated_at)
-        for guardianship_id, status, created_at, updated_at, *people in select(
+        Guardianship(pair_id, Person(*people[:4]), Person(*people[4:]), status, created_at, updated_at, bool(is_active))
+        for pair_id, status, created_at, updated_at, is_active, *people in select(
             db, _COLUMNS, f"{_PAIRS} {where}", values
         )
     ]

@@ -17,6 +17,7 @@ class Pair:
         self.status = pair.status
         self.ward = pair.ward
         self.guardian = pair.guardian
+        self.guardian_is_active = pair.guardian_is_active
         self.ward_name = name_of(pair.ward)
         self.guardian_name = name_of(pair.guardian)
 

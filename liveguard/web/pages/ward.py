@@ -11,16 +11,13 @@ class Ward(Page):
 
     async def get(self) -> None:
         services = self.services
-        pairs = await services.people.guardianships.of_ward(self.user)
-        guardians = [
-            {"id": pair.guardian.id, "name": name_of(pair.guardian)} for pair in pairs if pair.status == "accepted"
-        ]
+        guardians = await services.people.guardianships.guardians_of(self.user)
         session = services.live.sessions.get_user_active_session(self.user.id)
         memory = services.chronicle.of(session) if session else None
         claimed = services.live.sessions.of_ward(self.user.id)
         self.show(
             "ward.html",
-            guardians=guardians,
+            guardians=[{"id": guardian.id, "name": name_of(guardian)} for guardian in guardians],
             starting=session is None and claimed is not None,
             version=services.assets.version,
             messages=said(memory, self.user) if memory else [],
