@@ -206,7 +206,7 @@ def _add_files(commands: Any) -> None:
         ("backup", "Write a consistent copy of the database, also while the server runs"),
     ):
         _command(commands, f"{name}_", name, does).add_argument("file", metavar="FILE")
-    _command(commands, "check", "check", "Look for problems in the settings and in the database")
+    _command(commands, "check", "check", "Look for problems in the settings, in the database and on its disk")
 
 
 def _as_json(command: argparse.ArgumentParser) -> None:

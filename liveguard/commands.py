@@ -12,7 +12,7 @@ from liveguard.auth import tokens_for
 from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.desk import at_desk, one_line_of_sqlite, say
-from liveguard.errors import ConfigurationError, InvalidPayload, NotFound
+from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, Refusal
 from liveguard.jwks import fetch
 from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
@@ -235,7 +235,10 @@ async def import_(arguments: Namespace) -> None:
     """``liveguard import``"""
     document = Path(arguments.file).read_bytes()
     async with at_desk(create=True) as desk:
-        imported = await import_people(desk.storage, desk.passwords, SystemClock(), document)
+        try:
+            imported = await import_people(desk.storage, desk.passwords, SystemClock(), document)
+        except Refusal as refusal:
+            raise InvalidPayload(f"{arguments.file}: {refusal}") from None
     say([f"Imported {len(imported.users)} people, and who guards whom {len(imported.guardians)} times"])
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from faults import small_disk
 from shelf import NOW, read, shelf
 from tornado.testing import ExpectLog
 
@@ -150,6 +151,16 @@ async def test_a_sound_database_has_no_problems_also_while_it_is_served(tmp_path
         assert problems(storage.database.path) == []
         storage.database.path.chmod(0o644)
         assert "Others than the owner" in problems(storage.database.path)[0]
+
+
+@pytest.mark.gen_test
+async def test_a_disk_without_room_is_a_problem(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as mounted:
+        if not mounted:
+            pytest.skip("nobody may mount a disk here")
+        async with in_order(tmp_path / "disk") as storage:
+            (found,) = problems(storage.database.path)
+            assert "make room" in found
 
 
 @pytest.mark.parametrize(

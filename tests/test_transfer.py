@@ -1,12 +1,14 @@
 """People in and out as one document: all of them, or none."""
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from family import PASSWORD, family, quick_passwords, refused
+from server import environment_of, run_cli
 
 from liveguard.clock import SystemClock
 from liveguard.errors import (
@@ -91,6 +93,28 @@ async def test_one_wrong_entry_keeps_all_of_them_out(tmp_path: Path, changed: di
 async def test_rubbish_is_no_document(tmp_path: Path, rubbish: bytes) -> None:
     async with family(tmp_path) as f:
         await refused(InvalidPayload, import_people(f.storage, f.passwords, f.clock, rubbish))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [(b"", 1), (b'{"users": [\n{"id": "x",}]}', 2), (b'{\n"users":\n', 3), (b'{\n"users": [{"id": "\xff"}]}', 2)],
+)
+async def test_where_a_document_is_broken_is_said(tmp_path: Path, broken: bytes, line: int) -> None:
+    async with family(tmp_path) as f:
+        refusal = await refused(InvalidPayload, import_people(f.storage, f.passwords, f.clock, broken))
+        assert refusal.message.endswith(f", in line {line}")
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_an_import_that_is_refused_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "people.json"
+    for content, complaint in (("{", "truncated, in line 1"), (json.dumps({"users": [{**EVA, "id": ""}]}), "users")):
+        file.write_text(content)
+        status, out, err = await run_cli(environment_of(tmp_path), "import", str(file))
+        assert (status, out) == (1, "")
+        assert re.fullmatch(rf"liveguard: {re.escape(str(file))}: [^\n]*{complaint}[^\n]*\n", err)
 
 
 @pytest.mark.slow

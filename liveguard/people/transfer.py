@@ -1,6 +1,7 @@
 """People and who guards whom as one JSON document, for moving them in and out."""
 
 import asyncio
+import re
 from typing import Literal
 
 import msgspec
@@ -69,10 +70,7 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def import_people(storage: Storage, passwords: Passwords, clock: Clock, document: bytes) -> Document:
     """Add everybody in the document, or nobody. Raises a Refusal with the place of what does not fit."""
-    try:
-        wanted = msgspec.json.decode(document, type=Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise InvalidPayload(str(problem)) from None
+    wanted = _read(document)
     users = [_checked(f"users[{index}]", entry) for index, entry in enumerate(wanted.users)]
     hashes = await asyncio.gather(*(_hash(passwords, entry) for entry in wanted.users))
     pairs = [Pair(entry.ward_id, entry.guardian_id, entry.status) for entry in wanted.guardians]
@@ -85,6 +83,24 @@ async def export_people(storage: Storage) -> bytes:
     users, pairs = await Transfer(storage.database).read_all()
     document = Document([UserEntry.of(user) for user in users], [GuardianEntry(*pair) for pair in pairs])
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
+
+
+def _read(document: bytes) -> Document:
+    try:
+        document.decode()
+        return msgspec.json.decode(document, type=Document)
+    except UnicodeDecodeError as problem:
+        raise _broken(document, "It is not UTF-8", problem.start) from None
+    except msgspec.ValidationError as problem:
+        raise InvalidPayload(str(problem)) from None
+    except msgspec.DecodeError as problem:
+        place = re.search(r"\(byte (\d+)\)$", str(problem))
+        raise _broken(document, str(problem), int(place[1]) if place else len(document)) from None
+
+
+def _broken(document: bytes, how: str, at: int) -> InvalidPayload:
+    line = 1 + document.count(b"\n", 0, at)
+    return InvalidPayload(f"{how}, in line {line}")
 
 
 def _checked(place: str, entry: UserEntry) -> User:

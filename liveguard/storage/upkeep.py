@@ -19,6 +19,7 @@ from liveguard.storage.users import has_admin
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
 MOST_PROBLEMS = 20
+LEAST_ROOM = 1024 * 1024  # bytes: for the redo log, and for what SQLite writes before each commit
 
 
 def back_up(path: Path, target: Path) -> None:
@@ -56,7 +57,7 @@ def problems(path: Path) -> list[str]:
     """What is wrong with the database, one line each; none if all is well. Nothing is changed."""
     try:
         with _reader(path) as db:
-            return [*_set_aside(path), *_open_to_others(path), *_wrong_in(db, path)]
+            return [*_set_aside(path), *_open_to_others(path), *_without_room(path), *_wrong_in(db, path)]
     except ConfigurationError as error:
         return [str(error)]
     except sqlite3.DatabaseError as error:
@@ -111,6 +112,13 @@ def _open_to_others(path: Path) -> Iterator[str]:
         mode = stat.S_IMODE(place.stat().st_mode)
         if mode & 0o077 and (place == path or mode & 0o022):
             yield f"Others than the owner may use {place}: chmod go= {place}"
+
+
+def _without_room(path: Path) -> Iterator[str]:
+    disk = os.statvfs(_real(path).parent)
+    free = disk.f_bavail * disk.f_frsize
+    if free < LEAST_ROOM:
+        yield f"The disk of {path} is full, but for {free // 1024} KiB: make room"
 
 
 def _wrong_in(db: sqlite3.Connection, path: Path) -> Iterator[str]:
