@@ -15,7 +15,7 @@ import pytest
 from node_clients import NODE_MODULES
 from test_layers import FLOORS
 
-from liveguard import app, cli, errors
+from liveguard import app, cli, errors, rounds
 from liveguard.config import PREFIX, Settings
 from liveguard.events import CLIENT_EVENTS, SERVER_EVENTS, Reason, StartLiveSession
 from liveguard.web import statuses
@@ -133,6 +133,12 @@ def test_every_command_is_documented_with_all_that_it_takes() -> None:
     assert table.keys() == known.keys()
     for command, options in known.items():
         assert sorted(words(table[command])) == sorted(options), command
+
+
+def test_how_much_a_crash_may_take_is_said_where_a_promise_is_made() -> None:
+    assert rounds.WRITE == 4
+    for document in ("README.md", "docs/operation.md", "docs/reliability.md"):
+        assert re.search(r"essages\s+and\s+locations[^.|]+\sfour\s+seconds", (ROOT / document).read_text()), document
 
 
 @every_document
