@@ -278,14 +278,14 @@ async def test_the_history_is_narrowed_by_ward_and_time(tmp_path: Path) -> None:
         assert await found("ben", "from=9999-01-01T00:00:00%2B01:00") == set()
         assert await found("ben", "from=0001-01-01T00:00:00%2B14:00") == {anas, toms}
         assert await found("chloe", "ward=tom") == set()
-        assert await found("alex", "ward=tom&limit=200") == {toms}
+        assert await found("alex", "ward=tom&limit=1000000") == {toms}
 
 
 @pytest.mark.parametrize(
     ("query", "field"),
     [
         ("limit=0", "limit"), ("limit=-1", "limit"), ("limit=x", "limit"), ("limit=", "limit"), ("limit=1.5", "limit"),
-        ("limit=%D9%A3", "limit"), ("limit=99999999999999999999", "limit"), ("limit=201", "limit"),
+        ("limit=%D9%A3", "limit"), ("limit=99999999999999999999", "limit"),
         ("from=yesterday", "from"), ("to=2026-01-31T09:30:00", "to"),
         ("to=", "to"), ("cursor=x", "cursor"), ("cursor=", "cursor"), ("cursor=1.2.3", "cursor"),
         ("cursor=%D9%A3.%D9%A3", "cursor"), (f"cursor={'9' * 25}.1", "cursor"),

@@ -205,9 +205,9 @@ class History(Api):
 
     def _limit(self) -> int:
         text = self.get_query_argument("limit", str(PAGE))
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= LARGEST_PAGE):
-            raise InvalidPayload(f"limit must be a whole number from 1 to {LARGEST_PAGE}")
-        return int(text)
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+            raise InvalidPayload("limit must be a whole number above 0")
+        return min(int(text), LARGEST_PAGE)
 
 
 class Guardians(Api):
