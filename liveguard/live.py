@@ -88,10 +88,12 @@ class Live:
         session = self.sessions.get_user_active_session(ward_id)
         if session is None:
             return
-        if session.interruption is None:
-            connection.send(Notice(session.started(self._clock.now())))
-        else:
+        if session.interruption is not None:
             self._lifecycle.resume(session, connection)
+            return
+        if session.was_started_by(connection):
+            session.carrier = connection
+        connection.send(Notice(session.started(self._clock.now())))
 
     def ward_gone(self, connection: WardConnection, own_word: bool) -> None:
         """A ward's connection ended: by the ward's own word, or it was lost (PROTOCOL 5, rule 5)."""
@@ -116,9 +118,9 @@ class Live:
             self._journaling.forget(connection.person.id)
 
     def _successor(self, lost: WardConnection) -> WardConnection | None:
-        """The newest connection of the ward that was opened after the lost one's last sign of life."""
-        others = self.wards.connections(lost.person.id)
-        return next((other for other in reversed(others) if other.opened_at > lost.last_heard), None)
+        """The newest connection of the ward that was opened after the lost one's last sign of life, or by its login."""
+        others, known = reversed(self.wards.connections(lost.person.id)), {lost.login_id} - {None}
+        return next((one for one in others if one.opened_at > lost.last_heard or one.login_id in known), None)
 
     # -- what a ward asks for --------------------------------------------------------------------------------------
 

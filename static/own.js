@@ -1,9 +1,20 @@
 // A ward's own session, seen from any page.
 
-import { kept } from "./kept.js";
+import { keep, kept } from "./kept.js";
 import { Socket } from "./socket.js";
 
 const AGAIN = 2000; // milliseconds
+
+/** Whether the other devices of the ward are to be back before this one. Whoever is first, carries the session on; a
+ * window in which it was not started, and that nobody has used since, may stand at home. */
+export const yields = () => !kept("sessionStorage", "used");
+
+/** A session begins, in this window or elsewhere. */
+export function begins(here) {
+  keep("sessionStorage", "used", here);
+}
+
+for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => keep("sessionStorage", "used", true));
 
 /** The ward's page as the server renders it now; null when it cannot be had. */
 export async function ownPage() {
@@ -35,7 +46,7 @@ export function carryOn(line) {
       wasAway = true;
       if (line.dataset.state === "running") say("away");
     },
-  });
+  }, yields);
 
   /** Nobody else tells that the session has ended while there was no connection. */
   async function look() {

@@ -1,6 +1,7 @@
 // A connection to the server that comes back by itself and knows when it is gone.
 
 const PAUSES = [300, 1000, 2000, 4000, 8000];
+const LATER = 11000; // more than the longest of them
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
 const OPENING = 10000; // for so long it may take to open
@@ -8,10 +9,12 @@ const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
 
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(). */
-  constructor(path, on) {
+  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(); `yields` says whether another
+   * device is to be back before this one. */
+  constructor(path, on, yields = () => false) {
     this.path = path;
     this.on = on;
+    this.yields = yields;
     this.tries = 0;
     this.asked = 0;
     this.answers = new Map();
@@ -82,7 +85,7 @@ export class Socket {
       setTimeout(() => location.reload(), RELOAD);
       return;
     }
-    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)];
+    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] + (this.yields() ? LATER : 0);
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
   }

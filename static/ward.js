@@ -4,7 +4,7 @@ import { ago, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { isRunning, ownPage } from "./own.js";
+import { begins, isRunning, ownPage, yields } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, write } from "./write.js";
@@ -36,6 +36,7 @@ const received = {
   "session-started": (data) => {
     learn(Date.parse(data.timestamp));
     const isNew = !isUnderWay();
+    if (isNew) begins(state === "starting" || startLost);
     startLost = false;
     started = Date.parse(data.startTime);
     become("running");
@@ -100,7 +101,7 @@ const socket = new Socket("/ws/ward", {
     wasAway = true;
     forgetWhoWatches();
   },
-});
+}, () => isUnderWay() && yields());
 
 /** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
 function forgetWhoWatches() {

@@ -211,6 +211,8 @@ class Heard(NamedTuple):
 class Device(ABC):
     """An open connection of somebody, which remembers what it hears."""
 
+    login_id: str | None = None
+
     def __init__(self, stage: "Stage", person: Person) -> None:
         self.stage = stage
         self.person = person
@@ -405,9 +407,10 @@ class Stage:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def ward(self, name: str) -> WardDevice:
+    async def ward(self, name: str, login_id: str | None = None) -> WardDevice:
         """Somebody connects as a ward."""
         device = WardDevice(self, CAST[name])
+        device.login_id = login_id
         self.live.ward_came(device)
         await settle()
         return device

@@ -338,8 +338,9 @@ class World(Stage):
 
     # -- coming and going ------------------------------------------------------------------------------------------
 
-    def ward_connects(self, user_id: str) -> None:
+    def ward_connects(self, user_id: str, login_id: str | None = None) -> None:
         phone = Phone(self, CAST[user_id])
+        phone.login_id = login_id
         self.phones.append(phone)
         self.model.ward_came(phone)
         self.live.ward_came(phone)

@@ -27,6 +27,9 @@ ENOUGH = 1500  # schedules in which each of the mutants is found out; most need 
 PACES = ("at once", "one round", "two rounds", "to the database", "at rest")
 
 
+LOGINS = (None, "phone", "laptop")  # by which a ward's connection is opened
+
+
 class Step(NamedTuple):
     """One thing that happens, to whom, and how far everything goes before the next one."""
 
@@ -123,7 +126,7 @@ class Lifecycle(RuleBasedStateMachine):
 
 def a_ward_connects(world: World, step: Step) -> None:
     if world.may_sign_in(step.ward):
-        world.ward_connects(step.ward)
+        world.ward_connects(step.ward, LOGINS[step.which % len(LOGINS)])
 
 
 def by_a_phone(deed: Callable[[World, Phone], None]) -> Deed:

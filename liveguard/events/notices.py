@@ -58,6 +58,10 @@ class Connection(Protocol):
 
     person: Person
 
+    @property
+    def login_id(self) -> str | None:
+        """The login by which it was opened, if there is one: the pages of one browser have the same."""
+
     def send(self, notice: Notice, request: "Request | None" = None) -> None:
         """Queue a notice. Never waits, never raises. With a request, it is the direct answer to it."""
 

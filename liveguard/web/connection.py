@@ -69,6 +69,11 @@ class Connection(ABC):
         self._caught_up = False  # as a guardian: what they missed is on its way, and they hear on from there
         self._unconfirmed = 0  # the newest event of the journal that was sent and not answered by a sign of life
 
+    @property
+    def login_id(self) -> str | None:
+        """The login by which it was opened, if there is one: the pages of one browser have the same."""
+        return self.visitor.login_id
+
     # -- left to the transports ------------------------------------------------------------------------------------
 
     @abstractmethod

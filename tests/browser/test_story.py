@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, WebSocket, async_playwright, expect
 from server import PASSWORD
 from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, Street, hold, open_street
 
@@ -109,6 +109,61 @@ async def test_a_page_that_the_browser_had_kept_carries_the_session_on_too(tmp_p
             await ana.wait_for_function("() => sessionStorage.kept === 'yes'")
             await expect(ana.locator("#own-session")).to_contain_text("is running")
         await browser.close()
+
+
+@story
+async def test_the_session_goes_on_in_another_tab_when_its_own_is_closed(street: Street) -> None:
+    ana, ben = await start(street)
+    other = await ana.context.new_page()
+    await other.goto(street.home.url + "/people")
+    await expect(other.locator("#own-session")).to_contain_text("is running")
+    session = street.home.server.live.sessions.of_ward("ana")
+    assert session is not None
+    first = session.carrier
+    # The first one is heard of later than the other was opened.
+    asked = session.last_location
+    await ana.get_by_role("button", name="location").click()
+    await expect(ben.locator(".card code")).to_be_visible()
+    assert session.last_location is not asked
+    await ben.evaluate(
+        "() => { window.lost = 0; const look = () => { window.lost += document.querySelectorAll('.lost').length; };"
+        " new MutationObserver(look).observe(document.body, { childList: true, subtree: true, attributes: true }); }"
+    )
+    await ana.close()
+    await expect(ben.locator(".card code")).to_be_visible()
+    message = ben.get_by_label("Message to Ana")
+    await message.fill("Are you there?")
+    await message.press("Enter")
+    await expect(ben.locator(".card .messages")).to_contain_text("Are you there?")
+    await expect(other.locator("#own-session")).to_contain_text("is running")
+    assert session.carrier is not None and session.carrier is not first
+    assert await ben.evaluate("window.lost") == 0
+
+
+@story
+async def test_of_two_devices_the_one_in_use_is_back_first(street: Street) -> None:
+    laptop = await street.sign_in("ana", "/ward")
+    phone, _ = await start(street)
+    await expect(laptop.locator("#running")).to_be_visible()
+    session = street.home.server.live.sessions.of_ward("ana")
+    assert session is not None and session.carrier is not None
+    login, sockets = session.carrier.login_id, list[WebSocket]()
+    laptop.on("websocket", lambda one: sockets.append(one))
+    await laptop.clock.install()
+    street.home.server.connections.close(1012)
+    await expect(phone.locator("#line")).to_contain_text("Connected again")
+    await expect(laptop.locator("#line")).to_contain_text("No connection")
+    assert session.carrier.login_id == login
+    await laptop.clock.fast_forward(8_000)
+    assert not sockets
+    await laptop.clock.fast_forward(8_000)
+    await expect(laptop.locator("#line")).to_contain_text("Connected again")
+    assert session.carrier.login_id == login
+    # Whoever uses it, is not kept waiting.
+    await laptop.locator("h1").dispatch_event("pointerdown")
+    street.home.server.connections.close(1012)
+    await laptop.clock.fast_forward(1_000)
+    await expect(laptop.locator("#line")).to_contain_text("Connected again")
 
 
 @story
