@@ -23,7 +23,9 @@ from liveguard.events.decoding import (
     MAX_METADATA,
     MAX_NESTING,
     Frame,
+    Identified,
     client_event,
+    data_of,
     decode_array,
     decode_event,
     decode_frame,
@@ -32,6 +34,7 @@ from liveguard.events.decoding import (
 )
 from liveguard.events.notices import Connection, Notice, Request
 from liveguard.events.server import (
+    REFUSALS,
     SERVER_EVENTS,
     AccessRevoked,
     GuardiansChanged,
@@ -54,14 +57,14 @@ from liveguard.events.server import (
     located,
     refusal_event,
 )
-from liveguard.events.vocabulary import WORRYING, Person, Reason, timestamp
+from liveguard.events.vocabulary import BOTH, WORRYING, Person, Reason, Role, Seconds, Timestamp, timestamp
 
 __all__ = [
-    "CLIENT_EVENTS", "MAX_METADATA", "MAX_NESTING", "MAX_TEXT", "SERVER_EVENTS", "WORRYING", "AccessRevoked",
-    "ClientEvent", "Connection", "Frame", "GuardianSessionStarted", "GuardianSnapshot", "GuardiansChanged", "Location",
-    "LocationAcknowledged", "LocationError", "LocationUpdated", "Message", "Notice", "Person", "Ping", "Pong", "Reason",
-    "RefreshToken", "Request", "SendMessage", "Sender", "ServerEvent", "SessionEnded", "SessionError",
-    "SessionInterrupted", "SessionResumed", "SessionStarted", "StartLiveSession", "StopLiveSession", "TokenRefreshed",
-    "UpdateLocation", "client_event", "decode_array", "decode_event", "decode_frame", "decode_token", "frame_id",
-    "located", "refusal_event", "timestamp",
+    "BOTH", "CLIENT_EVENTS", "MAX_METADATA", "MAX_NESTING", "MAX_TEXT", "REFUSALS", "SERVER_EVENTS", "WORRYING",
+    "AccessRevoked", "ClientEvent", "Connection", "Frame", "GuardianSessionStarted", "GuardianSnapshot",
+    "GuardiansChanged", "Identified", "Location", "LocationAcknowledged", "LocationError", "LocationUpdated", "Message",
+    "Notice", "Person", "Ping", "Pong", "Reason", "RefreshToken", "Request", "Role", "Seconds", "SendMessage", "Sender",
+    "ServerEvent", "SessionEnded", "SessionError", "SessionInterrupted", "SessionResumed", "SessionStarted",
+    "StartLiveSession", "StopLiveSession", "Timestamp", "TokenRefreshed", "UpdateLocation", "client_event", "data_of",
+    "decode_array", "decode_event", "decode_frame", "decode_token", "frame_id", "located", "refusal_event", "timestamp",
 ]  # fmt: skip

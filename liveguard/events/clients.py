@@ -5,13 +5,16 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
+from liveguard.events.vocabulary import BOTH, Role
+
 MAX_TEXT = 2000
 
 
 class ClientEvent(Struct, frozen=True, rename="camel"):
-    """An event that a client sends."""
+    """An event that a client sends. On a connection of none of the roles that may say it, it is refused."""
 
     name: ClassVar[str]
+    said_by: ClassVar[tuple[Role, ...]] = BOTH
 
 
 def _number(low: float | None, high: float | None, description: str) -> Meta:
@@ -30,6 +33,7 @@ class StartLiveSession(ClientEvent, frozen=True):
     """``start-live-session``: a ward begins a session. The data, a JSON object of at most 4 KiB, is its metadata."""
 
     name = "start-live-session"
+    said_by = ("ward",)
 
     metadata: dict[str, Any] | None = None
 
@@ -38,12 +42,14 @@ class StopLiveSession(ClientEvent, frozen=True):
     """``stop-live-session``: the ward is safe. A stop is never refused for what else its data says."""
 
     name = "stop-live-session"
+    said_by = ("ward",)
 
 
 class UpdateLocation(ClientEvent, frozen=True):
     """``update-location``: where the ward is. Degrees (WGS 84), metres, metres a second, per cent."""
 
     name = "update-location"
+    said_by = ("ward",)
 
     latitude: Latitude
     longitude: Longitude

@@ -112,6 +112,13 @@ def frame_id(text: bytes) -> str | None:
         return None
 
 
+def data_of(event: type[ClientEvent]) -> Any:
+    """The type of an event's data on the wire: its own fields, but for those that take more than these say."""
+    if event in _IGNORE_DATA:
+        return Any
+    return dict[str, Any] | None if event is StartLiveSession else event
+
+
 def client_event(name: str) -> type[ClientEvent]:
     """The class of a client's event. Raises :class:`UnknownEvent`."""
     try:

@@ -1,18 +1,46 @@
 """What the server says: one class for each event."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from liveguard.errors import Refusal
-from liveguard.events.clients import UpdateLocation
-from liveguard.events.vocabulary import Person, Reason, timestamp
+from liveguard.errors import (
+    AuthenticationError,
+    InternalError,
+    InvalidMessage,
+    InvalidPayload,
+    NoActiveSession,
+    NotAllowed,
+    NotInRoom,
+    RateLimited,
+    Refusal,
+    SessionAlreadyActive,
+    StartFailed,
+    Unavailable,
+    UnknownEvent,
+)
+from liveguard.events.clients import (
+    ClientEvent,
+    Ping,
+    RefreshToken,
+    SendMessage,
+    StartLiveSession,
+    StopLiveSession,
+    UpdateLocation,
+)
+from liveguard.events.vocabulary import BOTH, Person, Reason, Role, Seconds, Timestamp, timestamp
 
 
 class ServerEvent(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """An event that the server sends. A field with a default is left out where it has nothing to say."""
+    """An event that the server sends. A field with a default is left out where it has nothing to say.
+
+    ``heard_by`` are the roles on whose connections it is heard, ``answers`` the events that it answers directly.
+    """
 
     name: ClassVar[str]
+    heard_by: ClassVar[tuple[Role, ...]] = BOTH
+    answers: ClassVar[tuple[type[ClientEvent], ...]] = ()
+    native_only: ClassVar[bool] = False
 
 
 class Location(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -25,8 +53,8 @@ class Location(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=
     heading: float | None = None
     speed: float | None = None
     battery: float | None = None
-    recorded_at: str | None = None
-    timestamp: str
+    recorded_at: Timestamp | None = None
+    timestamp: Timestamp
 
 
 def located(update: UpdateLocation, moment: int) -> Location:
@@ -49,63 +77,82 @@ class SessionStarted(ServerEvent, frozen=True):
     """``session-started``: to the ward's connections. ``durable: false`` where the journal could not be written."""
 
     name = "session-started"
+    heard_by = ("ward",)
+    answers = (StartLiveSession,)
 
     session_id: str
-    start_time: str
+    start_time: Timestamp
     room_name: str
     guardians: list[Person]
     connected_guardians: int
-    timestamp: str
+    timestamp: Timestamp
     durable: bool = True
 
 
 class GuardianSessionStarted(ServerEvent, frozen=True):
     """``guardian:session-started``: to guardians, at the start and whenever one arrives later.
 
-    ``since`` and ``ends_at`` are there while the session is interrupted.
+    ``since`` and ``endsAt`` are there while the session is interrupted.
     """
 
     name = "guardian:session-started"
+    heard_by = ("guardian",)
 
     ward_id: str
     ward_email: str
     session_id: str
-    start_time: str
+    start_time: Timestamp
     ward_first_name: str
     ward_last_name: str
     metadata: dict[str, Any] | None
     last_location: Location | None
     state: Literal["active", "interrupted"]
-    timestamp: str
-    since: str | UnsetType = UNSET
-    ends_at: str | UnsetType = UNSET
+    timestamp: Timestamp
+    since: Timestamp | UnsetType = UNSET
+    ends_at: Timestamp | UnsetType = UNSET
     seq: int | UnsetType = UNSET
 
 
 class SessionEnded(ServerEvent, frozen=True):
-    """``session-ended``: to everybody in the room, last and once. ``duration`` in whole seconds."""
+    """``session-ended``: to everybody in the room, last and once."""
 
     name = "session-ended"
+    answers = (StopLiveSession,)
 
     session_id: str
     ward_id: str
     ward_email: str
-    start_time: str
-    end_time: str
-    duration: int
+    start_time: Timestamp
+    end_time: Timestamp
+    duration: Seconds
     reason: Reason
-    timestamp: str
+    timestamp: Timestamp
     seq: int | UnsetType = UNSET
+
+
+_OF_A_LOCATION = (InvalidMessage, InvalidPayload, NotAllowed, NoActiveSession, RateLimited, InternalError)
+_OF_ANYTHING_ELSE = (
+    *AuthenticationError.__subclasses__(), SessionAlreadyActive, StartFailed, UnknownEvent, NotInRoom, Unavailable,
+)  # fmt: skip
+
+
+def _one_of(*refusals: type[Refusal]) -> Meta:
+    return Meta(extra_json_schema={"enum": [refusal.code for refusal in refusals]})
+
+
+LocationCode = Annotated[str, _one_of(*_OF_A_LOCATION)]
+SessionCode = Annotated[str, _one_of(*_OF_A_LOCATION, *_OF_ANYTHING_ELSE)]
 
 
 class SessionError(ServerEvent, frozen=True):
     """``session-error``: to the connection at fault; ``event`` is the client event at fault, where there is one."""
 
     name = "session-error"
+    answers = (StartLiveSession, StopLiveSession, SendMessage, RefreshToken, Ping)
 
     message: str
-    code: str
-    timestamp: str
+    code: SessionCode
+    timestamp: Timestamp
     event: str | UnsetType = UNSET
 
 
@@ -113,33 +160,38 @@ class LocationUpdated(ServerEvent, frozen=True):
     """``location-updated``: to the guardians in the room."""
 
     name = "location-updated"
+    heard_by = ("guardian",)
 
     ward_id: str
     ward_email: str
     session_id: str
     location: Location
-    timestamp: str
+    timestamp: Timestamp
 
 
 class LocationAcknowledged(ServerEvent, frozen=True):
-    """``location-acknowledged``: to the ward's connection; ``guardian_count`` counts people who are connected."""
+    """``location-acknowledged``: to the ward's connection; ``guardianCount`` counts people who are connected."""
 
     name = "location-acknowledged"
+    heard_by = ("ward",)
+    answers = (UpdateLocation,)
 
     session_id: str
-    timestamp: str
+    timestamp: Timestamp
     status: Literal["broadcasted"]
     guardian_count: int
 
 
 class LocationError(ServerEvent, frozen=True):
-    """``location-error``: an ``update-location`` that was refused."""
+    """``location-error``: to the ward's connection; an ``update-location`` that was refused."""
 
     name = "location-error"
+    heard_by = ("ward",)
+    answers = (UpdateLocation,)
 
     message: str
-    code: str
-    timestamp: str
+    code: LocationCode
+    timestamp: Timestamp
 
 
 class Sender(Struct, frozen=True, rename="camel"):
@@ -148,25 +200,27 @@ class Sender(Struct, frozen=True, rename="camel"):
     id: str
     first_name: str
     last_name: str
-    role: Literal["ward", "guardian"]
+    role: Role
 
 
 class Message(ServerEvent, frozen=True, rename={"sender": "from", "session_id": "sessionId", "ward_id": "wardId"}):
     """``message``: a text to the whole room, its sender included."""
 
     name = "message"
+    answers = (SendMessage,)
 
     session_id: str
     ward_id: str
     sender: Sender
     text: str
-    timestamp: str
+    timestamp: Timestamp
 
 
 class GuardiansChanged(ServerEvent, frozen=True):
     """``guardians-changed``: to the ward's connections, when a guardian arrives or leaves. People, not connections."""
 
     name = "guardians-changed"
+    heard_by = ("ward",)
 
     session_id: str
     connected_guardians: int
@@ -177,59 +231,65 @@ class SessionInterrupted(ServerEvent, frozen=True):
     """``session-interrupted``: to guardians; the ward's connection is lost and the grace period runs."""
 
     name = "session-interrupted"
+    heard_by = ("guardian",)
 
     session_id: str
     ward_id: str
-    since: str
-    ends_at: str
-    timestamp: str
+    since: Timestamp
+    ends_at: Timestamp
+    timestamp: Timestamp
 
 
 class SessionResumed(ServerEvent, frozen=True):
-    """``session-resumed``: to everybody in the room; ``interrupted_for`` in whole seconds."""
+    """``session-resumed``: to everybody in the room; the ward is back in time."""
 
     name = "session-resumed"
 
     session_id: str
     ward_id: str
-    interrupted_for: int
-    timestamp: str
+    interrupted_for: Seconds
+    timestamp: Timestamp
 
 
 class GuardianSnapshot(ServerEvent, frozen=True):
     """``guardian:snapshot``: first of all to a guardian's new native connection."""
 
     name = "guardian:snapshot"
+    heard_by = ("guardian",)
+    native_only = True
 
     sessions: list[GuardianSessionStarted]
     seq: int
-    timestamp: str
+    timestamp: Timestamp
 
 
 class AccessRevoked(ServerEvent, frozen=True):
-    """``guardian:access-revoked``: nothing of that room follows."""
+    """``guardian:access-revoked``: to a guardian; nothing of that room follows."""
 
     name = "guardian:access-revoked"
+    heard_by = ("guardian",)
 
     ward_id: str
     session_id: str
-    timestamp: str
+    timestamp: Timestamp
 
 
 class TokenRefreshed(ServerEvent, frozen=True):
-    """``token-refreshed``: the connection now lives until ``expires_at``."""
+    """``token-refreshed``: to the connection that asked, which now lives until ``expiresAt``."""
 
     name = "token-refreshed"
+    answers = (RefreshToken,)
 
-    expires_at: str
+    expires_at: Timestamp
 
 
 class Pong(ServerEvent, frozen=True):
-    """``pong``: the answer to ``ping``."""
+    """``pong``: to the connection that asked."""
 
     name = "pong"
+    answers = (Ping,)
 
-    timestamp: str
+    timestamp: Timestamp
 
 
 SERVER_EVENTS: dict[str, type[ServerEvent]] = {
@@ -240,6 +300,8 @@ SERVER_EVENTS: dict[str, type[ServerEvent]] = {
         TokenRefreshed, Pong,
     )
 }  # fmt: skip
+
+REFUSALS: Final = (SessionError, LocationError)
 
 
 def refusal_event(refusal: Refusal, event: str | None, moment: int) -> SessionError | LocationError:

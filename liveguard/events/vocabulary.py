@@ -2,14 +2,20 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Reason = Literal["manual_stop", "ward_disconnected", "account_disabled", "ended_by_admin", "expired"]
 WORRYING: Final[tuple[Reason, ...]] = ("ward_disconnected", "expired")
 """Nobody said a word: whether the ward is safe, is not known."""
+
+Role = Literal["ward", "guardian"]
+BOTH: Final[tuple[Role, ...]] = ("ward", "guardian")
+
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Seconds = Annotated[int, Meta(ge=0, description="whole seconds")]
 
 encoder = msgspec.json.Encoder()
 

@@ -187,6 +187,7 @@ class Connection(ABC):
             if too_many and request.event != StopLiveSession.name:
                 raise RateLimited
             event = decode(request.event, data)
+            self._check_role(event)
             _DEEDS[type(event)](self, request, event)
         except Refusal as refusal:
             self.refuse(request, refusal)
@@ -208,16 +209,18 @@ class Connection(ABC):
         """Answer with a refusal; the connection stays."""
         request.answer(refusal_event(refusal, request.event, _wall_clock()))
 
+    def _check_role(self, event: ClientEvent) -> None:
+        as_ward = self._as_ward and "ward" in event.said_by
+        if not as_ward and not (self._as_guardian and "guardian" in event.said_by):
+            raise NotAllowed
+
     def _start(self, request: Request, event: StartLiveSession) -> None:
-        self._must_be_ward()
         self._live.start(request, event.metadata)
 
     def _stop(self, request: Request, event: StopLiveSession) -> None:
-        self._must_be_ward()
         self._live.stop(request)
 
     def _locate(self, request: Request, event: UpdateLocation) -> None:
-        self._must_be_ward()
         self._live.locate(request, event)
 
     def _say(self, request: Request, event: SendMessage) -> None:
@@ -239,10 +242,6 @@ class Connection(ABC):
             raise RateLimited
         self._prolonging = True
         self._connections.spawn(self._prolong(request, event.token))
-
-    def _must_be_ward(self) -> None:
-        if not self._as_ward:
-            raise NotAllowed
 
     async def _prolong(self, request: Request, token: str) -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from engineio.exceptions import EngineIOError
 
-from liveguard.events import LocationError, Notice, SessionError
+from liveguard.events import REFUSALS, Notice
 from liveguard.web.websocket import text_frame
 
 SEPARATOR: Final = b"\x1e"  # between the packets of one payload
@@ -59,5 +59,5 @@ def frame_of(notice: Notice) -> bytes:
 
 def ack_packet(notice: Notice, id: bytes) -> bytes:
     """The packet that acknowledges a client's event: the same answer once more, and whether it is a good one."""
-    ok = b"false" if isinstance(notice.event, (SessionError, LocationError)) else b"true"
+    ok = b"false" if isinstance(notice.event, REFUSALS) else b"true"
     return b'43%s[{"ok":%s,"event":"%s","data":%s}]' % (id, ok, notice.name.encode(), notice.data)

@@ -12,14 +12,7 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from liveguard.errors import AuthenticationError, InvalidMessage, Refusal, StorageUnavailable
-from liveguard.events import (
-    GuardianSnapshot,
-    Notice,
-    Request,
-    decode_array,
-    decode_event,
-    decode_token,
-)
+from liveguard.events import Notice, Request, decode_array, decode_event, decode_token
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
 from liveguard.web.connection import Connection, last_word
@@ -197,7 +190,7 @@ class SocketIOConnection(Connection):
 
     def catch_up(self, notices: list[Notice]) -> None:
         self._caught_up = True
-        told = [notice for notice in notices if not isinstance(notice.event, GuardianSnapshot)]
+        told = [notice for notice in notices if not notice.event.native_only]
         if told:
             self._backlog = Backlog((notice.seq, notice.framed(packet_of) + SEPARATOR) for notice in told)
             self.go_on()
