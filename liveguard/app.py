@@ -30,14 +30,16 @@ from liveguard.storage import Storage
 from liveguard.web import api, monitoring
 from liveguard.web.application import LARGEST_BODY, Application, Route
 from liveguard.web.assets import Assets
+from liveguard.web.asyncapi import asyncapi
 from liveguard.web.cards import Cards
-from liveguard.web.connections import Connections
+from liveguard.web.connections import RESTART, Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.engineio import EngineDoor
 from liveguard.web.front import Front
 from liveguard.web.keepalive import Rhythm
 from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
+from liveguard.web.openapi import openapi
 from liveguard.web.pages import PAGES, Unknown
 from liveguard.web.render import Renderer
 from liveguard.web.services import Services
@@ -51,7 +53,6 @@ COLLECT_AFTER = 20_000  # containers
 DAY = 24 * 3600 * 1000  # milliseconds
 SLOW = 10.0  # seconds for the headers of a request, and again for its body
 LARGEST_HEADERS = 32 * 1024
-RESTART = 1012
 LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end
 
@@ -73,6 +74,8 @@ def routes(connections: Connections, wires: Wires, serve_socketio: Callable[[Eng
         ("/api/wards", api.Wards),
         ("/api/invitations/{pair_id}/accept", api.Accept),
         ("/api/invitations/{pair_id}/decline", api.Decline),
+        ("/api/openapi.json", api.OpenApi),
+        ("/api/asyncapi.json", api.AsyncApi),
         ("/healthz", monitoring.Healthz),
         ("/readyz", monitoring.Readyz),
         ("/metrics", monitoring.Figures),
@@ -145,15 +148,19 @@ class Server:
         assets = Assets(resources.static())
         renderer = Renderer(resources.templates(), {"static_url": assets.url})
         self.metrics = self._metrics()
+        table = routes(self.connections, self.wires, self.socketio.serve)
+        cookies = Cookies(site.scheme)
+        described = table, site.public_url, cookies.login
         services = Services(
             site=site, strangers=Strangers(), clock=self.clock, live=self.live, people=self.people,
-            doorkeeper=doorkeeper, tokens=self.tokens, cookies=Cookies(site.scheme), health=self._health,
+            doorkeeper=doorkeeper, tokens=self.tokens, cookies=cookies, health=self._health,
             metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),
             overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
+            openapi=openapi(*described), asyncapi=asyncapi(*described),
         )  # fmt: skip
         self._http = Front(
-            Application(routes(self.connections, self.wires, self.socketio.serve), Unknown, services),
+            Application(table, Unknown, services),
             site=site,
             idle_connection_timeout=SLOW,
             body_timeout=SLOW,

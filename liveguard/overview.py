@@ -5,14 +5,14 @@ from typing import Any, Literal, Self
 
 from msgspec import UNSET, Struct, UnsetType
 
-from liveguard.events import Location, timestamp
+from liveguard.events import Location, Seconds, Timestamp, timestamp
 from liveguard.sessions import LiveSession, Moment
 
 
 class RunningSession(Struct, frozen=True, rename="camel"):
-    """One of them at one moment; the fields are those of ``guardian:session-started`` and what can be counted.
+    """A session that runs, at one moment; the fields are those of ``guardian:session-started`` and what can be counted.
 
-    ``since`` and ``ends_at`` are there while it is interrupted, ``seq`` once the journal has it.
+    ``since`` and ``endsAt`` are there while it is interrupted, ``seq`` once the journal has it.
     """
 
     session_id: str
@@ -20,15 +20,15 @@ class RunningSession(Struct, frozen=True, rename="camel"):
     ward_email: str
     ward_first_name: str
     ward_last_name: str
-    start_time: str
+    start_time: Timestamp
     state: Literal["active", "interrupted"]
-    duration: int
+    duration: Seconds
     connected_guardians: int
     guardian_ids: list[str]
     metadata: dict[str, Any] | None
     last_location: Location | None
-    since: str | UnsetType = UNSET
-    ends_at: str | UnsetType = UNSET
+    since: Timestamp | UnsetType = UNSET
+    ends_at: Timestamp | UnsetType = UNSET
     seq: int | UnsetType = UNSET
 
     @classmethod

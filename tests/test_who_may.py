@@ -83,6 +83,8 @@ TABLE: dict[str, Row] = {
     "GET /api/wards": known(200),
     "POST /api/invitations/{pair_id}/accept": known(**only("pia", 200, 404), ana=403),
     "POST /api/invitations/{pair_id}/decline": known(**only("pia", 200, 404), ana=403),
+    "GET /api/openapi.json": known(200),
+    "GET /api/asyncapi.json": known(200),
     "GET /healthz": everybody(200),
     "GET /readyz": everybody(200),
     "GET /metrics": everybody(200),

@@ -7,18 +7,19 @@ from liveguard.clock import Clock
 from liveguard.people.accounts import Accounts
 from liveguard.people.doorkeeper import Doorkeeper, Visitor
 from liveguard.people.guardianships import Guardianships
-from liveguard.people.history import History, PastSession
+from liveguard.people.history import History, PastPage, PastSession
 from liveguard.people.links import Links
 from liveguard.people.logins import Logins
 from liveguard.people.preferences import Reading
 from liveguard.people.stories import Stories
-from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Storage, User
+from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Status, Storage, User
 
 AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
 
 __all__ = [
     "AccessChanged", "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
-    "Login", "Logins", "PastSession", "People", "Preferences", "Reading", "Stories", "User", "Visitor",
+    "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Reading", "Status", "Stories", "User",
+    "Visitor",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from liveguard.errors import NotFound
-from liveguard.events import Person, timestamp
+from liveguard.events import Person, Reason, Seconds, Timestamp, timestamp
 from liveguard.storage import EndedSession, JournaledSession, Storage, User, Viewer
 
 PAGE = 200
@@ -49,10 +49,10 @@ class PastSession(Struct, frozen=True, rename="camel"):
     ward_email: str
     ward_first_name: str
     ward_last_name: str
-    start_time: str
-    end_time: str
-    duration: int
-    reason: str
+    start_time: Timestamp
+    end_time: Timestamp
+    duration: Seconds
+    reason: Reason
     ended_by: str | None
     metadata: dict[str, Any] | None
     seq: int

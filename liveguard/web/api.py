@@ -1,92 +1,46 @@
 """The JSON interface, for programs (PROTOCOL 8). What somebody may not see does not exist for them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
-from liveguard.errors import InvalidPayload, NotFound
+from liveguard.errors import (
+    AccountInactive,
+    Conflict,
+    InvalidPayload,
+    NotFound,
+    TooManySignIns,
+    Unavailable,
+    WrongCredentials,
+)
 from liveguard.events import timestamp
 from liveguard.overview import RunningSession, overview
-from liveguard.people import Guardianship, User
+from liveguard.people import Guardianship, PastPage, User
 from liveguard.web.base import Door, everybody, signed_in
+from liveguard.web.bodies import (
+    LARGEST_PAGE,
+    MOMENT,
+    PAGE_SIZE,
+    Account,
+    Choice,
+    Credentials,
+    EndedSession,
+    GuardianEntry,
+    GuardianList,
+    Invitation,
+    RunningSessions,
+    SignedIn,
+    Standing,
+    WardEntry,
+    WardList,
+)
+from liveguard.web.openapi import Operation
 
 TOKEN_LASTS = 24 * 3600  # seconds
-PAGE = 50
-LARGEST_PAGE = 200
 
-T = TypeVar("T")
-Text = Annotated[str, Meta(min_length=1, max_length=1024)]
-
-
-class Credentials(Struct, frozen=True):
-    """The body of ``POST /api/login``."""
-
-    email: Text
-    password: Text
-
-
-class Invitation(Struct, frozen=True):
-    """The body of ``POST /api/guardians``: the email of somebody who is known here."""
-
-    email: Text
-
-
-class Account(Struct, frozen=True, rename="camel"):
-    """A person as they see themselves."""
-
-    id: str
-    email: str
-    first_name: str
-    last_name: str
-    is_admin: bool
-
-    @classmethod
-    def of(cls, user: User) -> Self:
-        """The account of a user."""
-        return cls(user.id, user.email, user.first_name, user.last_name, user.is_admin)
-
-
-class SignedIn(Struct, frozen=True, rename="camel"):
-    """The answer to ``POST /api/login``."""
-
-    token: str
-    expires_at: str
-    user: Account
-
-
-class Standing(Struct, frozen=True):
-    """What became of an invitation."""
-
-    id: str
-    status: str
-
-
-class GuardianEntry(Struct, frozen=True, rename="camel"):
-    """Somebody who guards the asker, or was asked to."""
-
-    id: str
-    status: str
-    guardian_id: str
-    email: str
-    first_name: str
-    last_name: str
-    created_at: str
-    updated_at: str
-
-
-class WardEntry(Struct, frozen=True, rename="camel"):
-    """Somebody whom the asker guards, or was asked to."""
-
-    id: str
-    status: str
-    ward_id: str
-    email: str
-    first_name: str
-    last_name: str
-    created_at: str
-    updated_at: str
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Api(Door):
@@ -113,6 +67,15 @@ class Api(Door):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise InvalidPayload("The body must be one JSON object") from None
 
+    def query(self, kind: type[T], **readers: Callable[[str], Any]) -> T:
+        """The request's query: each argument a text, or what its reader makes of it."""
+        read: dict[str, Any] = {}
+        for field in msgspec.structs.fields(kind):
+            text = self.get_query_argument(field.encode_name, None)
+            if text is not None:
+                read[field.name] = readers.get(field.name, str)(text)
+        return kind(**read)
+
     def answer(self, value: Any, status: int = 200) -> None:
         """Answer with a value as JSON."""
         self.set_status(status)
@@ -131,10 +94,18 @@ def _complaint(problem: str) -> str:
 
 
 class Login(Api):
-    """``POST /api/login``: a token for an email and a password, which ends with another password at the latest."""
+    """``POST /api/login``: a token for an email and a password.
+
+    It is good for a day, or until there is another password. After five failures, the next try has to wait.
+    """
 
     admit = everybody
 
+    @Operation(
+        body=Credentials,
+        answer=SignedIn,
+        refuses=(WrongCredentials, AccountInactive, TooManySignIns, Unavailable),
+    )
     async def post(self) -> None:
         asked = self.body(Credentials)
         user = await self.services.people.accounts.sign_in(asked.email, asked.password, self.address)
@@ -149,21 +120,27 @@ class Login(Api):
 class Me(Api):
     """``GET /api/me``: who the asker is."""
 
+    @Operation(answer=Account)
     def get(self) -> None:
         self.answer(Account.of(self.user))
 
 
 class Sessions(Api):
-    """``GET /api/sessions``: those that run and that the asker may see."""
+    """``GET /api/sessions``: the sessions that run and that the asker may see.
 
+    A ward sees their own, a guardian those of the wards whom they guard, an admin all.
+    """
+
+    @Operation(answer=RunningSessions)
     def get(self) -> None:
         services = self.services
-        self.answer({"sessions": overview(services.live.visible_to(self.user), services.clock.now())})
+        self.answer(RunningSessions(overview(services.live.visible_to(self.user), services.clock.now())))
 
 
 class Session(Api):
-    """``GET /api/sessions/{session_id}``: one that runs or has ended."""
+    """``GET /api/sessions/{session_id}``: one session that runs or has ended, and that the asker may see."""
 
+    @Operation(answer=(RunningSession, EndedSession), refuses=(NotFound,))
     async def get(self, session_id: str) -> None:
         services = self.services
         for session in services.live.visible_to(self.user):
@@ -171,87 +148,95 @@ class Session(Api):
                 self.answer(RunningSession.of(session, services.clock.now()))
                 return
         ended = await services.people.history.get(self.user, session_id)
-        self.answer({**msgspec.to_builtins(ended), "state": "ended"})
+        self.answer(EndedSession.over(ended))
 
 
 class History(Api):
-    """``GET /api/history?ward=&from=&to=&limit=&cursor=``: those that have ended, the newest first."""
+    """``GET /api/history``: the sessions that have ended and that the asker may see, the newest first.
 
+    They are chosen by their start: ``from`` is taken in, ``to`` is left out, and a day begins at midnight, UTC.
+    """
+
+    @Operation(query=Choice, answer=PastPage)
     async def get(self) -> None:
+        asked = self.query(Choice, limit=_limit)
         page = await self.services.people.history.page(
             self.user,
-            ward_id=self.get_query_argument("ward", None),
-            since=self._moment("from"),
-            until=self._moment("to"),
-            limit=self._limit(),
-            cursor=self.get_query_argument("cursor", None),
+            ward_id=asked.ward,
+            since=_moment("from", asked.since),
+            until=_moment("to", asked.until),
+            limit=asked.limit,
+            cursor=asked.cursor,
         )
-        more = {} if page.next_cursor is None else {"nextCursor": page.next_cursor}
-        self.answer({"sessions": page.sessions, **more})
-
-    def _moment(self, name: str) -> int | None:
-        text = self.get_query_argument(name, None)
-        if text is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(text)
-            # A day without a time begins at midnight, UTC.
-            moment = moment.replace(tzinfo=UTC) if len(text) == len("2026-01-31") else moment
-            if moment.tzinfo is None:
-                raise ValueError
-            return int(moment.timestamp() * 1000)
-        except (ValueError, OverflowError):
-            raise InvalidPayload(f"{name} must be an ISO 8601 time with its zone, or a day") from None
-
-    def _limit(self) -> int:
-        text = self.get_query_argument("limit", str(PAGE))
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
-            raise InvalidPayload("limit must be a whole number above 0")
-        return min(int(text), LARGEST_PAGE)
+        self.answer(page)
 
 
 class Guardians(Api):
     """``GET`` and ``POST /api/guardians``: those who guard the asker, and one more to be asked."""
 
+    @Operation(answer=GuardianList)
     async def get(self) -> None:
+        """Those who guard the asker, or were asked to, whatever became of it."""
         pairs = await self.services.people.guardianships.of_ward(self.user)
-        self.answer({"guardians": [_guardian(pair) for pair in pairs]})
+        self.answer(GuardianList([_guardian(pair) for pair in pairs]))
 
+    @Operation(body=Invitation, answer=Standing, statuses=(201,), refuses=(NotFound,))
     async def post(self) -> None:
+        """Ask somebody who is known here to guard the asker; after a no, or an end, they are asked again."""
         pair = await self.services.people.guardianships.invite(self.user, self.body(Invitation).email)
-        self.answer(Standing(pair.id, pair.status), 201)
+        self.answer(Standing.of(pair), 201)
 
 
 class Guardian(Api):
-    """``DELETE /api/guardians/{pair_id}``: either side ends it."""
+    """``DELETE /api/guardians/{pair_id}``: either side ends that one guards the other, or was asked to."""
 
+    @Operation(answer=Standing, refuses=(NotFound,))
     async def delete(self, pair_id: str) -> None:
         pair = await self.services.people.guardianships.revoke(self.user, pair_id)
-        self.answer(Standing(pair.id, pair.status))
+        self.answer(Standing.of(pair))
 
 
 class Wards(Api):
-    """``GET /api/wards``: those whom the asker guards, or was asked to."""
+    """``GET /api/wards``: those whom the asker guards, or was asked to, whatever became of it."""
 
+    @Operation(answer=WardList)
     async def get(self) -> None:
         pairs = await self.services.people.guardianships.of_guardian(self.user)
-        self.answer({"wards": [_ward(pair) for pair in pairs]})
+        self.answer(WardList([_ward(pair) for pair in pairs]))
 
 
 class Accept(Api):
-    """``POST /api/invitations/{pair_id}/accept``: the one who was invited says yes."""
+    """``POST /api/invitations/{pair_id}/accept``: the one who was invited says yes, while it is pending."""
 
+    @Operation(answer=Standing, refuses=(NotFound, Conflict))
     async def post(self, pair_id: str) -> None:
         pair = await self.services.people.guardianships.accept(self.user, pair_id)
-        self.answer(Standing(pair.id, pair.status))
+        self.answer(Standing.of(pair))
 
 
 class Decline(Api):
-    """``POST /api/invitations/{pair_id}/decline``: the one who was invited says no."""
+    """``POST /api/invitations/{pair_id}/decline``: the one who was invited says no, while it is pending."""
 
+    @Operation(answer=Standing, refuses=(NotFound, Conflict))
     async def post(self, pair_id: str) -> None:
         pair = await self.services.people.guardianships.decline(self.user, pair_id)
-        self.answer(Standing(pair.id, pair.status))
+        self.answer(Standing.of(pair))
+
+
+class OpenApi(Api):
+    """``GET /api/openapi.json``: this document, which describes what is reached over HTTP (OpenAPI 3.1)."""
+
+    @Operation(answer=dict[str, Any])
+    def get(self) -> None:
+        self.answer(msgspec.Raw(self.services.openapi))
+
+
+class AsyncApi(Api):
+    """``GET /api/asyncapi.json``: a document that describes the events of both transports (AsyncAPI 3.0)."""
+
+    @Operation(answer=dict[str, Any])
+    def get(self) -> None:
+        self.answer(msgspec.Raw(self.services.asyncapi))
 
 
 class Unknown(Api):
@@ -262,6 +247,27 @@ class Unknown(Api):
     async def prepare(self) -> None:
         self.check_address()
         raise NotFound
+
+
+def _moment(name: str, text: str | None) -> int | None:
+    """Milliseconds since the epoch."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        # A day without a time begins at midnight, UTC.
+        moment = moment.replace(tzinfo=UTC) if len(text) == len("2026-01-31") else moment
+        if moment.tzinfo is None:
+            raise ValueError
+        return int(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise InvalidPayload(f"{name} must be {MOMENT}") from None
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise InvalidPayload(f"limit must be {PAGE_SIZE}")
+    return min(int(text), LARGEST_PAGE)
 
 
 def _guardian(pair: Guardianship) -> GuardianEntry:

@@ -8,11 +8,13 @@ stranger's page, because a cookie signs it in, must carry the token of its form.
 from types import TracebackType
 from typing import Any
 
+import msgspec
 from tornado.web import HTTPError, RequestHandler
 
 from liveguard.errors import NotAllowed, Refusal, StorageUnavailable
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
+from liveguard.web.bodies import Problem, Refused
 from liveguard.web.headers import security_headers
 from liveguard.web.services import Services
 from liveguard.web.statuses import MethodNotAllowed, refusal_of, status_of
@@ -140,7 +142,7 @@ class Door(RequestHandler):
 
     def refuse(self, refusal: Refusal) -> None:
         """Write a refusal; its status is set already."""
-        self.finish({"error": {"code": refusal.code, "message": refusal.message}})
+        self.finish(msgspec.to_builtins(Refused(Problem(refusal.code, refusal.message))))
 
     def log_exception(
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None

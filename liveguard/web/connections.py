@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # PROTOCOL 6: why a connection was closed from this side.
 INTERNAL_ERROR: Final = 1011
+RESTART: Final = 1012
 TRY_AGAIN: Final = 1013
 NOT_AUTHENTICATED: Final = 4401
 KEEPALIVE_MISSED: Final = 4408

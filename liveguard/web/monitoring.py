@@ -3,10 +3,15 @@
 import hmac
 from ipaddress import ip_address
 
+import msgspec
+from msgspec import UNSET
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from liveguard.errors import NotAllowed
+from liveguard.health import Finding
 from liveguard.web.base import Door, bearer_token, everybody
+from liveguard.web.bodies import Alive, Ready
+from liveguard.web.openapi import Operation
 
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
 
@@ -16,8 +21,9 @@ class Healthz(Door):
 
     admit = everybody
 
+    @Operation(answer=Alive)
     def get(self) -> None:
-        self.finish({"status": "ok"})
+        self.finish(msgspec.to_builtins(Alive("ok")))
 
 
 class Readyz(Door):
@@ -28,16 +34,19 @@ class Readyz(Door):
 
     admit = everybody
 
+    @Operation(answer=Ready, statuses=(200, 503))
     async def get(self) -> None:
         found = await self.services.health.readiness()
         self.set_status(200 if found.ready else 503)
-        status = "ok" if found.ready else "failing"
-        aside = {"setAside": found.set_aside} if found.set_aside else {}
-        self.finish({"status": status, "database": found.database, "journal": found.journal, **aside})
+        all_of_it: Finding = "ok" if found.ready else "failing"
+        self.finish(msgspec.to_builtins(Ready(all_of_it, found.database, found.journal, found.set_aside or UNSET)))
 
 
 class Figures(Door):
-    """``GET /metrics``: for whoever has the token, or where none is set, for this machine alone."""
+    """``GET /metrics``: the figures for Prometheus.
+
+    They are for whoever has the token, or where none is set, for this machine alone.
+    """
 
     async def admit(self) -> None:
         token = self.services.metrics_token
@@ -48,6 +57,7 @@ class Figures(Door):
         elif not self._asked_here():
             raise NotAllowed("The figures are for this machine alone")
 
+    @Operation(answer=str, content_type=CONTENT_TYPE_PLAIN_0_0_4, security=({"metricsToken": []}, {}))
     def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
         self.finish(self.services.metrics.text())

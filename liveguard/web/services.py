@@ -38,3 +38,5 @@ class Services:
     renderer: Renderer
     cards: Cards
     overseer: Overseer
+    openapi: bytes
+    asyncapi: bytes

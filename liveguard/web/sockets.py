@@ -29,7 +29,7 @@ SUBPROTOCOL: Final = "liveguard.v1"
 TOKEN_PREFIX: Final = "bearer."  # noqa: S105 - what a token follows
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
-_SEQ = re.compile(r"[0-9]{1,15}")
+SEQ: Final = re.compile(r"[0-9]{1,15}")
 
 
 def check_upgrade(headers: HTTPHeaders) -> None:
@@ -98,7 +98,7 @@ class Socket(Door, WebSocketHandler):
 
     def _since(self) -> int | None:
         since = self.get_query_argument("since", "")
-        return int(since) if _SEQ.fullmatch(since) else None
+        return int(since) if SEQ.fullmatch(since) else None
 
 
 class WardSocket(Socket):

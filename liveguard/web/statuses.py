@@ -60,9 +60,10 @@ _BY_STATUS: dict[int, type[Refusal]] = {
 }
 
 
-def status_of(refusal: Refusal) -> int:
+def status_of(refusal: Refusal | type[Refusal]) -> int:
     """The HTTP status that fits a refusal."""
-    return next((STATUSES[kind] for kind in type(refusal).__mro__ if kind in STATUSES), 500)
+    kind = refusal if isinstance(refusal, type) else type(refusal)
+    return next((STATUSES[base] for base in kind.__mro__ if base in STATUSES), 500)
 
 
 def refusal_of(problem: BaseException | None, status: int) -> Refusal:
