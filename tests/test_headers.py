@@ -13,6 +13,9 @@ from tornado.httputil import parse_cookie
 from tornado.testing import ExpectLog
 
 from liveguard.addresses import parse_network
+from liveguard.clock import SystemClock
+from liveguard.people.logins import DAY
+from liveguard.sessions import Moment
 from liveguard.web.strangers import MOST
 
 PUBLIC = {"public_url": "https://live.example.org"}
@@ -262,6 +265,34 @@ async def test_a_login_is_a_new_one_each_time_and_good_for_nothing_after_the_sig
         assert "liveguard" not in browser.cookies
         replayed = await home.fetch("/account", headers={"Cookie": f"liveguard={stolen}"})
         assert (replayed.status, replayed.headers["Location"].startswith("/login")) == (303, True)
+
+
+@pytest.mark.gen_test
+async def test_a_browser_that_is_used_stays_signed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        browser = await signed_in(home)
+        login = browser.cookies["liveguard"]
+        now = SystemClock.now
+
+        def later(days: float) -> None:
+            monkeypatch.setattr(
+                SystemClock, "now", lambda clock: Moment(now(clock).wall + int(days * DAY), now(clock).steady)
+            )
+
+        async def kept() -> list[str]:
+            answer = await browser.get("/account")
+            assert answer.status == 200
+            return [one for one in answer.headers.get_list("Set-Cookie") if one.startswith("liveguard=")]
+
+        assert await kept() == []
+        for days in (1.5, 25, 50, 75):
+            later(days)
+            (cookie,) = await kept()
+            assert cookie.startswith(f"liveguard={login};") and "HttpOnly" in cookie
+            await home.server.storage.database.submit(lambda db: None, write=True)  # the note of it is written
+            assert await kept() == []
+        later(106)
+        assert (await browser.get("/account")).status == 303
 
 
 @pytest.mark.gen_test

@@ -2,9 +2,11 @@
 
 import json
 import re
+import socket
 import time
 from pathlib import Path
 
+import jwt
 import pytest
 import test_auth
 from lines import Client
@@ -104,6 +106,25 @@ async def test_none_gets_in_by_the_handshake_of_socketio(tmp_path: Path, hostile
             if not isinstance(token, bytes) and "\\ud" not in json.dumps(token) and len(str(token)) < 30_000
         }
         check({kind: await socketio(home, token) for kind, token in said.items()}, 80)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_where_the_keys_cannot_be_had_the_client_may_try_again(tmp_path: Path) -> None:
+    nobody = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{nobody.getsockname()[1]}/keys"
+    nobody.close()
+    token = jwt.encode({"sub": "ana", "exp": int(time.time()) + 600}, test_auth.RSA, "RS256")
+    async with house(tmp_path, jwt_algorithm="RS256", jwt_jwks_url=address) as home:
+        for path in ("/ws/ward", "/ws/guardian"):
+            peer = await home.connect(path, token=token)
+            assert (await peer.expect("session-error"))["message"] == "The identity provider cannot be reached"
+            assert await peer.closed() == 1013
+        client = await WebSocketClient.open(home.port, "")
+        await Client.answer(client)
+        await Client.message(client)
+        client.packet(f"40{json.dumps({'token': token})}")
+        assert await Client.closed(client) == 1013
+        client.hang_up()
 
 
 @pytest.mark.gen_test(timeout=30)

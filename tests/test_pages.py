@@ -242,6 +242,20 @@ async def test_nobody_counts_by_the_dashboard_what_others_do(tmp_path: Path) -> 
 
 
 @pytest.mark.gen_test
+async def test_an_invitation_that_waits_is_said_on_each_page(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        people = home.server.people
+        for ward in ("ana", "tom"):
+            await people.guardianships.invite(await people.accounts.identify(ward), "mallory@example.org")
+        for page in ("/", "/ward", "/history", "/account"):
+            assert "2 invitations wait for your answer" in (await home.fetch(page, who="mallory")).text, page
+        assert "for your answer" not in (await home.fetch("/people", who="mallory")).text
+        for pair in await people.guardianships.of_guardian(await people.accounts.identify("mallory")):
+            await people.guardianships.decline(await people.accounts.identify("mallory"), pair.id)
+        assert "for your answer" not in (await home.fetch("/", who="mallory")).text
+
+
+@pytest.mark.gen_test
 async def test_whose_time_zone_is_not_known_is_told_what_the_times_are(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
         ben = await sign_in(home, "ben")

@@ -16,6 +16,7 @@ class Visitor(Struct, frozen=True):
     user: User
     expires_at: int | None = None  # milliseconds since the epoch
     login_id: str | None = None
+    cookie_is_old: bool = False  # of a login that lasts on: the browser is to keep it for longer, too
 
     @property
     def person(self) -> Person:
@@ -49,4 +50,4 @@ class Doorkeeper:
         login = await self._logins.find(cookie)
         if login is None:
             raise AuthenticationRequired
-        return Visitor(login.user, login_id=login.id)
+        return Visitor(login.user, login_id=login.id, cookie_is_old=self._logins.begins_a_day(login))

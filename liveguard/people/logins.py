@@ -11,7 +11,8 @@ from liveguard.clock import Clock
 from liveguard.errors import NotFound
 from liveguard.storage import Login, Storage, User
 
-LASTS = 30 * 24 * 3600 * 1000  # milliseconds after the last use
+DAY = 24 * 3600 * 1000  # milliseconds
+LASTS = 30 * DAY  # after the last use
 NOTED = 5 * 60 * 1000  # uses that are closer together than this are not written down
 
 
@@ -53,6 +54,11 @@ class Logins:
             # Nobody waits for this note, and nobody is turned away if it cannot be made.
             self._storage.logins.touch(login.id, now, now + LASTS).add_done_callback(_let_be)
         return login
+
+    def begins_a_day(self, login: Login) -> bool:
+        """Whether it is used on another day of its life than the last time."""
+        now, begun = self._clock.now().wall, login.created_at
+        return (now - begun) // DAY > (login.last_used_at - begun) // DAY
 
     async def lasts(self, login_id: str, user: User) -> bool:
         """Whether this is a login of theirs that has not ended."""

@@ -90,8 +90,11 @@ class Door(RequestHandler):
         if token is not None:
             visitor = await self.services.doorkeeper.sign_in(token)
         else:
-            visitor = await self.services.doorkeeper.recognise(self.get_cookie(self.services.cookies.login))
+            cookie = self.get_cookie(self.services.cookies.login)
+            visitor = await self.services.doorkeeper.recognise(cookie)
             self.by_cookie = True
+            if visitor.cookie_is_old and cookie is not None:
+                self.services.cookies.keep(self, cookie)
         self.visitor = visitor
         return visitor
 

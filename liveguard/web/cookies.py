@@ -33,9 +33,13 @@ class Cookies:
         """Whatever is not said anew with each cookie."""
         return {"path": "/", "httponly": True, "samesite": "Lax", "secure": self.scheme == "https"}
 
-    def sign_in(self, handler: RequestHandler, token: str) -> None:
-        """Let the browser keep a login."""
+    def keep(self, handler: RequestHandler, token: str) -> None:
+        """Let the browser keep a login, from now on for as long as the server does."""
         handler.set_cookie(self.login, token, expires_days=DAYS, **self.attributes)
+
+    def sign_in(self, handler: RequestHandler, token: str) -> None:
+        """Let the browser keep a new login."""
+        self.keep(handler, token)
         # Whoever could have planted a form's token before the sign-in, knows it no longer.
         handler.clear_cookie(self.form, **self.attributes)
 

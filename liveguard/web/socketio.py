@@ -11,7 +11,7 @@ from typing import Any, Final
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from liveguard.errors import AuthenticationError, InvalidMessage, Refusal, StorageUnavailable
+from liveguard.errors import AuthenticationError, InvalidMessage, Refusal, StorageUnavailable, Unavailable
 from liveguard.events import Notice, Request, decode_array, decode_event, decode_token
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
@@ -139,7 +139,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
             visitor = await self._connections.doorkeeper.sign_in(auth["token"])
         except AuthenticationError as refusal:
             raise Refused(refusal.message, {"code": refusal.code}) from None
-        except StorageUnavailable:
+        except (StorageUnavailable, Unavailable):
             line.shut(TRY_AGAIN)
             raise Refused from None
         if not line.closing:

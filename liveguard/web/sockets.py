@@ -71,6 +71,8 @@ class Socket(Door, WebSocketHandler):
             visitor = await self.sign_in()
         except AuthenticationError as refusal:
             return Farewell(self.wires, NOT_AUTHENTICATED, refusal_frame(refusal))
+        except Unavailable as refusal:
+            return Farewell(self.wires, TRY_AGAIN, refusal_frame(refusal))
         except StorageUnavailable:
             return Farewell(self.wires, TRY_AGAIN, refusal_frame(Unavailable()))
         return NativeConnection(self.wires, self.connections, visitor, as_ward=self.as_ward, since=self._since())

@@ -35,6 +35,7 @@ class Page(Door):
 
     page = ""
     preferences = Preferences()
+    waiting = 0  # invitations that the viewer has not answered
 
     async def admit(self) -> None:
         """Whoever is signed in; others are asked to sign in first."""
@@ -44,6 +45,8 @@ class Page(Door):
             raise SignInFirst from None
         assert self.visitor is not None
         self.preferences = await self.services.people.reading.of(self.visitor.user)
+        pairs = await self.services.people.guardianships.of_guardian(self.visitor.user)
+        self.waiting = sum(pair.status == "pending" for pair in pairs)
 
     async def recognise(self) -> None:
         """Whoever comes; those who are signed in are known."""
@@ -97,6 +100,7 @@ class Page(Door):
             zone_unknown=viewer is not None and not self.preferences.time_zone,
             own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
             page=self.page,
+            waiting=self.waiting,
             now=self.now,
             xsrf=Markup(self.xsrf_form_html()),  # noqa: S704 - Tornado's own field
             **context,
