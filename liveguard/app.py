@@ -41,11 +41,11 @@ from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
 from liveguard.web.openapi import openapi
 from liveguard.web.pages import PAGES, Unknown
+from liveguard.web.refused_hosts import RefusedHosts
 from liveguard.web.render import Renderer
 from liveguard.web.services import Services
 from liveguard.web.socketio import SocketIO
 from liveguard.web.sockets import GuardianSocket, WardSocket
-from liveguard.web.strangers import Strangers
 from liveguard.web.wires import Wires
 
 BACKLOG = 4096
@@ -152,7 +152,7 @@ class Server:
         cookies = Cookies(site.scheme)
         described = table, site.public_url, cookies.login
         services = Services(
-            site=site, strangers=Strangers(), clock=self.clock, live=self.live, people=self.people,
+            site=site, refused_hosts=RefusedHosts(), clock=self.clock, live=self.live, people=self.people,
             doorkeeper=doorkeeper, tokens=self.tokens, cookies=cookies, health=self._health,
             metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),

@@ -16,7 +16,7 @@ from liveguard.addresses import parse_network
 from liveguard.clock import SystemClock
 from liveguard.people.logins import DAY
 from liveguard.sessions import Moment
-from liveguard.web.strangers import MOST
+from liveguard.web.refused_hosts import MOST
 
 PUBLIC = {"public_url": "https://live.example.org"}
 
@@ -70,7 +70,7 @@ async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def said() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.strangers"]
+        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.refused_hosts"]
 
     async with house(tmp_path) as home:
         for _ in range(2):

@@ -69,7 +69,7 @@ class Door(RequestHandler):
         """Is this asked of a host that is ours, and not by somebody else's page? Raises one of the two above."""
         host = self.request.headers.get("Host", "")
         if not self.services.site.allows_host(host):
-            self.services.strangers.asked_for(host)
+            self.services.refused_hosts.asked_for(host)
             raise ForeignHost
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.services.site.allows_origin(origin, host):

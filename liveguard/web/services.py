@@ -14,8 +14,8 @@ from liveguard.web.assets import Assets
 from liveguard.web.cards import Cards
 from liveguard.web.cookies import Cookies
 from liveguard.web.metrics import Metrics
+from liveguard.web.refused_hosts import RefusedHosts
 from liveguard.web.render import Renderer
-from liveguard.web.strangers import Strangers
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Services:
     """The house behind the doors."""
 
     site: Site
-    strangers: Strangers
+    refused_hosts: RefusedHosts
     clock: Clock
     live: Live
     people: People

@@ -11,7 +11,7 @@ LONGEST = 200  # characters
 log = logging.getLogger(__name__)
 
 
-class Strangers:
+class RefusedHosts:
     """Those that were named already."""
 
     def __init__(self) -> None:
