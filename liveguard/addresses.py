@@ -59,11 +59,25 @@ def format_origin(scheme: str, name: str, port: int | None) -> str:
 
 def plain(address: str) -> str:
     """An IPv4 address that is written as one of IPv6 (RFC 4291, 2.5.5.2), as itself; any other as it is."""
+    if ":" not in address:
+        return address
     try:
         mapped = IPv6Address(address).ipv4_mapped
     except ValueError:
         return address
     return address if mapped is None else str(mapped)
+
+
+def network_of(address: str) -> str:
+    """Whom an address counts for: who has one of IPv6 has all of its /64, and may come from each of them."""
+    address = plain(address)
+    if ":" not in address:
+        return address
+    try:
+        number = int(IPv6Address(address))
+    except ValueError:
+        return address
+    return str(IPv6Address(number >> 64 << 64))
 
 
 def is_number(name: str) -> bool:
@@ -150,4 +164,7 @@ class Site:
 
     def trusts(self, address: str) -> bool:
         """Is this one of the proxies?"""
-        return is_number(address) and any(ip_address(plain(address)) in network for network in self.proxies)
+        if not self.proxies or not is_number(address):
+            return False
+        number = ip_address(plain(address))
+        return any(number in network for network in self.proxies)

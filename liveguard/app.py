@@ -12,7 +12,7 @@ from typing import Any
 
 from tornado.netutil import bind_sockets
 
-from liveguard import logs, resources
+from liveguard import descriptors, logs, resources
 from liveguard.addresses import WILDCARDS, Site
 from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
@@ -46,12 +46,13 @@ from liveguard.web.render import Renderer
 from liveguard.web.services import Services
 from liveguard.web.socketio import SocketIO
 from liveguard.web.sockets import GuardianSocket, WardSocket
+from liveguard.web.strangers import Strangers
 from liveguard.web.wires import Wires
 
 BACKLOG = 4096
 COLLECT_AFTER = 20_000  # containers
 DAY = 24 * 3600 * 1000  # milliseconds
-SLOW = 10.0  # seconds for the headers of a request, and again for its body
+SLOW = 10.0  # seconds for the headers of a request, again for its body, and for anything of its answer to be read
 LARGEST_HEADERS = 32 * 1024
 LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end
@@ -138,7 +139,8 @@ class Server:
         loop = asyncio.get_running_loop()
         doorkeeper = self.people.doorkeeper(self.tokens)
         self.connections = Connections(self.live, doorkeeper, limits, loop)
-        self.wires = Wires(loop, self.connections.sweep, max_message=limits.message, max_unsent=limits.unsent)
+        sweep, self.strangers = self.connections.sweep, Strangers()
+        self.wires = Wires(loop, sweep, self.strangers, max_message=limits.message, max_unsent=limits.unsent)
         self.socketio = SocketIO(self.connections, self.wires)
         memory = Memory(self.connections)
         self._rounds = Rounds(
@@ -153,7 +155,7 @@ class Server:
         described = table, site.public_url, cookies.login
         services = Services(
             site=site, refused_hosts=RefusedHosts(), clock=self.clock, live=self.live, people=self.people,
-            doorkeeper=doorkeeper, tokens=self.tokens, cookies=cookies, health=self._health,
+            doorkeeper=doorkeeper, tokens=self.tokens, strangers=self.strangers, cookies=cookies, health=self._health,
             metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),
             overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
@@ -162,8 +164,10 @@ class Server:
         self._http = Front(
             Application(table, Unknown, services),
             site=site,
-            idle_connection_timeout=SLOW,
-            body_timeout=SLOW,
+            strangers=self.strangers,
+            sweep=sweep,
+            metrics=self.metrics,
+            slow=SLOW,
             max_header_size=LARGEST_HEADERS,
             max_body_size=LARGEST_BODY,
         )
@@ -225,6 +229,7 @@ def limits_of(settings: Settings) -> Limits:
 async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, Any, None]] | None = None) -> None:
     """Serve until told to stop by SIGTERM or Ctrl-C; meanwhile do what is to be done beside it."""
     logs.configure(settings.log_format, settings.log_level)
+    descriptors.raise_limit()
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -173,6 +173,10 @@ class Client:
         except (asyncio.IncompleteReadError, ConnectionError):
             return 1006
 
+    async def some(self) -> bytes:
+        """What comes next, whatever it is; nothing at the end."""
+        return await self._reader.read(65536)
+
     async def rest(self) -> bytes:
         """All that still comes, until the connection is closed."""
         found = bytearray()

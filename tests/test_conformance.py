@@ -13,6 +13,7 @@ from tornado.websocket import WebSocketHandler
 
 from liveguard.web.handover import hand_over
 from liveguard.web.keepalive import Sweep
+from liveguard.web.strangers import Strangers
 from liveguard.web.websocket import binary_frame, text_frame
 from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
@@ -46,7 +47,7 @@ class EchoSocket(WebSocketHandler):
 def echo(io_loop: IOLoop) -> Iterator[str]:
     """The address of an echoing server."""
     loop = io_loop.asyncio_loop
-    wires = Wires(loop, Sweep(loop), max_message=LARGEST, max_unsent=4 * LARGEST)
+    wires = Wires(loop, Sweep(loop), Strangers(), max_message=LARGEST, max_unsent=4 * LARGEST)
     routes = [("/echo", EchoSocket, {"wires": wires})]
     server = HTTPServer(Application(routes, log_function=lambda _: None))
     sock, port = bind_unused_port()

@@ -20,7 +20,7 @@ from test_connection_pace import notice, number_in
 from tornado.ioloop import IOLoop
 
 from liveguard.addresses import parse_network
-from liveguard.web import line, line_wire, lines
+from liveguard.web import line, line_wire, lines, strangers
 from liveguard.web.websocket import TEXT
 
 
@@ -149,7 +149,7 @@ async def test_a_page_of_another_origin_that_is_allowed_may_ask(tmp_path):
 
 @pytest.mark.gen_test
 async def test_a_line_knows_the_address_of_its_client_behind_a_proxy(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "MOST_STRANGERS", 2)
+    monkeypatch.setattr(strangers, "MOST_STRANGERS", 2)
     async with house(tmp_path, trusted_proxies=(parse_network("127.0.0.1"),)) as home:
         for address in ("203.0.113.1", "203.0.113.1", "203.0.113.2"):
             await shake_hands(home, **{"X-Forwarded-For": address})

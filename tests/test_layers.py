@@ -20,6 +20,7 @@ FLOORS = {
         "auth",
         "clock",
         "config",
+        "descriptors",
         "faults",
         "jwks",
         "logs",

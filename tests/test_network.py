@@ -17,7 +17,7 @@ from proxy import Link, Proxy
 from server import Peer, Process, house, move_in, process, token_of
 from shelf import held_elsewhere
 
-from liveguard.web import front
+from liveguard.web import strangers
 
 pytestmark = pytest.mark.slow
 
@@ -365,7 +365,7 @@ async def asked(port: int) -> bytes:
 
 @pytest.mark.gen_test
 async def test_one_address_has_so_many_connections_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "MOST_OF_ONE", 5)
+    monkeypatch.setattr(strangers, "MOST_STRANGERS", 5)
     async with house(tmp_path) as home:
         # Whoever has come in as a person does not count any more.
         people = [await home.guardian("ben") for _ in range(6)]

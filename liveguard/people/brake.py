@@ -6,8 +6,8 @@ second count, by address alone, slows down whoever tries one password on many ac
 """
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
 
+from liveguard.addresses import network_of
 from liveguard.errors import TooManySignIns
 
 WINDOW = 15 * 60.0
@@ -45,7 +45,7 @@ class Brake:
 
         Raises TooManySignIns if it comes too early; then it does not count.
         """
-        network = _network(address)
+        network = network_of(address)
         limits: tuple[tuple[Key, int], ...] = (((account, network), FREE_TRIES), ((network,), FREE_TRIES_OF_ADDRESS))
         # Nothing is noted of a try that does not count, or a flood of them would push out what is known of others.
         known = [(self._of(key), free) for key, free in limits if key in self._tries]
@@ -58,11 +58,11 @@ class Brake:
     def succeeded(self, account: str, address: str) -> None:
         """The try was right: the account's failures from this address are forgotten, and the try itself."""
         self.take_back(account, address)
-        self._tries.pop((account, _network(address)), None)
+        self._tries.pop((account, network_of(address)), None)
 
     def take_back(self, account: str, address: str) -> None:
         """The try came to nothing through no fault of its own."""
-        network = _network(address)
+        network = network_of(address)
         for key in ((account, network), (network,)):
             if self._of(key).moments:
                 self._of(key).moments.pop()
@@ -73,12 +73,3 @@ class Brake:
         if len(self._tries) > MOST_KEYS:
             self._tries.popitem(last=False)
         return tries
-
-
-def _network(address: str) -> str:
-    """Who has one IPv6 address has all of its network."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return str(IPv6Address(int(parsed) >> 64 << 64)) if isinstance(parsed, IPv6Address) else address

@@ -6,9 +6,11 @@ stranger's page, because a cookie signs it in, must carry the token of its form.
 """
 
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
 from liveguard.errors import NotAllowed, Refusal, StorageUnavailable
@@ -103,6 +105,15 @@ class Door(RequestHandler):
         """The client's own address, behind the proxies that are trusted."""
         forwarded = self.request.headers.get("X-Forwarded-For")
         return self.services.site.client_address(self.request.remote_ip or "", forwarded)
+
+    @property
+    def stream(self) -> IOStream:
+        """The connection over which this was asked."""
+        return cast(HTTP1Connection, self.request.connection).stream
+
+    def check_room(self) -> None:
+        """Is there room for a WebSocket of which nobody knows yet whose it is? Raises TooManyConnections."""
+        self.services.strangers.check(self.address, over=self.stream)
 
     def _check_method(self) -> None:
         if self.request.method not in self.methods():

@@ -6,12 +6,11 @@ and bounds nothing. Here a request is checked before anything is made for it, as
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs
 
 import engineio
 from engineio.packet import OPEN, Packet
-from tornado.http1connection import HTTP1Connection
 
 from liveguard.web.application import LARGEST_BODY
 from liveguard.web.base import Door, everybody
@@ -61,6 +60,7 @@ class EngineDoor(Door):
     async def change_to(self, wire: Wire) -> None:
         """Answer an upgrade; what follows is the wire's."""
         check_upgrade(self.request.headers)
+        self.check_room()
         await hand_over(self, wire, None)
 
     async def get(self) -> None:
@@ -81,8 +81,7 @@ class EngineDoor(Door):
     @property
     def gone(self) -> bool:
         """Whether the client has closed its side already, of which Tornado then tells nobody."""
-        connection = cast(HTTP1Connection, self.request.connection)
-        return connection.stream.closed()
+        return self.stream.closed()
 
     def on_connection_close(self) -> None:
         if self.when_gone is not None:
@@ -124,15 +123,17 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         door = environ["door"]
         if transport == "websocket":
             check_upgrade(door.request.headers)
-        line = Line(self._lines, self.generate_id(), door.address)
+        line = Line(self._lines, self.generate_id(), door.address, polled=transport == "polling")
         self.sockets[line.sid] = line
         await self._trigger_event("connect", line.sid, {"line": line})
         opening = Packet(OPEN, self._terms(line, transport)).encode().encode()
         if transport == "polling":
             return payload(opening)
-        await door.change_to(LineWire(self._lines.wires, line, opening))
-        if not line.upgraded:
-            line.lost()  # the client went away meanwhile
+        try:
+            await door.change_to(LineWire(self._lines.wires, line, opening))
+        finally:
+            if not line.upgraded:
+                line.lost()  # the client went away meanwhile, or there was no room
 
     def _terms(self, line: Line, transport: str) -> dict[str, Any]:
         return {

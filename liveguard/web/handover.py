@@ -11,6 +11,8 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketProtocol13
 
+from liveguard.descriptors import is_reserved
+from liveguard.web.stream import bound_unsent
 from liveguard.web.wire import Wire
 
 
@@ -30,6 +32,11 @@ async def hand_over(handler: RequestHandler, wire: Wire, subprotocol: str | None
         return
     finally:
         stream.close()
+    if is_reserved(sock.fileno()):
+        # The place of the stream's own is free now. Without this, the reserve would fill up one by one.
+        with sock as copy:
+            sock = copy.dup()
+    bound_unsent(sock, 0)  # a wire has a bound of its own
     wire.socket = sock
     # Also sets TCP_NODELAY, without which each answer may wait for 45 ms.
     await asyncio.get_running_loop().connect_accepted_socket(lambda: wire, sock)

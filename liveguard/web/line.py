@@ -37,7 +37,7 @@ class Line:
 
     connected = True
 
-    def __init__(self, lines: Lines, sid: str, address: str) -> None:
+    def __init__(self, lines: Lines, sid: str, address: str, *, polled: bool) -> None:
         self.sid = sid
         self.address = address
         self.turn = 0
@@ -53,20 +53,20 @@ class Line:
         self._in_flight = 0  # bytes of which the client has not yet said, by another poll, that they have arrived
         self._poll: asyncio.Future[None] | None = None
         self._posting = False
-        lines.opened(self)
+        lines.opened(self, polled=polled)
 
     # -- who uses it -----------------------------------------------------------------------------------------------
 
     def sign_in(self, user: User) -> None:
         """From now on somebody is there."""
         self.user = user
-        self._lines.user_came(self)
+        self._lines.user_came(self, self._wire)
 
     def sign_out(self) -> None:
         """They have taken their leave, and may come again on the same line."""
         user, self.user = self.user, None
         if user is not None:
-            self._lines.wait_for_user(self)
+            self._lines.user_left(self, self._wire)
             user.gone(True)
 
     def due(self, now: float) -> None:
@@ -271,6 +271,7 @@ class Line:
     def change_over(self, wire: "LineWire") -> None:
         """From now on all goes over a WebSocket. The client has read what it has polled."""
         self._wire, self._probe = wire, None
+        self._lines.changed_over(self, wire)
         if self._outbox:
             wire.pour(frames_of(SEPARATOR.join(self._outbox)))
         self._outbox, self._in_flight, self._waiting = [], 0, 0

@@ -27,6 +27,7 @@ class LineWire(Wire):
         self._probed = False
 
     def opened(self) -> None:
+        self._wires.strangers.count(self, self._line.address)
         if self._opening is None:
             self._line.probe(self)
             self._wires.sweep.watch(self, monotonic() + PATIENCE)

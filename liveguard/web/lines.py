@@ -1,11 +1,9 @@
 """All lines of Engine.IO, and what they share."""
 
-from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
-from liveguard.errors import TooManyConnections
 from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
 
@@ -13,7 +11,6 @@ if TYPE_CHECKING:
     from liveguard.web.line import Line
 
 PATIENCE: Final = 10.0  # seconds for somebody to sign in over a line
-MOST_STRANGERS: Final = 4096  # lines of one address over which nobody has signed in yet
 
 
 class User(Protocol):
@@ -57,31 +54,34 @@ class Lines:
         self.message_came = message_came
         self.binary_came = binary_came
         self._ended = ended
-        self._strangers: Counter[str] = Counter()
 
-    def opened(self, line: "Line") -> None:
+    def opened(self, line: "Line", *, polled: bool) -> None:
         """Note a line that nobody has signed in yet. Raises TooManyConnections."""
-        if self._strangers[line.address] >= MOST_STRANGERS:
-            raise TooManyConnections
+        if polled:  # a WebSocket counts by itself
+            self.wires.strangers.come(line, line.address)
         self.wires.opened(line)
-        self.wait_for_user(line)
+        self._wait_for_user(line)
 
-    def wait_for_user(self, line: "Line") -> None:
-        """Give somebody a moment to sign in."""
-        self._strangers[line.address] += 1
-        self.wires.sweep.watch(line, monotonic() + PATIENCE)
-
-    def user_came(self, line: "Line") -> None:
+    def user_came(self, line: "Line", wire: Wire | None) -> None:
         """Somebody is signed in."""
-        self._strangers[line.address] -= 1
-        if not self._strangers[line.address]:
-            del self._strangers[line.address]
+        self.wires.strangers.gone(wire or line)
         self.wires.sweep.forget(line)
+
+    def user_left(self, line: "Line", wire: Wire | None) -> None:
+        """They have taken their leave, and nobody is signed in again."""
+        self.wires.strangers.count(wire or line, line.address)
+        self._wait_for_user(line)
+
+    def changed_over(self, line: "Line", wire: Wire) -> None:
+        """A line goes on over a WebSocket, which has counted by itself so far."""
+        self.wires.strangers.gone(line if line.user is None else wire)
+
+    def _wait_for_user(self, line: "Line") -> None:
+        """Give somebody a moment to sign in."""
+        self.wires.sweep.watch(line, monotonic() + PATIENCE)
 
     def ended(self, line: "Line") -> None:
         """Forget a line."""
-        if line.user is None:
-            self.user_came(line)
         self.wires.sweep.forget(line)
         self.wires.closed(line)
         self._ended(line)

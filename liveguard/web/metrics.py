@@ -33,6 +33,7 @@ class Metrics:
             buckets=BUCKETS, registry=self.registry,
         )  # fmt: skip
         self._events: Tally[str] = Tally()
+        self._turned_away: Tally[str] = Tally()
         self.registry.register(self)
 
     def gauge(self, name: str, description: str, count: Callable[[], float]) -> None:
@@ -48,15 +49,23 @@ class Metrics:
         """Something happened in a live session."""
         self._events[event] += 1
 
+    def turned_away(self, reason: str) -> None:
+        """A connection was closed as soon as it had come."""
+        self._turned_away[reason] += 1
+
     def collect(self) -> Iterator[CounterMetricFamily]:
         """What the registry asks for."""
-        family = CounterMetricFamily(
-            "liveguard_events", "Events of live sessions, once for all who heard them", labels=["event"]
-        )
-        for event, count in self._events.items():
-            family.add_metric([event], count)
-        yield family
+        yield _counted("events", "Events of live sessions, once for all who heard them", "event", self._events)
+        why = "Connections that there was no room for"
+        yield _counted("connections_turned_away", why, "reason", self._turned_away)
 
     def text(self) -> bytes:
         """All figures in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+def _counted(name: str, description: str, label: str, counts: Tally[str]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"liveguard_{name}", description, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family

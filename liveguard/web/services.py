@@ -16,6 +16,7 @@ from liveguard.web.cookies import Cookies
 from liveguard.web.metrics import Metrics
 from liveguard.web.refused_hosts import RefusedHosts
 from liveguard.web.render import Renderer
+from liveguard.web.strangers import Strangers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Services:
     people: People
     doorkeeper: Doorkeeper
     tokens: Tokens
+    strangers: Strangers
     cookies: Cookies
     health: Health
     metrics: Metrics

@@ -14,6 +14,7 @@ from liveguard.errors import (
     AuthenticationError,
     AuthenticationRequired,
     InvalidMessage,
+    Refusal,
     StorageUnavailable,
     Unavailable,
 )
@@ -70,12 +71,16 @@ class Socket(Door, WebSocketHandler):
         try:
             visitor = await self.sign_in()
         except AuthenticationError as refusal:
-            return Farewell(self.wires, NOT_AUTHENTICATED, refusal_frame(refusal))
+            return self._farewell(NOT_AUTHENTICATED, refusal)
         except Unavailable as refusal:
-            return Farewell(self.wires, TRY_AGAIN, refusal_frame(refusal))
+            return self._farewell(TRY_AGAIN, refusal)
         except StorageUnavailable:
-            return Farewell(self.wires, TRY_AGAIN, refusal_frame(Unavailable()))
+            return self._farewell(TRY_AGAIN, Unavailable())
         return NativeConnection(self.wires, self.connections, visitor, as_ward=self.as_ward, since=self._since())
+
+    def _farewell(self, code: int, refusal: Refusal) -> Farewell:
+        self.check_room()
+        return Farewell(self.wires, self.address, code, refusal_frame(refusal))
 
     async def sign_in(self) -> Visitor:
         """By the token of the header or of the subprotocols, or by the cookie of a page of ours."""

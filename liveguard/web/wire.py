@@ -281,10 +281,12 @@ class Wire(asyncio.Protocol):
 class Farewell(Wire):
     """A WebSocket that was opened only to say why it is closed again."""
 
-    def __init__(self, wires: Wires, code: int, last_word: bytes) -> None:
+    def __init__(self, wires: Wires, address: str, code: int, last_word: bytes) -> None:
         super().__init__(wires)
+        self._address = address
         self._code = code
         self._last_word = last_word
 
     def opened(self) -> None:
+        self._wires.strangers.count(self, self._address)
         self.shut(self._code, self._last_word)

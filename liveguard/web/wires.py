@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from liveguard.faults import log_fault
 from liveguard.web.keepalive import Sweep
+from liveguard.web.strangers import Strangers
 
 if TYPE_CHECKING:
     from liveguard.web.wire import Wire
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
 class Wires:
     """The open WebSockets, and what they share."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sweep: Sweep, *, max_message: int, max_unsent: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sweep: Sweep,
+        strangers: Strangers,
+        *,
+        max_message: int,
+        max_unsent: int,
+    ) -> None:
         self.loop = loop
         self.sweep = sweep
+        self.strangers = strangers
         self.max_message = max_message
         self.max_unsent = max_unsent
         self.at_once = False  # frames do not wait for the end of the turn
@@ -38,6 +48,7 @@ class Wires:
     def closed(self, wire: object) -> None:
         """Forget a wire whose transport is closed."""
         self._open.discard(wire)
+        self.strangers.gone(wire)
         if not self._open and self._all_closed is not None:
             self._all_closed.set_result(None)
             self._all_closed = None

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
 
 from liveguard.chronicle import Memory
 from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailable
@@ -125,6 +126,8 @@ class Export(Page):
                 raise
             # Too late for a refusal: it breaks off, so that it does not look whole.
             cast(HTTP1Connection, self.request.connection).close()
+        except StreamClosedError:
+            pass  # nobody reads it any more
 
     async def _pages(self, asked: Filter) -> AsyncIterator[list[PastSession]]:
         async for page in self.services.people.history.pages(self.user, **asked.which):
