@@ -105,7 +105,7 @@ async def test_two_hundred_scripts_in_names_notes_and_messages_stay_text(browser
         assert len(set(PAYLOADS)) == MANY
         ana = await street.home.ward("ana")
         accounts = street.home.server.people.accounts
-        await accounts.rename(await accounts.identify("ana"), first_name=PAYLOADS[1], last_name=PAYLOADS[5])
+        await accounts.change("ana", first_name=PAYLOADS[1], last_name=PAYLOADS[5])
         ben, chloe = [await street.sign_in(name, device=LISTENS) for name in ("ben", "chloe")]
         phone = await street.sign_in("ana", "/ward", device=LISTENS)
 

@@ -485,7 +485,7 @@ async def test_the_page_of_a_session_goes_with_the_right_to_see_it(street: Stree
 @story
 async def test_what_was_copied_is_said_in_words_and_what_is_written_is_told_as_it_is(street: Street) -> None:
     accounts = street.home.server.people.accounts
-    await accounts.rename(await accounts.identify("ana"), first_name="A$& {text}", last_name="")
+    await accounts.change("ana", first_name="A$& {text}", last_name="")
     ana = await street.home.ward("ana")
     ben = await street.sign_in("ben", permissions=["clipboard-read", "clipboard-write"])
     await ana.answer("start-live-session")
