@@ -242,7 +242,7 @@ async def test_who_sends_much_at_once_lets_others_have_their_turn(house, much, a
             nonlocal turns
             while True:
                 turns += 1
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # counts the turns of the loop
 
         counting = asyncio.ensure_future(count())
         ana.raw(much)

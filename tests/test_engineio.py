@@ -213,7 +213,7 @@ async def test_a_thousand_packets_at_once_let_others_have_their_turn(tmp_path):
             nonlocal turns
             while True:
                 turns += 1
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # counts the turns of the loop
 
         counting = asyncio.ensure_future(count())
         assert (await home.fetch(address, "POST", body="\x1e".join(['42["ping"]'] * 1000))).status == 200
@@ -232,7 +232,7 @@ async def test_of_two_polls_at_once_both_are_the_end(tmp_path):
         first = asyncio.ensure_future(home.fetch(address))
         (waiting,) = home.server.socketio.eio.sockets.values()
         while waiting._poll is None:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # nobody says that a poll has come
         assert (await home.fetch(address)).status == 400
         await first
         assert (await home.fetch(address)).status == 400
@@ -250,7 +250,7 @@ async def test_only_another_poll_says_that_the_last_one_was_answered(tmp_path):
         assert (await home.fetch(address)).text.startswith('42["pong"')
         polling = asyncio.ensure_future(home.fetch(address))
         while not connection.all_sent():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # nobody says that it was confirmed
         await home.fetch(address, "POST", body="1")
         assert (await polling).text == "6"
         await emptied(home.server)
@@ -393,7 +393,7 @@ async def test_a_guardian_over_a_websocket_who_does_not_read_is_given_up(exchang
         while not one.closing:
             for _ in range(10):
                 connection.send(notice(0))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the end of a turn, in which it is written
             most = max(most, one.unsent)
         assert most <= 256 * 1024 + 30_000
         assert await ben.closed() == 1013

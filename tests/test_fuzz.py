@@ -175,7 +175,7 @@ async def test_no_frame_is_a_fault_of_ours(tmp_path: Path, chance: random.Random
                 cut = chance.randrange(len(frame) + 1)
                 client.raw(frame[:cut])
                 if chance.random() < 0.1:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)  # the halves come in two turns
                 client.raw(frame[cut:])
             # Whether a frame is still open or not: this is the end of it, or a frame of its own.
             client.close(1000)

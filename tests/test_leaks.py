@@ -110,7 +110,7 @@ async def until(true: Callable[[], bool]) -> None:
     """Wait for something that nobody announces."""
     async with asyncio.timeout(20):
         while not true():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # nobody says it
 
 
 def held(home: Process) -> tuple[int, int]:
@@ -130,10 +130,10 @@ async def quiet(home: Process) -> tuple[int, int]:
     """What the server holds once everybody is gone."""
     async with asyncio.timeout(20):
         while any((await figures(home)).values()):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # nobody says that they are gone
         # Whoever never finished a request is found at the first word that is missing, and then the port is free.
         while held(home)[0] > BARE:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # nobody says that they are closed
     return held(home)
 
 

@@ -76,11 +76,11 @@ async def test_the_dead_are_found_in_time_and_whoever_is_only_far_away_stays(tmp
         for name in broken:
             resets[name] = time.monotonic()
             people[name][1].reset()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # what is to be measured is told in its own turn
         reset_found = await interrupted(ben, resets, 5)
 
         async def fall_silent(name: str, number: int) -> float:
-            await asyncio.sleep(number * (5 if torture else 2) / size)
+            await asyncio.sleep(number * (5 if torture else 2) / size)  # the silences begin one after the other
             last_sign = time.monotonic()
             assert (await people[name][0].answer("ping"))["event"] == "pong"
             people[name][1].swallow()
@@ -116,14 +116,14 @@ async def test_neither_a_locked_database_nor_a_process_that_was_stopped_makes_an
         await ana.answer("start-live-session")
         with held_elsewhere(home.database, "EXCLUSIVE"):
             assert (await tom.answer("start-live-session"))["event"] == "session-started"
-            await asyncio.sleep(stall)
+            await asyncio.sleep(stall)  # the stall is what is tested
             assert (await ana.answer("ping"))["event"] == "pong"
         home.child.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # so long it is stopped
         home.child.send_signal(signal.SIGCONT)
         for peer in (ana, tom, ben):
             assert (await peer.answer("ping"))["event"] == "pong"
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # more than a whole rhythm
         assert (await ana.answer("update-location", {"latitude": 1, "longitude": 1}))["data"]["guardianCount"] == 1
         heard = await ben.all_so_far()
         assert "session-interrupted" not in heard and "session-ended" not in heard
@@ -141,7 +141,7 @@ async def test_a_jump_of_the_wall_clock_makes_nobody_dead_and_no_session_long(
         seconds, nanoseconds = time.time, time.time_ns
         monkeypatch.setattr(time, "time", lambda: seconds() + jump)
         monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() + jump * 1_000_000_000)
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.2)  # two whole rhythms
         assert (await ben.answer("ping"))["event"] == "pong"
         ended = await ana.answer("stop-live-session")
         assert ended["event"] == "session-ended" and 0 <= ended["data"]["duration"] <= 5
@@ -285,7 +285,7 @@ async def test_when_all_come_back_at_once_all_are_served(tmp_path: Path, torture
             return client, (await client.hear("session-started"))["data"]["sessionId"]
 
         async def return_as(role: str, name: str, event: str) -> tuple[Client, str, float]:
-            await asyncio.sleep(chance.uniform(0, within))
+            await asyncio.sleep(chance.uniform(0, within))  # the returns are spread
             began = time.monotonic()
             client = await come(role, name)
             session = (await client.hear(event))["data"]["sessionId"]
@@ -343,7 +343,7 @@ async def test_many_who_never_finish_their_request_are_let_go_and_keep_nobody_wa
             began = time.monotonic()
             assert (await home.fetch("/healthz")).status == 200
             longest = max(longest, time.monotonic() - began)
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.25)  # asked a few times a second
         lasted = await slow
     print(f"{len(lasted)} slow requests: cut off after {min(lasted):.1f} to {max(lasted):.1f} s")
     print(f"The longest wait for an answer beside them: {longest * 1000:.0f} ms")

@@ -144,9 +144,9 @@ async def enter_halfway(client: Any) -> None:
     client._token = token_of("tom")
     entering = asyncio.ensure_future(client.answer())
     while not client.sid:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # nobody says that the shake is done
     for _ in range(20):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # some turns, in which it gets half way
     entering.cancel()
     if not hasattr(client, "_tasks"):
         client._tasks = []

@@ -33,7 +33,7 @@ async def all_wait(home: House) -> None:
     """Whoever polls is waiting for news: the loss of somebody who is not, is noticed later, by the keep-alive."""
     for line in home.server.socketio.eio.sockets.values():
         while not line.upgraded and line._poll is None:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # nobody says that a poll has come
 
 
 @over_each_transport

@@ -34,7 +34,7 @@ async def watch(file: Path, server: app.Server) -> None:
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), SECONDS.size) as longest:
         while True:
             due, waited = time.monotonic() + BEAT, waited_for_a_core()
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(BEAT)  # how late this is, is what is measured
             late = time.monotonic() - due - (waited_for_a_core() - waited)
             if late > SECONDS.unpack_from(longest)[0]:
                 SECONDS.pack_into(longest, 0, late)
