@@ -59,7 +59,7 @@ class Live:
         self.sessions = ActiveSessions()
         self.wards: Presences[WardConnection] = Presences()
         self._clock = clock
-        self._grace = grace
+        self.grace = grace
         self._turns = Turns(self._failed)
         self._journaling = Journaling(storage, clock)
         self.journal_is_behind = self._journaling.is_behind
@@ -88,12 +88,10 @@ class Live:
         session = self.sessions.get_user_active_session(ward_id)
         if session is None:
             return
-        if session.interruption is not None:
+        if session.interruption is None:
+            connection.send(Notice(session.started(self._clock.now())))
+        else:
             self._lifecycle.resume(session, connection)
-            return
-        if session.was_started_by(connection):
-            session.carrier = connection
-        connection.send(Notice(session.started(self._clock.now())))
 
     def ward_gone(self, connection: WardConnection, own_word: bool) -> None:
         """A ward's connection ended: by the ward's own word, or it was lost (PROTOCOL 5, rule 5)."""
@@ -106,11 +104,11 @@ class Live:
         session = self.sessions.get_user_active_session(ward_id)
         if session is None or session.carrier is not connection:
             return None
-        if own_word or self._grace == 0:
+        if own_word or self.grace == 0:
             return self._lifecycle.end(session, "ward_disconnected")
         session.carrier = self._successor(connection)
         if session.carrier is None:
-            self._lifecycle.interrupt(session, self._grace)
+            self._lifecycle.interrupt(session, self.grace)
         return None
 
     def _depart(self, connection: WardConnection) -> None:
@@ -118,9 +116,9 @@ class Live:
             self._journaling.forget(connection.person.id)
 
     def _successor(self, lost: WardConnection) -> WardConnection | None:
-        """The newest connection of the ward that was opened after the lost one's last sign of life, or by its login."""
-        others, known = reversed(self.wards.connections(lost.person.id)), {lost.login_id} - {None}
-        return next((one for one in others if one.opened_at > lost.last_heard or one.login_id in known), None)
+        """The newest connection that was opened after the lost one's last sign of life, or in the same browser."""
+        others, known = reversed(self.wards.connections(lost.person.id)), {lost.browser} - {None}
+        return next((one for one in others if one.opened_at > lost.last_heard or one.browser in known), None)
 
     # -- what a ward asks for --------------------------------------------------------------------------------------
 
@@ -298,7 +296,7 @@ class Live:
     async def restore(self) -> None:
         """Take up the sessions that were active when the process ended: each is interrupted (rule 10)."""
         for journaled in await self._journaling.left_behind():
-            self._lifecycle.restore(journaled, self._grace)
+            self._lifecycle.restore(journaled, self.grace)
         await self.access_changed()
 
     async def write_lazily(self) -> None:

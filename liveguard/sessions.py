@@ -109,7 +109,6 @@ class LiveSession:
         "id",
         "interruption",
         "last_location",
-        "login_id",
         "metadata",
         "room",
         "seq",
@@ -132,7 +131,6 @@ class LiveSession:
         self.metadata = metadata
         self.start = start
         self.carrier = carrier  # the connection whose end is the ward's going
-        self.login_id = None if carrier is None else carrier.login_id  # of the browser in which it was started
         self.room = room
         self.guardians: dict[str, Person] = {}  # all the accepted ones, connected or not
         self.state = State.STARTING
@@ -146,12 +144,6 @@ class LiveSession:
     def running(self) -> bool:
         """Whether guardians may see it."""
         return self.state in _RUNNING
-
-    def was_started_by(self, connection: Connection) -> bool:
-        """Whether it was started in this connection's browser, and is carried by another one, which was back sooner and
-        would still be there when the ward is lost."""
-        carried_by = None if self.carrier is None else self.carrier.login_id
-        return self.login_id is not None and connection.login_id == self.login_id != carried_by
 
     def activate(self, seq: int | None) -> None:
         """The journal has it (``seq``), or could not be written (None): from now on it is live."""

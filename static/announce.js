@@ -13,22 +13,23 @@ const TONES = {
 const TOGETHER = 300; // milliseconds
 
 let saidAt = -TOGETHER;
+let lately = []; // what was said then
 let audio = null;
 let soundWanted = kept("localStorage", "sound");
 let showMute = () => {};
 let notificationsWanted = kept("localStorage", "notifications");
 
-/** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. */
-export function announce(news) {
+/** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. What was said
+ * a moment ago may stand `before` it once more. Without a kind it is only to be read. */
+export function announce(news, before = justNow(news)) {
   const said = document.getElementById("said");
-  // What happens to several at the same moment is read together, and none of them is lost to the next.
-  const told = new Set(news.map((one) => one.about));
-  const together = performance.now() - saidAt < TOGETHER;
-  const before = together ? [...said.children].filter(({ dataset }) => dataset.about && !told.has(dataset.about)) : [];
   saidAt = performance.now();
-  said.replaceChildren(...[...before, ...news.map(line)].flatMap((one) => [one, " "]).slice(0, -1));
+  lately = [...before, ...news];
+  said.replaceChildren(...lately.map(line).flatMap((one) => [one, " "]).slice(0, -1));
   // The loudest of them is heard.
-  const { kind, about } = news.find((one) => one.kind === "lost") ?? news.find((one) => one.kind === "message") ?? news[0];
+  const loud = (wanted) => news.find((one) => one.kind === wanted);
+  const { kind, about } = loud("lost") ?? loud("message") ?? news[0] ?? {};
+  if (!kind) return;
   play(TONES[kind]);
   if (notificationsWanted && document.hidden && "Notification" in window && Notification.permission === "granted") {
     // What replaces an earlier one of the same session makes itself heard again; no session hides another.
@@ -39,13 +40,18 @@ export function announce(news) {
   }
 }
 
+/** What happens to several at the same moment is read together, and none of them is lost to the next. */
+function justNow(news) {
+  const told = new Set(news.map((one) => one.about));
+  return performance.now() - saidAt < TOGETHER ? lately.filter(({ about }) => about && !told.has(about)) : [];
+}
+
 /** A sentence, which leads to the page of the session, if there is one and it is another page. */
 function line({ kind, sentence, about }) {
   const path = `/history/${about}`;
   const leads = about && kind !== "revoked" && path !== location.pathname;
   const element = document.createElement(leads ? "a" : "span");
   if (leads) element.href = path;
-  element.dataset.about = about;
   element.classList.toggle("lost", kind === "lost");
   element.textContent = sentence;
   return element;

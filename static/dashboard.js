@@ -17,6 +17,7 @@ let asked = -SPACING;
 let timer = null;
 let asking = false;
 let again = false;
+let failures = 0; // in a row
 let keptSoFar = 0; // of what was being written when its card went
 
 watch(() => [...cards.children], (event, data) => {
@@ -37,7 +38,7 @@ setInterval(() => {
 function ask() {
   again = true;
   if (asking || timer !== null) return;
-  timer = setTimeout(fetchChanges, Math.max(0, asked + SPACING - performance.now()));
+  timer = setTimeout(fetchChanges, Math.max(0, asked + SPACING * 2 ** Math.min(failures, 3) - performance.now()));
 }
 
 async function fetchChanges() {
@@ -60,6 +61,7 @@ async function fetchChanges() {
     // Without an answer, what is shown is old.
   }
   asking = false;
+  failures = ok ? 0 : failures + 1;
   rendered(ok, over);
   // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.
   if (again || (!ok && socket.open)) ask();

@@ -1,11 +1,13 @@
 // A switch that is remembered as on or off, in the browser's local storage or in that of one window.
 
+const here = new Map(); // where the browser keeps nothing, for this page
+
 /** Whether a switch was left on. */
 export function kept(storage, name) {
   try {
     return window[storage].getItem(name) === "on";
   } catch {
-    return false;
+    return here.get(name) ?? false;
   }
 }
 
@@ -14,7 +16,7 @@ export function keep(storage, name, on) {
   try {
     window[storage].setItem(name, on ? "on" : "off");
   } catch {
-    // Not kept, then.
+    here.set(name, on);
   }
   return on;
 }

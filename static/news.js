@@ -6,6 +6,7 @@ import { Socket } from "./socket.js";
 import { ofWhatIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
+const LATELY = 5000; // what was said so long ago, may not have been read yet
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
@@ -22,7 +23,9 @@ let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // what was written last in each session when the connection went
 let missed = []; // what was said since then
+const read = new Set(); // what was written since the last rendering, and said
 let outages = 0; // times that the connection went
+let outagesTold = 0; // of them, how many are said to be over
 let hearing = false; // it is there
 let deaf = now(); // since when something may have been said that this page has not heard
 let seq = 0; // the newest event of the journal that the page has heard
@@ -43,17 +46,19 @@ export function watch(elements, ask) {
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
   socket = new Socket("/ws/guardian", {
-    opened: () => {
-      hearing = true;
-      ask();
-    },
+    opened: () => ask(),
     received: (event, data) => {
+      if (event === "guardian:snapshot") hearing = true;
       hear(event, data);
       stand(event, data);
       if (event !== "guardian:snapshot") ask(event, data);
     },
     closed: () => {
-      if (hearing) deaf = now();
+      // That it is gone, may be noticed long after the last word.
+      if (hearing) {
+        deaf = now() - (performance.now() - socket.heard);
+        if (current) known = deaf;
+      }
       hearing = false;
       silence ??= setTimeout(sayAway, SILENCE);
       current = false;
@@ -74,6 +79,7 @@ export function rendered(ok, over) {
   current = ok && socket.open && over === outages;
   if (ok && over === outages) known = now();
   showState();
+  if (current) read.clear();
 }
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
@@ -127,6 +133,7 @@ const happened = {
   message: ({ from, sessionId, text }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
+    read.add(`${sessionId} ${text}`);
     announce([{ kind: "message", sentence: message(name, text), about: sessionId }]);
   },
 };
@@ -137,7 +144,7 @@ function tell(kind, about) {
   const sentence = (words[kind] ?? words.ended).replace("{name}", () => session.name);
   // Whatever ends a session but its ward is as loud as a loss.
   const news = { kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about };
-  if (!current) missed.push(news);
+  if (!current) missed.push({ ...news, at: performance.now() });
   announce([news]);
 }
 
@@ -184,18 +191,22 @@ function lastWords() {
   return new Map(shown().map((session) => [session.id, [...session.querySelectorAll(".ward, .last-word")].at(-1)?.id]));
 }
 
-/** The connection is back: what happened meanwhile is as loud as if it happened now. */
+/** The connection is back: what was written meanwhile is as loud as if it was written now. All else was said when the
+ * page heard of it, a moment ago perhaps. */
 function sayWhatWasMissed() {
+  const said = missed.filter(({ at }) => performance.now() - at < LATELY);
+  const news = [];
   for (const [session, last] of lastWords()) {
     if (!last || last === written.get(session)) continue;
-    const sentence = message(
-      document.getElementById(session).dataset.name, document.getElementById(last).querySelector(".text").textContent,
-    );
-    missed.push({ kind: "message", sentence, about: session.slice(2) });
+    const [about, text] = [session.slice(2), document.getElementById(last).querySelector(".text").textContent];
+    if (read.has(`${about} ${text}`)) continue;
+    news.push({ kind: "message", sentence: message(document.getElementById(session).dataset.name, text), about });
   }
-  if (!missed.length) missed.push({ kind: "resumed", sentence: words.back, about: "" });
+  // A page that could not be had once, is no outage that anybody need hear of.
+  const kind = outages === outagesTold ? "" : "resumed";
+  if (!said.length && !news.length) news.push({ kind, sentence: words.back, about: "" });
   const unsent = ofWhatIsUnsent(words);
-  if (unsent) missed.push({ kind: "resumed", sentence: unsent, about: "" });
-  announce(missed);
-  [written, missed] = [null, []];
+  if (unsent) news.push({ kind, sentence: unsent, about: "" });
+  announce(news, said);
+  [written, missed, outagesTold] = [null, [], outages];
 }

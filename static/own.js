@@ -4,10 +4,11 @@ import { keep, kept } from "./kept.js";
 import { Socket } from "./socket.js";
 
 const AGAIN = 2000; // milliseconds
+const LATER = 11000; // more than the longest that the others wait
 
-/** Whether the other devices of the ward are to be back before this one. Whoever is first, carries the session on; a
+/** How much later than the ward's other devices this one is to be back. Whoever is first, carries the session on; a
  * window in which it was not started, and that nobody has used since, may stand at home. */
-export const yields = () => !kept("sessionStorage", "used");
+export const later = (grace) => (kept("sessionStorage", "used") ? 0 : Math.min(LATER, (grace * 1000) / 3));
 
 /** A session begins, in this window or elsewhere. */
 export function begins(here) {
@@ -15,6 +16,9 @@ export function begins(here) {
 }
 
 for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => keep("sessionStorage", "used", true));
+
+/** The switch of a session that began then: whether its location is to be shared from this window. */
+export const shareOf = (start) => `share-${start}`;
 
 /** The ward's page as the server renders it now; null when it cannot be had. */
 export async function ownPage() {
@@ -32,21 +36,21 @@ export const isRunning = (page) => page.getElementById("ward").dataset.state ===
 /** Carry the session on while its ward looks at another page, and say there how it stands. */
 export function carryOn(line) {
   const words = JSON.parse(line.dataset.words);
-  let wasAway = false;
   let changes = 0; // of what the line says
   say("running");
 
   const socket = new Socket("/ws/ward", {
-    opened: () => wasAway && look(),
+    opened: look,
     received: (event, data) => {
-      if (event === "session-started") say("running");
-      else if (event === "session-ended") over(data.reason);
+      if (event === "session-started") {
+        line.dataset.start = Date.parse(data.startTime);
+        say("running");
+      } else if (event === "session-ended") over(data.reason);
     },
     closed: () => {
-      wasAway = true;
       if (line.dataset.state === "running") say("away");
     },
-  }, yields);
+  }, () => later(line.dataset.grace));
 
   /** Nobody else tells that the session has ended while there was no connection. */
   async function look() {
@@ -60,8 +64,6 @@ export function carryOn(line) {
 
   function over(reason) {
     say(`ended_${reason}`, "over");
-    // Nothing is left of what would be asked about.
-    document.querySelector("form[data-confirm=sure-out]")?.removeAttribute("data-confirm");
   }
 
   function say(sentence, state = sentence) {
@@ -71,6 +73,9 @@ export function carryOn(line) {
     const text = words[sentence] ?? words.ended;
     if (status.textContent !== text) status.textContent = text;
     // Only the ward's page shares it; whoever had that switched on must know.
-    document.getElementById("unshared").hidden = state !== "running" || !kept("sessionStorage", "share");
+    // Where nothing runs, nothing is to be asked about.
+    const signOut = document.querySelector("form[action='/logout']");
+    if (signOut && document.getElementById("sure-out")) signOut.dataset.confirm = state === "over" ? "" : "sure-out";
+    document.getElementById("unshared").hidden = state !== "running" || !kept("sessionStorage", shareOf(line.dataset.start));
   }
 }

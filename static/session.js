@@ -15,6 +15,7 @@ const running = () => [...page.querySelectorAll("[data-state]")];
 let asked = performance.now();
 let asking = false;
 let again = false;
+let failures = 0; // in a row
 let timer = null;
 let gone = false; // this session may not be seen any more
 
@@ -28,16 +29,18 @@ function ask() {
 
 function plan() {
   clearTimeout(timer);
-  timer = setTimeout(look, Math.max(0, asked + (again ? SPACING : EVERY) - performance.now()));
+  timer = setTimeout(look, Math.max(0, asked + (again ? SPACING * 2 ** Math.min(failures, 3) : EVERY) - performance.now()));
 }
 
 async function look() {
-  asking = again || (!document.hidden && (running().length > 0 || isOver(page)));
+  // What is not there may be there again: an end that the journal could not take for a while.
+  asking = again || (!document.hidden && (gone || running().length > 0 || isOver(page)));
   again = false;
   asked = performance.now();
   const over = connection();
   if (asking) {
-    const ok = gone || (await fetched());
+    const ok = await fetched();
+    failures = ok ? 0 : failures + 1;
     rendered(ok, over);
     // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.
     again ||= !ok && socket.open;
@@ -50,9 +53,14 @@ async function fetched() {
   try {
     const answer = await fetch(location.href, { redirect: "manual", signal: AbortSignal.timeout(8000) });
     if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
-    gone = answer.status === 403 || answer.status === 404;
-    if (answer.ok || gone) show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    return answer.ok || gone;
+    const refused = answer.status === 403 || answer.status === 404;
+    if (!answer.ok && !refused) return false;
+    const fetchedPage = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // A proxy may say so as well, for a moment.
+    if (!fetchedPage.getElementById("main")) return false;
+    gone = refused;
+    show(fetchedPage);
+    return true;
   } catch {
     return false;
   }

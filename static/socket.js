@@ -1,7 +1,6 @@
 // A connection to the server that comes back by itself and knows when it is gone.
 
 const PAUSES = [300, 1000, 2000, 4000, 8000];
-const LATER = 11000; // more than the longest of them
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
 const OPENING = 10000; // for so long it may take to open
@@ -9,12 +8,12 @@ const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
 
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(); `yields` says whether another
-   * device is to be back before this one. */
-  constructor(path, on, yields = () => false) {
+  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(); `later` says how many more
+   * milliseconds to wait before each try to come back. */
+  constructor(path, on, later = () => 0) {
     this.path = path;
     this.on = on;
-    this.yields = yields;
+    this.later = later;
     this.tries = 0;
     this.asked = 0;
     this.answers = new Map();
@@ -82,12 +81,24 @@ export class Socket {
       // Signed out, or disabled: the server says so on the page itself. Where it was another password, and this browser
       // chose it, it is being signed in anew.
       this.finished = true;
-      setTimeout(() => location.reload(), RELOAD);
+      setTimeout(() => this.comeBack(), RELOAD);
       return;
     }
-    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] + (this.yields() ? LATER : 0);
+    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] + this.later();
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
+  }
+
+  /** Where somebody is still signed in here, nothing of the page need be lost. */
+  async comeBack() {
+    try {
+      const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
+      if (!answer.ok) return location.reload();
+    } catch {
+      return location.reload();
+    }
+    this.finished = false;
+    this.connect();
   }
 
   /** Nothing can come any more: do not wait for the network to find out. */

@@ -4,7 +4,7 @@ import { ago, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, ownPage, yields } from "./own.js";
+import { begins, isRunning, later, ownPage, shareOf } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, write } from "./write.js";
@@ -35,15 +35,14 @@ learn(Number(ward.dataset.now));
 const received = {
   "session-started": (data) => {
     learn(Date.parse(data.timestamp));
+    // Another one may have begun while this page was away.
+    if (isUnderWay() && started !== Date.parse(data.startTime)) become("idle");
     const isNew = !isUnderWay();
     if (isNew) begins(state === "starting" || startLost);
     startLost = false;
     started = Date.parse(data.startTime);
     become("running");
-    if (isNew) {
-      $("note").value = "";
-      keep("sessionStorage", "share", false); // what was asked for in the last session
-    }
+    if (isNew) $("note").value = "";
     if (data.durable === false) say(words.not_durable);
     else if (isNew) say(words.started);
     else if (stopLost) say(words.still_running, "problem");
@@ -101,7 +100,7 @@ const socket = new Socket("/ws/ward", {
     wasAway = true;
     forgetWhoWatches();
   },
-}, () => isUnderWay() && yields());
+}, () => (isUnderWay() ? later(ward.dataset.grace) : 0));
 
 /** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
 function forgetWhoWatches() {
@@ -201,6 +200,7 @@ const place = new Place({
     return sent;
   },
   failed: (why) => {
+    if (!place.active) keep("sessionStorage", shareOf(started), false);
     placeProblem = words[`location_${why}`];
     showPlace();
   },
@@ -224,13 +224,13 @@ $("share").addEventListener("click", () => {
   $("share-line").textContent = "";
   if (place.active) place.stop();
   else place.start();
-  keep("sessionStorage", "share", place.active);
+  keep("sessionStorage", shareOf(started), place.active);
   showPlace();
 });
 
 /** After a reload, go on with what was allowed and asked for before it. */
 async function shareAgain() {
-  if (place.active || !kept("sessionStorage", "share")) return;
+  if (place.active || !kept("sessionStorage", shareOf(started))) return;
   const permission = await navigator.permissions?.query({ name: "geolocation" });
   if (state !== "running") return;
   if (permission?.state === "granted") place.start();

@@ -211,7 +211,7 @@ class Heard(NamedTuple):
 class Device(ABC):
     """An open connection of somebody, which remembers what it hears."""
 
-    login_id: str | None = None
+    browser: str | None = None
 
     def __init__(self, stage: "Stage", person: Person) -> None:
         self.stage = stage
@@ -407,10 +407,10 @@ class Stage:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def ward(self, name: str, login_id: str | None = None) -> WardDevice:
+    async def ward(self, name: str, browser: str | None = None) -> WardDevice:
         """Somebody connects as a ward."""
         device = WardDevice(self, CAST[name])
-        device.login_id = login_id
+        device.browser = browser
         self.live.ward_came(device)
         await settle()
         return device

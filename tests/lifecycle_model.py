@@ -51,7 +51,6 @@ class Session:
     id: str
     ward: str
     carrier: Any
-    login_id: str | None  # of whoever started it, as far as this process knows
     seq: int | None
     over_at: float  # the longest time, on the monotonic clock
     interruption: Interruption | None = None
@@ -141,10 +140,7 @@ class Model:
             if session is None:
                 return
             self._must_hear(device, "session-started", None, sessionId=session.id)
-            if session.interruption is None:
-                if session.login_id is not None and device.login_id == session.login_id != session.carrier.login_id:
-                    session.carrier = device
-            else:
+            if session.interruption is not None:
                 session.interruption, session.carrier = None, device
                 self._room_must_hear(session, "session-resumed")
                 for each in ward.devices:
@@ -169,7 +165,7 @@ class Model:
             heirs = [
                 other
                 for other in ward.devices
-                if other.opened_at > device.last_heard or (other.login_id == device.login_id is not None)
+                if other.opened_at > device.last_heard or (other.browser == device.browser is not None)
             ]
             session.carrier = heirs[-1] if heirs else None
             if session.carrier is None:
@@ -335,8 +331,7 @@ class Model:
             self._ended(ward, under_way, session, data["reason"], data.get("seq"))
 
     def _begun(self, ward: Ward, under_way: UnderWay, session_id: str, seq: int | None) -> None:
-        carrier = under_way.request.connection
-        session = Session(session_id, ward.id, carrier, carrier.login_id, seq, under_way.since + self.longest)
+        session = Session(session_id, ward.id, under_way.request.connection, seq, under_way.since + self.longest)
         under_way.session = ward.session = self.sessions[session_id] = session
         for device in ward.devices:
             reply_to = under_way.request.id if under_way.request.connection is device else None
@@ -618,7 +613,7 @@ class Model:
 
     def _take_up(self, row: Row, now: float, wall: int) -> None:
         over_at = now - max(0, wall - row.start_time) / 1000 + self.longest
-        session = self.sessions.setdefault(row.id, Session(row.id, row.ward, None, None, row.start_seq, over_at))
+        session = self.sessions.setdefault(row.id, Session(row.id, row.ward, None, row.start_seq, over_at))
         session.seq = row.start_seq
         if row.end_seq is not None:
             if session.reason is None:

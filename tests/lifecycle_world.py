@@ -338,9 +338,9 @@ class World(Stage):
 
     # -- coming and going ------------------------------------------------------------------------------------------
 
-    def ward_connects(self, user_id: str, login_id: str | None = None) -> None:
+    def ward_connects(self, user_id: str, browser: str | None = None) -> None:
         phone = Phone(self, CAST[user_id])
-        phone.login_id = login_id
+        phone.browser = browser
         self.phones.append(phone)
         self.model.ward_came(phone)
         self.live.ward_came(phone)

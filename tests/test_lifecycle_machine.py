@@ -27,7 +27,7 @@ ENOUGH = 1500  # schedules in which each of the mutants is found out; most need 
 PACES = ("at once", "one round", "two rounds", "to the database", "at rest")
 
 
-LOGINS = (None, "phone", "laptop")  # by which a ward's connection is opened
+BROWSERS = (None, "a phone's", "a laptop's")  # in which a ward's connection is opened
 
 
 class Step(NamedTuple):
@@ -126,7 +126,7 @@ class Lifecycle(RuleBasedStateMachine):
 
 def a_ward_connects(world: World, step: Step) -> None:
     if world.may_sign_in(step.ward):
-        world.ward_connects(step.ward, LOGINS[step.which % len(LOGINS)])
+        world.ward_connects(step.ward, BROWSERS[step.which % len(BROWSERS)])
 
 
 def by_a_phone(deed: Callable[[World, Phone], None]) -> Deed:

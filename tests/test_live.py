@@ -269,8 +269,8 @@ async def test_another_page_of_the_browser_carries_the_session_on(stage: Stage) 
     other, ben = await stage.ward("ana"), await stage.guardian("ben")
     stage.clock.advance(5)
     ana, laptop = await stage.ward("ana"), await stage.ward("ana")
-    ana.login_id = other.login_id = "phone"
-    laptop.login_id = "laptop"
+    ana.browser = other.browser = "a phone's"
+    laptop.browser = "a laptop's"
     stage.clock.advance(1)
     for device in (ana, other, laptop):
         device.last_heard = stage.clock.steady
@@ -281,27 +281,6 @@ async def test_another_page_of_the_browser_carries_the_session_on(stage: Stage) 
     await settle()
     assert ben.news() == []
     other.lose()
-    await settle()
-    assert ben.news()[-1] == "session-interrupted"
-
-
-async def test_the_device_on_which_it_was_started_carries_it_again_when_it_is_back(stage: Stage) -> None:
-    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
-    ana.login_id = "phone"
-    ana.start()
-    await settle()
-    ana.lose()
-    await settle()
-    laptop = await stage.ward("ana")  # without a login, as a program has none
-    stage.clock.advance(1)
-    phone, watch = await stage.ward("ana", "phone"), await stage.ward("ana", "watch")
-    ben.news()
-    watch.lose()
-    laptop.last_heard = phone.last_heard = stage.clock.steady
-    laptop.lose()
-    await settle()
-    assert ben.news() == []
-    phone.lose()
     await settle()
     assert ben.news()[-1] == "session-interrupted"
 

@@ -59,8 +59,8 @@ class Connection(Protocol):
     person: Person
 
     @property
-    def login_id(self) -> str | None:
-        """The login by which it was opened, if there is one: the pages of one browser have the same."""
+    def browser(self) -> str | None:
+        """What the pages of one browser have in common; None for a program's connection."""
 
     def send(self, notice: Notice, request: "Request | None" = None) -> None:
         """Queue a notice. Never waits, never raises. With a request, it is the direct answer to it."""

@@ -70,9 +70,9 @@ class Connection(ABC):
         self._unconfirmed = 0  # the newest event of the journal that was sent and not answered by a sign of life
 
     @property
-    def login_id(self) -> str | None:
-        """The login by which it was opened, if there is one: the pages of one browser have the same."""
-        return self.visitor.login_id
+    def browser(self) -> str | None:
+        """The login of its cookie; None for whoever came by a token, which several devices may have."""
+        return self.visitor.login_id if self.visitor.expires_at is None else None
 
     # -- left to the transports ------------------------------------------------------------------------------------
 

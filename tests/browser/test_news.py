@@ -236,6 +236,52 @@ async def test_what_could_not_be_fetched_after_an_outage_is_fetched_later(street
     street.excuse(*NO_NETWORK, "503")
 
 
+GOES_SILENT = """
+    const Plain = WebSocket;
+    window.WebSocket = class extends Plain {
+      set onmessage(hears) {
+        window.newest = this;
+        super.onmessage = (message) => window.silent === this || hears(message);
+      }
+    };
+"""
+
+
+@story
+async def test_what_happened_before_the_silence_was_noticed_is_told(tmp_path: Path, browser: Browser) -> None:
+    async with open_street(tmp_path, browser, reconnect_grace=0) as street:
+        ben = await street.sign_in("ben", device=GOES_SILENT)
+        await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+        await ben.evaluate("() => { window.silent = window.newest; }")
+        tom = await street.home.ward("tom")
+        await tom.answer("start-live-session")
+        tom.lose()
+        await expect(ben.locator("#away")).to_be_visible(timeout=20_000)
+        await expect(ben.locator("#said")).to_contain_text("did not come back")
+
+
+@story
+async def test_a_page_that_fails_now_and_then_alarms_nobody_twice(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    ben = await street.sign_in("ben", device=IS_NOTIFIED)
+    await ben.get_by_role("button", name="Notifications").click()
+    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
+    await ben.evaluate("window.away = true")
+    await ben.route("**/live?*", lambda route: route.fulfill(status=502))
+    await tom.answer("send-message", {"text": "In the bus"})
+    await expect(ben.locator("#away")).to_be_visible()
+    tom.lose()
+    await ben.wait_for_function("() => window.notices.length === 2")
+    await ben.unroute("**/live?*")
+    await expect(ben.locator("#away")).to_be_hidden(timeout=15_000)
+    await expect(ben.locator(".card")).to_contain_text("In the bus")
+    assert await ben.evaluate("window.notices") == [
+        "Tom Berger writes: In the bus", "The connection to Tom Berger is lost.",
+    ]  # fmt: skip
+    street.excuse("502")
+
+
 @story
 async def test_old_ends_are_no_news_even_where_the_first_connection_fails(street: Street) -> None:
     ben = await street.home.guardian("ben")  # who has stood somewhere
@@ -403,7 +449,7 @@ async def test_a_start_that_has_no_answer_is_not_taken_for_one_nor_for_none(stre
     await ana.get_by_role("button", name="Start").click()
     await expect(ana.locator("#ward")).to_have_attribute("data-state", "starting")
     await sockets[-1].close(code=1001)
-    await expect(line).to_contain_text("Your session was not started")
+    await expect(line).to_contain_text("No session of yours is running")
     lines = await ana.evaluate("window.lines")
     assert any("Whether your session has started" in line for line in lines)
     assert not any("cannot start" in line for line in lines)

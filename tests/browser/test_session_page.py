@@ -1,9 +1,10 @@
 """The page of one session: a guardian who follows one ward misses nothing, of this ward or of another."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 from server import House, Peer
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street, said_last
 
@@ -85,6 +86,28 @@ async def test_who_reads_of_an_old_session_is_told_of_a_new_one(street: Street) 
     # Her own old sessions are no place for Ana to watch from.
     await ana.answer("stop-live-session")
     assert await (await street.sign_in("ana", path)).get_by_role("button", name="Sound").count() == 0
+
+
+def says_that_it_is_not_there(page: str) -> Callable[[Route], Awaitable[None]]:
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=404, body=page, content_type="text/html")
+
+    return answer
+
+
+@story
+async def test_a_page_that_is_not_there_for_a_moment_is_looked_for_again(street: Street) -> None:
+    ana, path = await start(street.home, "ana")
+    ben = await street.sign_in("ben", path)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    # A proxy says so, with a page of its own, and the server, with one of ours.
+    for number, page in enumerate(("<h1>404 page not found</h1>", '<main id="main"><h1>Nothing is here</h1></main>')):
+        async with ben.expect_response(lambda answer: answer.status == 404):
+            await ben.route(f"**{path}", says_that_it_is_not_there(page), times=1)
+        await ana.answer("send-message", {"text": f"Message {number}"})
+        await expect(ben.locator(".timeline")).to_contain_text(f"Message {number}")
+        await expect(ben.locator(".session-head .state")).to_contain_text("Live")
+    street.excuse("404")
 
 
 @story

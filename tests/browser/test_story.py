@@ -147,18 +147,18 @@ async def test_of_two_devices_the_one_in_use_is_back_first(street: Street) -> No
     await expect(laptop.locator("#running")).to_be_visible()
     session = street.home.server.live.sessions.of_ward("ana")
     assert session is not None and session.carrier is not None
-    login, sockets = session.carrier.login_id, list[WebSocket]()
+    browser, sockets = session.carrier.browser, list[WebSocket]()
     laptop.on("websocket", lambda one: sockets.append(one))
     await laptop.clock.install()
     street.home.server.connections.close(1012)
     await expect(phone.locator("#line")).to_contain_text("Connected again")
     await expect(laptop.locator("#line")).to_contain_text("No connection")
-    assert session.carrier.login_id == login
+    assert session.carrier.browser == browser
     await laptop.clock.fast_forward(8_000)
     assert not sockets
     await laptop.clock.fast_forward(8_000)
     await expect(laptop.locator("#line")).to_contain_text("Connected again")
-    assert session.carrier.login_id == login
+    assert session.carrier.browser == browser
     # Whoever uses it, is not kept waiting.
     await laptop.locator("h1").dispatch_event("pointerdown")
     street.home.server.connections.close(1012)
@@ -174,10 +174,12 @@ async def test_a_new_password_in_another_tab_carries_the_session_on(street: Stre
     await other.goto(street.home.url + "/account")
     await other.get_by_label("Current password").fill(PASSWORD)
     await other.get_by_label("New password").fill("a better password")
-    async with ana.expect_event("load"):  # by itself, with the new login
+    await ana.get_by_label("Message to").fill("Nearly there")
+    async with ana.expect_websocket():  # by itself, with the new login
         await other.get_by_role("button", name="Change the password").click()
     await expect(other.locator(".done")).to_contain_text("The password is changed")
-    await expect(ana.locator("#running")).to_be_visible()
+    await expect(ana.locator("#line")).to_contain_text("Connected again")
+    await expect(ana.get_by_label("Message to")).to_have_value("Nearly there")
     await expect(ana.locator("#watching.somebody")).to_be_visible()
     await other.get_by_role("button", name="Sign out everywhere else").wait_for(state="detached")
     assert street.home.server.live.sessions.of_ward("ana") is begun is not None

@@ -130,14 +130,48 @@ async def test_a_location_is_shared_in_the_session_for_which_that_was_asked(stre
     await expect(line).to_contain_text("Location sent")
     await ana.reload()
     await expect(line).to_contain_text("Location sent")
+    # A permission that was given for once.
+    await ana.goto(f"{street.home.url}/static/none")
     await ana.context.clear_permissions()
-    await ana.reload()
+    await ana.goto(f"{street.home.url}/ward")
     await expect(line).to_contain_text("your location is not shared")
     await ana.context.grant_permissions(["geolocation"])
     await hold(ana.locator("#stop"))
     await ana.get_by_role("button", name="Start").click()
     await expect(ana.locator("#line")).to_contain_text("has started")
     await expect(share).to_have_attribute("aria-pressed", "false")
+    street.excuse("404")
+
+
+@story
+async def test_of_another_session_that_began_meanwhile_nothing_is_shared_unasked(street: Street) -> None:
+    ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
+    share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
+    await share.click()
+    await expect(line).to_contain_text("Location sent")
+    await ana.context.set_offline(True)
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    phone = await street.home.ward("ana")
+    await phone.answer("stop-live-session")
+    await phone.answer("start-live-session")
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line")).to_contain_text("has started")
+    await expect(share).to_have_attribute("aria-pressed", "false")
+    # And not by the way over another page.
+    await share.click()
+    await expect(line).to_contain_text("Location sent")
+    await ana.goto(f"{street.home.url}/people")
+    await expect(ana.locator("#unshared")).to_be_visible()
+    await phone.answer("stop-live-session")
+    await expect(ana.locator("#own-session")).to_contain_text("has ended")
+    await phone.answer("start-live-session")
+    await expect(ana.locator("#own-session")).to_contain_text("is running")
+    await expect(ana.locator("#unshared")).to_be_hidden()
+    await ana.goto(f"{street.home.url}/ward")
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(share).to_have_attribute("aria-pressed", "false")
+    assert street.home.server.live.sessions.of_ward("ana").last_location is None
+    street.excuse(*NO_NETWORK)
 
 
 @story

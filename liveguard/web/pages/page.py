@@ -98,9 +98,10 @@ class Page(Door):
             self.reader,
             viewer=viewer,
             zone_unknown=viewer is not None and not self.preferences.time_zone,
-            own_session=live.sessions.has_active_session(viewer.id) if viewer else False,
+            own_session=live.sessions.get_user_active_session(viewer.id) if viewer else None,
             page=self.page,
             waiting=self.waiting,
+            grace=live.grace,
             now=self.now,
             xsrf=Markup(self.xsrf_form_html()),  # noqa: S704 - Tornado's own field
             **context,
