@@ -24,8 +24,8 @@ Duty = Callable[[], Awaitable[None]]
 class Crowd(Protocol):
     """All who are connected."""
 
-    def login_ids(self) -> set[str]:
-        """The logins of the dashboard by which some of them are."""
+    def login_ids(self, of: Iterable[str] | None) -> set[str]:
+        """The logins by which some of these people are, or of all; None means all."""
 
     def close_logins(self, ended: set[str]) -> None:
         """Close those that such a login had opened."""
@@ -69,7 +69,9 @@ class Rounds:
         """Who may see what has changed, and is applied; where that cannot be read, as soon as it can."""
         try:
             await self._admit(ward_ids, user_ids)
-            self._crowd.close_logins(await self._people.logins.ended(self._crowd.login_ids()))
+            asked = self._crowd.login_ids(user_ids)
+            if asked:
+                self._crowd.close_logins(await self._people.logins.ended(asked))
         except StorageUnavailable:
             self._stale = True
 

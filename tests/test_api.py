@@ -1,11 +1,13 @@
 """The JSON interface: what goes in, what comes out, and what is refused."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from server import PASSWORD, House, Peer, house, token_of
+from shelf import held_elsewhere
 
 RULE = "must be a text of 1 to 1,024 characters"
 PLACE = {"latitude": 53.55, "longitude": 9.93, "battery": 64}
@@ -83,6 +85,18 @@ async def test_a_token_for_a_password_ends_with_it_and_others_do_not(tmp_path: P
         for login_id in (home.server.tokens.verify(bens).login_id, "none"):
             foreign, _ = home.server.tokens.issue("ana", 60, login_id)
             assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {foreign}"})).status == 401
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_a_disk_that_takes_nothing_keeps_no_program_from_signing_in(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        with held_elsewhere(home.database, "IMMEDIATE"):
+            asked = {"email": "ana@example.org", "password": PASSWORD}
+            answer = (await home.fetch("/api/login", "POST", body=asked)).json
+        lasts = datetime.fromisoformat(answer["expiresAt"]) - datetime.now(UTC)
+        assert timedelta(minutes=58) < lasts <= timedelta(hours=1)
+        assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {answer['token']}"})).status == 200
 
 
 @pytest.mark.gen_test

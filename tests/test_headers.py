@@ -287,6 +287,9 @@ async def test_a_browser_that_is_used_stays_signed_in(tmp_path: Path, monkeypatc
         assert await kept() == []
         for days in (1.5, 25, 50, 75):
             later(days)
+            # A WebSocket that comes first takes nothing of it away: its answer sets no cookie.
+            headers = {"Cookie": browser.cookie_header, "Origin": home.url}
+            await (await home.connect("/ws/ward", headers=headers)).answer("ping")
             (cookie,) = await kept()
             assert cookie.startswith(f"liveguard={login};") and "HttpOnly" in cookie
             await home.server.storage.database.submit(lambda db: None, write=True)  # the note of it is written
@@ -316,8 +319,8 @@ async def test_who_signs_out_while_a_connection_opens_loses_it_too(
         browser, logins = await signed_in(home), home.server.people.logins
         seen, signed_out, find = asyncio.Event(), asyncio.Event(), logins.find
 
-        async def find_and_dawdle(token: str | None) -> Any:
-            found = await find(token)
+        async def find_and_dawdle(token: str | None, **how: Any) -> Any:
+            found = await find(token, **how)
             seen.set()
             await signed_out.wait()
             return found
@@ -350,6 +353,17 @@ async def test_a_changed_password_puts_out_whoever_has_stolen_the_login(tmp_path
         for path in ("/account", "/live", "/history/export.csv"):
             assert (await home.fetch(path, headers={"Cookie": thief.cookie_header})).status in (303, 401), path
         assert (await owner.get("/account")).status == 200
+
+
+@pytest.mark.gen_test
+async def test_a_forgotten_password_is_mended_in_a_browser_that_is_signed_in_still(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        browser, people = await signed_in(home), home.server.people
+        ana, alex = [await people.accounts.identify(name) for name in ("ana", "alex")]
+        path = f"/link/{await people.links.for_reset(ana, by=alex)}"
+        await browser.get(path)
+        assert (await browser.post(path, {"password": "a better password"})).status == 303
+        assert (await browser.get("/account")).status == 200
 
 
 # -- from where ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from shelf import CAST, NOW, read, shelf
 
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound, Refusal
 from liveguard.events import Person
+from liveguard.storage.logins import MOST
 
 MINUTE = 60_000
 
@@ -220,7 +221,8 @@ async def test_a_login_lasts_until_it_expires_or_is_ended(tmp_path: Path) -> Non
         assert (await logins.get("hash", NOW + MINUTE)).last_used_at == NOW + 1
         assert await logins.get("hash", NOW + 2 * MINUTE) is None
         assert await logins.get("other", NOW) is None
-        await logins.delete("hash")
+        assert not await logins.delete("hash", "tom")
+        assert await logins.delete("hash", "ana")
         assert await logins.get("hash", NOW) is None
 
 
@@ -237,12 +239,24 @@ async def test_who_is_disabled_is_signed_out_and_cannot_sign_in(tmp_path: Path) 
 
 
 @pytest.mark.gen_test
+async def test_a_program_that_signs_in_each_time_puts_no_browser_out(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        logins = storage.logins
+        await logins.create("a browser", "ana", now=NOW, expires_at=NOW + 100 * MINUTE)
+        for number in range(MOST + 5):
+            await logins.create(f"{number}", "ana", now=NOW + number, expires_at=NOW + 10 * MINUTE + number)
+        assert await logins.good(["a browser", "0", "5", "6", f"{MOST + 4}"], NOW) == {"a browser", "6", f"{MOST + 4}"}
+
+
+@pytest.mark.gen_test
 async def test_a_new_password_ends_all_logins(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
         logins = storage.logins
         for number, user in enumerate(("ana", "ana", "ana", "tom")):
-            await logins.create(str(number), user, now=NOW + number, expires_at=NOW + MINUTE)
+            await logins.create(str(number), user, now=NOW + number, expires_at=NOW + MINUTE + number)
         assert [login.id for login in await logins.list("ana", NOW)] == ["2", "1", "0"]
+        assert [login.id for login in await logins.list("ana", NOW, first="0", most=2)] == ["0", "2"]
+        assert await logins.good(["0", "1", "9"], NOW) == {"0", "1"}
         await storage.users.set_password("ana", "new")
         assert await logins.list("ana", NOW) == []
         await logins.create("4", "ana", now=NOW, expires_at=NOW + MINUTE)

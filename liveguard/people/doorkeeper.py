@@ -45,9 +45,9 @@ class Doorkeeper:
         """Whether the login by which somebody came, if it was one, has not ended. Raises StorageUnavailable."""
         return visitor.login_id is None or await self._logins.lasts(visitor.login_id, visitor.user)
 
-    async def recognise(self, cookie: str | None) -> Visitor:
-        """Whose login this is. Raises AuthenticationRequired."""
-        login = await self._logins.find(cookie)
+    async def recognise(self, cookie: str | None, *, noted: bool = True) -> Visitor:
+        """Whose login this is; that it is used may be ``noted``. Raises AuthenticationRequired."""
+        login = await self._logins.find(cookie, noted=noted)
         if login is None:
             raise AuthenticationRequired
         return Visitor(login.user, login_id=login.id, cookie_is_old=self._logins.begins_a_day(login))

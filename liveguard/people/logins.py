@@ -13,6 +13,7 @@ from liveguard.storage import Login, Storage, User
 
 DAY = 24 * 3600 * 1000  # milliseconds
 LASTS = 30 * DAY  # after the last use
+MOST_SHOWN = 20
 NOTED = 5 * 60 * 1000  # uses that are closer together than this are not written down
 
 
@@ -44,13 +45,13 @@ class Logins:
         now = self._clock.now().wall
         await self._storage.logins.create(login_id, user.id, now=now, expires_at=expires_at, user_agent=user_agent)
 
-    async def find(self, token: str | None) -> Login | None:
-        """The login of this token, while it lasts and its user is active."""
+    async def find(self, token: str | None, *, noted: bool = True) -> Login | None:
+        """The login of this token, while it lasts and its user is active. That it is used may be ``noted``."""
         if not token:
             return None
         now = self._clock.now().wall
         login = await self._storage.logins.get(digest(token), now)
-        if login is not None and now - login.last_used_at >= NOTED:
+        if noted and login is not None and now - login.last_used_at >= NOTED:
             # Nobody waits for this note, and nobody is turned away if it cannot be made.
             self._storage.logins.touch(login.id, now, now + LASTS).add_done_callback(_let_be)
         return login
@@ -65,21 +66,15 @@ class Logins:
         login = await self._storage.logins.get(login_id, self._clock.now().wall)
         return login is not None and login.user.id == user.id
 
-    async def of(self, user: User) -> list[Login]:
-        """Where somebody is signed in, the place used last first."""
-        return await self._storage.logins.list(user.id, self._clock.now().wall)
-
-    async def end(self, login: Login) -> None:
-        """Somebody signs out."""
-        await self._storage.logins.delete(login.id)
-        await self._access_changed(set(), {login.user.id})
+    async def of(self, user: User, here: str | None = None) -> list[Login]:
+        """Where somebody is signed in: here, then the places that last longest; no more than there is a use for."""
+        return await self._storage.logins.list(user.id, self._clock.now().wall, first=here, most=MOST_SHOWN)
 
     async def end_one(self, user: User, login_id: str) -> None:
-        """Somebody signs out in another place of theirs. Raises NotFound if it is not theirs."""
-        for login in await self.of(user):
-            if login.id == login_id:
-                return await self.end(login)
-        raise NotFound
+        """Somebody signs out in one place of theirs. Raises NotFound if it is not theirs."""
+        if not await self._storage.logins.delete(login_id, user.id):
+            raise NotFound
+        await self._access_changed(set(), {user.id})
 
     async def end_all(self, user: User) -> None:
         """Somebody signs out everywhere."""
@@ -88,9 +83,8 @@ class Logins:
 
     async def ended(self, login_ids: Iterable[str]) -> set[str]:
         """Which of these logins are over."""
-        asked, now = list(set(login_ids)), self._clock.now().wall
-        found = await asyncio.gather(*(self._storage.logins.get(login_id, now) for login_id in asked))
-        return {login_id for login_id, login in zip(asked, found, strict=True) if login is None}
+        asked = set(login_ids)
+        return asked - await self._storage.logins.good(asked, self._clock.now().wall)
 
     async def purge(self) -> None:
         """Forget logins and links that have expired."""

@@ -147,9 +147,13 @@ def _number(aside: Path) -> int:
 def connect(path: Path) -> sqlite3.Connection:
     """A plain connection, whose transactions are begun and ended by statements alone."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    db.execute(f"PRAGMA busy_timeout = {PATIENT:d}")
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute(f"PRAGMA busy_timeout = {PATIENT:d}")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -5,15 +5,17 @@ The ids are hashes of random tokens; the tokens themselves are nowhere in the da
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from liveguard.errors import Conflict, NotFound
 from liveguard.storage.database import Database
-from liveguard.storage.rows import decoded, encoded, select
+from liveguard.storage.rows import decoded, encoded, select, table
 from liveguard.storage.users import COLUMNS, User, user_of
+
+MOST = 500  # logins of one user
 
 Purpose = Literal["setup", "sign-in", "invite", "reset"]
 
@@ -75,6 +77,12 @@ class Logins:
             )
             if not added.rowcount:
                 raise NotFound("There is no such user")
+            # A browser's lasts for weeks after each use, a program's for a day, so that is the one that goes.
+            db.execute(
+                "DELETE FROM logins WHERE user_id = ? AND id NOT IN"
+                " (SELECT id FROM logins WHERE user_id = ? ORDER BY expires_at DESC, id LIMIT ?)",
+                (user_id, user_id, MOST),
+            )
 
         return self._database.submit(job, write=True)
 
@@ -84,6 +92,19 @@ class Logins:
         def job(db: sqlite3.Connection) -> Login | None:
             found = _logins(db, "l.id = ? AND l.expires_at > ? AND u.is_active", login_id, now)
             return found[0] if found else None
+
+        return self._database.submit(job, write=False)
+
+    def good(self, login_ids: Iterable[str], now: int) -> asyncio.Future[set[str]]:
+        """Those of these logins that are still good."""
+        asked = table(list(login_ids))
+
+        def job(db: sqlite3.Connection) -> set[str]:
+            where = (
+                "FROM json_each(?) AS asked JOIN logins l ON l.id = asked.value JOIN users u ON u.id = l.user_id"
+                " WHERE l.expires_at > ? AND u.is_active"
+            )
+            return {login_id for (login_id,) in select(db, "l.id", where, (asked, now))}
 
         return self._database.submit(job, write=False)
 
@@ -98,11 +119,11 @@ class Logins:
 
         return self._database.submit(job, write=True)
 
-    def delete(self, login_id: str) -> asyncio.Future[None]:
-        """Somebody signed out."""
+    def delete(self, login_id: str, user_id: str) -> asyncio.Future[bool]:
+        """Somebody signed out. False where it was none of theirs."""
 
-        def job(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM logins WHERE id = ?", (login_id,))
+        def job(db: sqlite3.Connection) -> bool:
+            return db.execute("DELETE FROM logins WHERE id = ? AND user_id = ?", (login_id, user_id)).rowcount > 0
 
         return self._database.submit(job, write=True)
 
@@ -114,11 +135,14 @@ class Logins:
 
         return self._database.submit(job, write=True)
 
-    def list(self, user_id: str, now: int) -> asyncio.Future[list[Login]]:
-        """Where somebody is signed in, the place used last first."""
+    def list(
+        self, user_id: str, now: int, *, first: str | None = None, most: int = MOST
+    ) -> asyncio.Future[list[Login]]:
+        """Where somebody is signed in: one before all others, then those that last longest."""
+        where = "l.user_id = ? AND l.expires_at > ? ORDER BY l.id IS ? DESC, l.expires_at DESC, l.id LIMIT ?"
 
         def job(db: sqlite3.Connection) -> list[Login]:
-            return _logins(db, "l.user_id = ? AND l.expires_at > ? ORDER BY l.last_used_at DESC, l.id", user_id, now)
+            return _logins(db, where, user_id, now, first, most)
 
         return self._database.submit(job, write=False)
 

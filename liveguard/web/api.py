@@ -11,6 +11,7 @@ from liveguard.errors import (
     Conflict,
     InvalidPayload,
     NotFound,
+    StorageUnavailable,
     TooManySignIns,
     Unavailable,
     WrongCredentials,
@@ -39,6 +40,7 @@ from liveguard.web.bodies import (
 from liveguard.web.openapi import Operation
 
 TOKEN_LASTS = 24 * 3600  # seconds
+SHORT = 3600
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -113,7 +115,12 @@ class Login(Api):
         logins = services.people.logins
         login_id = logins.new_id()
         token, claims = services.tokens.issue(user.id, TOKEN_LASTS, login_id)
-        await logins.begin_for_token(login_id, user, claims.expires_at, self.request.headers.get("User-Agent", ""))
+        agent = self.request.headers.get("User-Agent", "")
+        try:
+            await logins.begin_for_token(login_id, user, claims.expires_at, agent)
+        except StorageUnavailable:
+            # A disk that is full keeps nobody from starting a session. Such a token ends by itself alone, and soon.
+            token, claims = services.tokens.issue(user.id, SHORT)
         self.answer(SignedIn(token, timestamp(claims.expires_at), Account.of(user)))
 
 

@@ -42,6 +42,7 @@ class Door(RequestHandler):
     services: Services
     route: str
     visitor: Visitor | None = None  # who asks, once they are signed in
+    sets_cookies = True  # its answer can
     by_cookie = False  # the visitor is signed in by a cookie, which the browser adds to whatever it sends
 
     def initialize(self, route: str, **own: Any) -> None:
@@ -93,7 +94,7 @@ class Door(RequestHandler):
             visitor = await self.services.doorkeeper.sign_in(token)
         else:
             cookie = self.get_cookie(self.services.cookies.login)
-            visitor = await self.services.doorkeeper.recognise(cookie)
+            visitor = await self.services.doorkeeper.recognise(cookie, noted=self.sets_cookies)
             self.by_cookie = True
             if visitor.cookie_is_old and cookie is not None:
                 self.services.cookies.keep(self, cookie)

@@ -1,7 +1,7 @@
 """Everybody's connections, and what they share."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from liveguard.errors import AuthenticationRequired
@@ -66,9 +66,10 @@ class Connections:
         for connection in self._all():
             connection.close(code)
 
-    def login_ids(self) -> set[str]:
-        """The dashboard logins by which some of these connections were opened."""
-        return {connection.visitor.login_id for connection in self._all() if connection.visitor.login_id}
+    def login_ids(self, of: Iterable[str] | None) -> set[str]:
+        """The logins by which some connections of these people were opened, or of all; None means all."""
+        asked = self._all() if of is None else [connection for person_id in of for connection in self.of(person_id)]
+        return {connection.visitor.login_id for connection in asked if connection.visitor.login_id}
 
     def close_logins(self, ended: set[str]) -> None:
         """These logins are over, and with them the connections that they opened."""

@@ -46,6 +46,7 @@ class Socket(Door, WebSocketHandler):
     """A door that opens a WebSocket."""
 
     as_ward: ClassVar[bool]
+    sets_cookies = False
 
     def initialize(self, route: str, *, connections: Connections, wires: Wires) -> None:  # type: ignore[override]
         super().initialize(route)

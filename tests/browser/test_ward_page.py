@@ -394,7 +394,7 @@ async def test_a_server_that_is_busy_for_a_moment_is_no_dead_end(street: Street)
         street.home.server.connections.doorkeeper,
     )
 
-    async def be_busy(cookie: str | None) -> None:
+    async def be_busy(cookie: str | None, **how: Any) -> None:
         raise StorageUnavailable
 
     doorkeeper.recognise = be_busy  # type: ignore[method-assign]

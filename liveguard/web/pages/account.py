@@ -19,8 +19,6 @@ _SYSTEMS = (
     ("Linux", "Linux"),
 )
 
-MOST_LOGINS = 20  # shown; a program that signs in each time it runs has many
-
 
 class Account(Page):
     """``GET /account``."""
@@ -42,7 +40,7 @@ class Account(Page):
                 "last_used_at": login.last_used_at,
                 "here": login.id == here,
             }
-            for login in (await self.services.people.logins.of(self.user))[:MOST_LOGINS]
+            for login in await self.services.people.logins.of(self.user, here)
         ]
         self.show(
             "account.html",

@@ -1,5 +1,6 @@
 """How people come in and go: the sign-in, one-time links, the sign-out."""
 
+import contextlib
 from typing import Any
 
 from liveguard.errors import (
@@ -30,8 +31,9 @@ class Entrance(OpenPage):
         people = self.services.people
         await self.begin_login(user)
         if self.visitor is not None and self.visitor.login_id is not None:
-            # The browser forgets who was signed in before; so must the server.
-            await people.logins.end_one(self.visitor.user, self.visitor.login_id)
+            # The browser forgets who was signed in before; so must the server, where it has not done so already.
+            with contextlib.suppress(NotFound):
+                await people.logins.end_one(self.visitor.user, self.visitor.login_id)
         time_zone = self.text("time_zone", 64)
         if zone(time_zone) is not None:
             await people.reading.suggest_time_zone(user, time_zone)
