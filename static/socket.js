@@ -84,9 +84,9 @@ export class Socket {
       setTimeout(() => this.comeBack(), RELOAD);
       return;
     }
-    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] + this.later();
+    const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] * (0.75 + Math.random() / 2);
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => this.connect(), pause * (0.75 + Math.random() / 2));
+    this.waiting = setTimeout(() => this.connect(), pause + this.later());
   }
 
   /** Where somebody is still signed in here, nothing of the page need be lost. */

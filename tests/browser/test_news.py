@@ -252,11 +252,16 @@ async def test_what_happened_before_the_silence_was_noticed_is_told(tmp_path: Pa
     async with open_street(tmp_path, browser, reconnect_grace=0) as street:
         ben = await street.sign_in("ben", device=GOES_SILENT)
         await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+        other = await street.home.guardian("ben")
+        await ben.clock.install()
         await ben.evaluate("() => { window.silent = window.newest; }")
         tom = await street.home.ward("tom")
         await tom.answer("start-live-session")
         tom.lose()
-        await expect(ben.locator("#away")).to_be_visible(timeout=20_000)
+        await other.expect("session-ended")
+        for seconds in (7, 5):  # it asks, and has no answer
+            await ben.clock.fast_forward(seconds * 1000)
+        await expect(ben.locator("#away")).to_be_visible()
         await expect(ben.locator("#said")).to_contain_text("did not come back")
 
 
