@@ -59,7 +59,7 @@ export function carryOn(line) {
     if (changes !== before || !socket.open) return;
     if (!page) setTimeout(look, AGAIN);
     else if (isRunning(page)) say("running");
-    else over("away");
+    else if (line.dataset.state !== "over") over("away");
   }
 
   function over(reason) {
@@ -72,10 +72,10 @@ export function carryOn(line) {
     const status = line.querySelector("[role=status]");
     const text = words[sentence] ?? words.ended;
     if (status.textContent !== text) status.textContent = text;
-    // Only the ward's page shares it; whoever had that switched on must know.
     // Where nothing runs, nothing is to be asked about.
     const signOut = document.querySelector("form[action='/logout']");
     if (signOut && document.getElementById("sure-out")) signOut.dataset.confirm = state === "over" ? "" : "sure-out";
+    // Only the ward's page shares it; whoever had that switched on must know.
     document.getElementById("unshared").hidden = state !== "running" || !kept("sessionStorage", shareOf(line.dataset.start));
   }
 }
