@@ -22,16 +22,15 @@ let sessions = null; // those that run: the name of each one's ward, and whether
 let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // what was written last in each session when the connection went
-let missed = []; // what was said since then
-const read = new Set(); // what was written since the last rendering, and said
+let missed = []; // what was heard and said since then
 let outages = 0; // times that the connection went
 let outagesTold = 0; // of them, how many are said to be over
-let hearing = false; // it is there
-let deaf = now(); // since when something may have been said that this page has not heard
+let hearing = false; // the connection is there
+let deaf = now(); // since when something may have been told that this page has not heard
+let silence = null; // the timer of saying that the connection is gone
 let seq = 0; // the newest event of the journal that the page has heard
 
-let silence = null; // the timer of saying that the connection is gone
-
+const read = new Set(); // what was written since the last rendering, and said
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
@@ -76,8 +75,9 @@ export const connection = () => outages;
 /** What is shown was rendered a moment ago, asked for over this `connection`, or could not be. */
 export function rendered(ok, over) {
   // What was asked for before an outage knows nothing of what happened during it.
-  current = ok && socket.open && over === outages;
-  if (ok && over === outages) known = now();
+  const fresh = ok && over === outages;
+  current = fresh && socket.open;
+  if (fresh) known = now();
   showState();
   if (current) read.clear();
 }

@@ -34,6 +34,10 @@ class Guardianships:
         """Those whom this person guards now."""
         return await self._storage.guardians.wards_of(user.id)
 
+    async def waiting_for(self, user: User) -> int:
+        """How many invitations this person has not answered."""
+        return await self._storage.guardians.waiting_for(user.id)
+
     async def everything(self) -> list[Guardianship]:
         """All pairs, for an admin or the operator."""
         return await self._storage.guardians.all()

@@ -11,10 +11,10 @@ from liveguard.clock import Clock
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
 from liveguard.people.accounts import Accounts, admitted, check_chosen
 from liveguard.people.guardianships import Guardianships
+from liveguard.people.logins import DAY
 from liveguard.storage import Guardianship, Link, Purpose, Storage, User
 from liveguard.storage.users import valid_email, valid_name
 
-DAY = 24 * 3600 * 1000
 LASTS: dict[Purpose, int] = {"setup": DAY, "sign-in": DAY, "reset": DAY, "invite": 7 * DAY}
 
 MOST_INVITATIONS = 20  # open at once, for one ward

@@ -12,7 +12,7 @@ from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.reach import accepted_guardians
-from liveguard.storage.rows import select, table
+from liveguard.storage.rows import one, select, table
 
 Status = Literal["pending", "accepted", "declined", "revoked"]
 
@@ -81,6 +81,11 @@ class Guardians:
             return [Person(*row) for row in rows]
 
         return self._database.submit(job, write=False)
+
+    def waiting_for(self, guardian_id: str) -> asyncio.Future[int]:
+        """How many invitations this person has not answered."""
+        counted = "SELECT count(*) FROM guardians WHERE guardian_id = ? AND status = 'pending'"
+        return self._database.submit(lambda db: int(one(db, counted, (guardian_id,))), write=False)
 
     def list_for_ward(self, ward_id: str) -> asyncio.Future[list[Guardianship]]:
         """All that a ward has to do with, whatever its status."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from liveguard.errors import Conflict, NotFound
 from liveguard.storage.database import Database
-from liveguard.storage.rows import decoded, encoded, select, table
+from liveguard.storage.rows import select, table
 from liveguard.storage.users import COLUMNS, User, user_of
 
 MOST = 500  # logins of one user
@@ -37,7 +37,6 @@ class Link(Struct, frozen=True):
     id: str
     purpose: Purpose
     user_id: str | None
-    data: dict[str, Any] | None
     created_at: int
     expires_at: int
 
@@ -154,7 +153,6 @@ class Logins:
         now: int,
         expires_at: int,
         user_id: str | None = None,
-        data: dict[str, Any] | None = None,
         most: int | None = None,
     ) -> asyncio.Future[None]:
         """A new link. Raises :class:`Conflict` where so many for this purpose and user could be used now."""
@@ -163,9 +161,8 @@ class Logins:
             if most is not None and len(_links(db, "user_id = ? AND purpose = ?", now, user_id, purpose)) >= most:
                 raise Conflict("Too many links are open: withdraw one first")
             db.execute(
-                "INSERT INTO one_time_links (id, purpose, user_id, data, created_at, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (link_id, purpose, user_id, encoded(data), now, expires_at),
+                "INSERT INTO one_time_links (id, purpose, user_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+                (link_id, purpose, user_id, now, expires_at),
             )
 
         return self._database.submit(job, write=True)
@@ -224,11 +221,8 @@ def _links(db: sqlite3.Connection, where: str, now: int, *values: object) -> lis
     """Those that could be used now, the newest first."""
     rows = select(
         db,
-        "id, purpose, user_id, data, created_at, expires_at",
+        "id, purpose, user_id, created_at, expires_at",
         f"FROM one_time_links WHERE {where} AND used_at IS NULL AND expires_at > ? ORDER BY created_at DESC, id",
         (*values, now),
     )
-    return [
-        Link(link_id, purpose, user_id, decoded(data), created_at, expires_at)
-        for link_id, purpose, user_id, data, created_at, expires_at in rows
-    ]
+    return [Link(*row) for row in rows]

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 from server import PASSWORD
-from visitors import Street
+from visitors import NO_NETWORK, Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -87,3 +87,13 @@ async def test_an_admin_ends_adds_and_disables(street: Street) -> None:
     await alex.get_by_label("Email", exact=True).fill("zoe@example.org")
     await alex.get_by_role("button", name="Add").click()
     await expect(alex.get_by_role("heading", name="Zoe")).to_be_visible()
+
+
+@story
+async def test_a_page_that_gets_no_style_can_be_read(street: Street) -> None:
+    page = await street.visit()
+    await page.route("**/app.css", lambda route: route.abort())
+    await page.goto(f"{street.home.url}/login")
+    mark = await page.locator(".brand-mark").bounding_box()
+    assert mark is not None and mark["width"] <= 40  # or it would fill the window, and hide all else
+    street.excuse(*NO_NETWORK)

@@ -45,8 +45,7 @@ class Page(Door):
             raise SignInFirst from None
         assert self.visitor is not None
         self.preferences = await self.services.people.reading.of(self.visitor.user)
-        pairs = await self.services.people.guardianships.of_guardian(self.visitor.user)
-        self.waiting = sum(pair.status == "pending" for pair in pairs)
+        self.waiting = await self.services.people.guardianships.waiting_for(self.visitor.user)
 
     async def recognise(self) -> None:
         """Whoever comes; those who are signed in are known."""
