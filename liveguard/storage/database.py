@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self, TypeVar
 
 import aiosqlite
@@ -91,6 +92,7 @@ class Database:
         self._idle.set()
         self._closed = False
         self._data_version = 0
+        self._footprint = files.Footprint(path)
         self._catching_up: asyncio.TimerHandle | None = None
         self._catch_up_next = False
 
@@ -165,7 +167,11 @@ class Database:
 
     async def changed_elsewhere(self) -> bool:
         """Whether another process has committed something since this was last asked; at first it may have."""
+        now = monotonic()
+        if self._footprint.is_known(now):
+            return False
         version = await self.submit(_data_version, write=False)
+        self._footprint.looked_into(now)
         changed = version != self._data_version
         self._data_version = version
         return changed

@@ -21,6 +21,7 @@ DAMAGED = ".damaged-"
 HEADER = b"SQLite format 3\x00"
 LEFT_BESIDE = (".lock", ".secret", REDO)  # by a server: a file with one of them is a database of ours, however damaged
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
+SETTLED = 3.0  # seconds; some file systems tell times in steps of two
 WHILE_TAKEN_UP = 1.0  # seconds that a server waits for the command line, which may be taking up a log
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,46 @@ log = logging.getLogger(__name__)
 
 class Damaged(Exception):
     """The file is not what SQLite wrote."""
+
+
+class Footprint:
+    """Whether a database is as it was when somebody last looked into it, by the times and sizes of its files.
+
+    To ask SQLite is a job for its thread, which takes twice as long as this where nothing else is going on. Two writes
+    may leave one time behind, so what is there is known only where it was the same ``SETTLED`` seconds before somebody
+    looked into it. All moments are seconds of the monotonic clock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = path.with_name(path.name + "-wal")
+        self._has_log = False
+        self._left: list[tuple[int, int, int] | None] = []
+        self._since = 0.0
+        self._known = False
+
+    def is_known(self, now: float) -> bool:
+        """Whether there is nothing to look into."""
+        left = [_trace(self._path)]
+        if self._has_log:
+            left.append(_trace(self._log))
+        if left != self._left:
+            self._left, self._since, self._known = left, now, False
+        return self._known
+
+    def looked_into(self, at: float) -> None:
+        """Somebody has looked into the database, at ``at`` or after."""
+        self._known = self._left[0] is not None and at >= self._since + SETTLED
+        # It comes when somebody has written into the file itself that there is one, and stays as long as we are here.
+        self._has_log = self._log.exists()
+
+
+def _trace(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def is_wal_safe(version: tuple[int, int, int]) -> bool:

@@ -35,10 +35,11 @@ class Connections:
         self._loop = loop  # asking for the running loop costs a system call on Python 3.11
         self._by_person: dict[str, list[Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open = 0
         self.closed = 0  # so many have closed since the beginning
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_person.values()))
+        return self._open
 
     def of(self, person_id: str) -> "list[Connection]":
         """The open connections of one person."""
@@ -50,6 +51,7 @@ class Connections:
         if len(others) >= self.limits.connections:
             return False
         others.append(connection)
+        self._open += 1
         return True
 
     def farewell(self, connection: "Connection") -> None:
@@ -57,6 +59,7 @@ class Connections:
         others = self._by_person.get(connection.person.id, [])
         if connection in others:
             others.remove(connection)
+            self._open -= 1
             self.closed += 1
             if not others:
                 del self._by_person[connection.person.id]
