@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Final, cast
 
+from liveguard.faults import log_fault
 from liveguard.web.websocket import (
     BINARY,
     CLOSE,
@@ -109,23 +110,25 @@ class Wire(asyncio.Protocol):
             return
         data = b"".join(outbox)
         outbox.clear()
-        if self._buffered:
-            self._send_behind(data)
-        else:
-            self._send(data)
+        self._send(data)
 
     def _send(self, data: bytes) -> None:
-        """Send something before which nothing waits."""
-        # Past the transport: 1.08 times the sessions, 1.05 times the deliveries.
+        """Send something. Whatever becomes of it, nothing is raised: others are told after this one."""
         try:
-            sent = self.socket.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
+            if self._buffered:
+                self._send_behind(data)
+                return
+            # Past the transport: 1.08 times the sessions, 1.05 times the deliveries.
+            try:
+                sent = self.socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(data):
+                self.hand_on(data[sent:])
+        except Exception as fault:
+            if not isinstance(fault, OSError):
+                log_fault("a wire", fault)
             self.give_up()
-            return
-        if sent < len(data):
-            self.hand_on(data[sent:])
 
     def hand_on(self, data: bytes) -> None:
         """Let the transport send something at its own pace."""

@@ -7,7 +7,6 @@ goes out at once, if it is short and came alone: nobody has anything queued then
 import asyncio
 from typing import TYPE_CHECKING
 
-from liveguard.faults import log_fault
 from liveguard.web.keepalive import Sweep
 from liveguard.web.strangers import Strangers
 
@@ -82,13 +81,5 @@ class Wires:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
             for wire in waiting:
-                self._flush(wire)
+                wire.flush()
         self._turn_ends = False
-
-    def _flush(self, wire: "Wire") -> None:
-        """Whatever becomes of one, the others are flushed, in this turn and in all that follow."""
-        try:
-            wire.flush()
-        except Exception as fault:
-            log_fault("a wire's flush", fault)
-            wire.give_up()
