@@ -53,9 +53,12 @@ async function fetchChanges() {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
     if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
-    if (answer.ok) learn(Number(answer.headers.get("Now")));
-    if (answer.ok && answer.status !== 204) await show(await answer.json(), since);
-    if (answer.ok) hear(answer.headers.get("Heard"));
+    if (answer.ok) {
+      learn(Number(answer.headers.get("Now")));
+      const news = await answer.json();
+      if (news.version) await show(news, since);
+      hear(news.heard);
+    }
     ok = answer.ok;
   } catch {
     // Without an answer, what is shown is old.
@@ -93,9 +96,9 @@ async function show(page, since) {
 
 /** Note how many milliseconds ago each ward was heard of, in the order of the cards. */
 function hear(ages) {
-  (ages || "").split(" ").forEach((age, place) => {
+  ages.forEach((age, place) => {
     const heard = cards.children[place]?.querySelector(".heard");
-    if (heard && age) heard.dataset.ago = Math.round(now() - age);
+    if (heard) heard.dataset.ago = Math.round(now() - age);
   });
 }
 

@@ -121,9 +121,10 @@ class Dashboard(Watching):
 
 
 class Changes(Watching):
-    """``GET /live?since=VERSION``: what changed, as rendered pieces; 204 and nothing rendered if nothing did.
+    """``GET /live?since=VERSION``: what changed, as rendered pieces, and nothing rendered if nothing did.
 
-    The header ``Now`` says the moment, and ``Heard`` how long ago each ward was heard of.
+    ``heard`` is how long ago each ward was heard of, in milliseconds and in the order of the cards, which needs no
+    rendering; the header ``Now`` says the moment.
     """
 
     async def admit(self) -> None:
@@ -133,20 +134,21 @@ class Changes(Watching):
     async def get(self) -> None:
         since = self.get_query_argument("since", "")
         view = View(self)
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
         if view.version == since:
-            self._tell_signs_of_life(view)
-            self.set_status(204)
+            self.set_header("Now", str(view.now))
+            await self.finish(msgspec.json.encode({"heard": _ages(view)}))
             return
         self.preferences = await self.services.people.reading.of(self.user)
         view = View(self)
-        self._tell_signs_of_life(view)
+        self.set_header("Now", str(view.now))
         page: dict[str, object] = {
             "version": view.version,
             "order": [f"s-{memory.session.id}" for memory in view.memories],
+            "heard": _ages(view),
         }
         if not view.same_sessions_as(since):
             page |= await self._rendered_around(len(view.memories))
-        self.set_header("Content-Type", "application/json; charset=UTF-8")
         await self.write_in_parts(self._parts(page, view.changed_since(since), view))
 
     async def _parts(self, page: dict[str, object], memories: list[Memory], view: View) -> AsyncIterator[bytes]:
@@ -163,13 +165,6 @@ class Changes(Watching):
             yield [comma, b'"s-%b":' % memory.session.id.encode(), text]
             comma = b","
 
-    def _tell_signs_of_life(self, view: View) -> None:
-        """The moment, and how long ago each ward was heard of, in milliseconds and in the order of the cards: nothing
-        to render."""
-        self.set_header("Now", str(view.now))
-        heard = (last_sign_of_life(memory.session, view.moment) for memory in view.memories)
-        self.set_header("Heard", " ".join(str(view.now - moment) for moment in heard))
-
     async def _rendered_around(self, count: int) -> dict[str, str]:
         around = await self.around()
         return {
@@ -182,6 +177,10 @@ class Changes(Watching):
     def refuse(self, refusal: Refusal) -> None:
         # Its script knows what to do about a status; a page would be of no use to it.
         Door.refuse(self, refusal)
+
+
+def _ages(view: View) -> list[int]:
+    return [view.now - last_sign_of_life(memory.session, view.moment) for memory in view.memories]
 
 
 def _sum(texts: list[str]) -> str:
