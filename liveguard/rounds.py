@@ -51,6 +51,7 @@ class Rounds:
         self._admit = admit
         self._lazily = list(lazily)
         self._stale = False
+        self._faults = 0
         self._walk: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -90,6 +91,10 @@ class Rounds:
                 await self._do(self._people.logins.purge)
 
     async def _look(self) -> None:
+        # What failed may have been kept all the same, and then nobody was told.
+        if self._storage.database.faults != self._faults:
+            self._faults = self._storage.database.faults
+            self._stale = True
         if await self._storage.database.changed_elsewhere() or self._stale:
             self._stale = False
             await self.access_changed(None, None)

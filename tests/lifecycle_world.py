@@ -161,6 +161,7 @@ class World(Stage):
         self.clients: list[Client] = list(self.programs.values())
         self.locked: str | None = None
         self._stale = False
+        self._faults = 0
         self._version = 0
         self._changed: dict[tuple[str, str] | str, int] = {}  # when a pair or a person was last seen to have changed
         self._looked: dict[tuple[str, str] | str, int] = {}  # and up to when a look has been completed
@@ -307,7 +308,8 @@ class World(Stage):
     async def look(self) -> None:
         """What the server does four times a second."""
         try:
-            if await self.storage.database.changed_elsewhere() or self._stale:
+            faults, self._faults = self._faults, self.storage.database.faults
+            if await self.storage.database.changed_elsewhere() or self._stale or faults != self._faults:
                 self._stale = False
                 await self.review(None, None)
         except StorageUnavailable:
@@ -445,6 +447,7 @@ class World(Stage):
         await self.restart(crash=crash)
         self._looked = dict.fromkeys(self._file, self._version)
         self._stale = False
+        self._faults = 0
 
     def _forget_first_visits(self) -> None:
         """What could not be written of somebody's first visit is lost, and the next visit is the first."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from liveguard.storage import Storage
 
@@ -68,3 +69,29 @@ def read(path: Path, sql: str) -> list[tuple[object, ...]]:
     """What is in the file, as a stranger reads it."""
     with closing(sqlite3.connect(path)) as db:
         return db.execute(sql).fetchall()
+
+
+class Unsure:
+    """A connection whose next commit is kept, and reported as failed: as SQLite does where the last wait for the disk,
+    which makes an end of its journal, fails."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._fails = True
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        cursor = self._db.execute(sql, *parameters)
+        if sql == "COMMIT" and self._fails:
+            self._fails = False
+            problem = sqlite3.OperationalError("disk I/O error")
+            problem.sqlite_errorcode, problem.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR_FSYNC"
+            raise problem
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+def be_unsure(storage: Storage) -> None:
+    """The next commit is kept, and reported as failed."""
+    storage.database._transactions._db = Unsure(storage.database._connection.raw)  # type: ignore[assignment]

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from family import DAY, MovedClock, family, quick_passwords, refused
 
-from liveguard.auth import digest
+from liveguard.auth import Passwords, digest
 from liveguard.errors import (
     AccountInactive,
     Conflict,
     InvalidPayload,
     NotAllowed,
     NotFound,
+    StorageUnavailable,
 )
 from liveguard.people import People
 from liveguard.people.links import MOST_INVITATIONS
@@ -164,6 +165,36 @@ async def test_so_many_invitations_are_open_at_once_and_no_more(tmp_path: Path) 
         await f.people.links.withdraw(f.ana, (await f.people.links.invitations(f.ana))[0].id)
         assert await f.people.links.for_invitation(f.ana)
         assert await f.people.links.for_invitation(f.ben)
+
+
+@pytest.mark.gen_test
+async def test_a_link_is_used_up_together_with_what_it_is_used_for_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stops the server while a password is hashed, or takes the email meanwhile."""
+    async with family(tmp_path) as f:
+        links, hashed = f.people.links, Passwords.hash
+        reset, invitation = await links.for_reset(f.ana, by=f.alex), await links.for_invitation(f.ana)
+
+        async def interrupted(passwords: Passwords, password: str) -> str:
+            raise StorageUnavailable("The database is closed")
+
+        monkeypatch.setattr(Passwords, "hash", interrupted)
+        for use in (links.reset(reset, "another password"), links.join(invitation, *ADA)):
+            with pytest.raises(StorageUnavailable):
+                await use
+
+        async def slowly(passwords: Passwords, password: str) -> str:
+            monkeypatch.setattr(Passwords, "hash", hashed)
+            await f.people.accounts.add(ADA[0])
+            return await passwords.hash(password)
+
+        monkeypatch.setattr(Passwords, "hash", slowly)
+        await refused(Conflict, links.join(invitation, *ADA))
+        assert await links.join(invitation, "eve@example.org", *ADA[1:])
+        assert await links.reset(reset, "another password")
+        await refused(NotFound, links.look(invitation))
+        await refused(NotFound, links.look(reset))
 
 
 @pytest.mark.gen_test

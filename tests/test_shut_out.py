@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from lines import Client
 from server import Answer, House, house
-from shelf import NOW
+from shelf import NOW, be_unsure
 from test_who_may import SECRETS, TABLE, World
 
+from liveguard.errors import StorageUnavailable
 from liveguard.storage.numbering import End, Start
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,34 @@ async def test_no_address_tells_anything_more(tmp_path: Path, shut_out: Callable
 
 def tells(answer: Answer) -> bool:
     return any(secret in answer.body.decode(errors="replace") for secret in SECRETS)
+
+
+async def revoked_on_the_page(home: House) -> None:
+    people = home.server.people
+    ana = await people.accounts.find("ana")
+    (bens,) = [pair for pair in await people.guardianships.of_ward(ana) if pair.guardian.id == "ben"]
+    await people.guardianships.revoke(ana, bens.id)
+
+
+@pytest.mark.parametrize("shut_out", [revoked, revoked_on_the_page, disabled])
+@pytest.mark.gen_test
+async def test_whoever_is_shut_out_by_a_commit_that_is_called_a_failure_hears_nothing_more_after_a_second(
+    tmp_path: Path, shut_out: Callable[[House], Awaitable[None]]
+) -> None:
+    async with house(tmp_path) as home:
+        ana, ben = await home.ward("ana"), await home.guardian("ben")
+        await ana.answer("start-live-session")
+        await ben.expect("guardian:session-started")
+        await home.server.storage.database.changed_elsewhere()  # the first time it says yes, whatever happened
+        be_unsure(home.server.storage)
+        with pytest.raises(StorageUnavailable):
+            await shut_out(home)
+        if shut_out is disabled:
+            assert await ben.closed(patience=1) == 4401
+            return
+        await ben.expect("guardian:access-revoked", patience=1)
+        await ana.answer("send-message", {"text": "Not for Ben"})
+        assert await ben.all_so_far() == []
 
 
 async def many_walks(home: House) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
+from shelf import NOW, be_unsure, change_elsewhere, held_elsewhere, read, shelf
 from tornado.testing import ExpectLog
 
 from liveguard.clock import SystemClock
@@ -323,32 +323,11 @@ async def test_a_record_whose_write_failed_is_not_taken_up_though_it_was_written
     assert len(await sessions(left)) == 6
 
 
-class Unsure:
-    """A connection whose next commit is kept, and reported as failed: as SQLite does where the last wait for the disk,
-    which makes an end of its journal, fails."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._fails = True
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        cursor = self._db.execute(sql, *parameters)
-        if sql == "COMMIT" and self._fails:
-            self._fails = False
-            problem = sqlite3.OperationalError("disk I/O error")
-            problem.sqlite_errorcode, problem.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR_FSYNC"
-            raise problem
-        return cursor
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._db, name)
-
-
 @pytest.mark.gen_test
 async def test_a_commit_that_failed_and_was_kept_is_not_written_twice(tmp_path: Path) -> None:
     async with busy(tmp_path) as storage:
         assert await burst(storage) == [2, 3, 4, 5, 6]
-        storage.database._transactions._db = Unsure(storage.database._connection.raw)  # type: ignore[assignment]
+        be_unsure(storage)
         end = storage.journal.end("first", NOW, 0, "manual_stop", again=False)
         with pytest.raises(StorageUnavailable):
             await asyncio.gather(storage.users.set_active("mallory", True), end)

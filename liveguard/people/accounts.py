@@ -89,8 +89,10 @@ class Accounts:
         is_admin: bool = False,
         user_id: str | None = None,
         password: str | None = None,
+        link_id: str | None = None,
     ) -> User:
-        """A new account; without a password it is entered through a one-time link or by tokens."""
+        """A new account; without a password it is entered through a one-time link or by tokens. It uses up the link by
+        which somebody came."""
         return await self._storage.users.add(
             email=email,
             first_name=first_name,
@@ -99,6 +101,7 @@ class Accounts:
             user_id=user_id,
             now=self._clock.now().wall,
             password_hash=None if password is None else await self._hash(password),
+            link_id=link_id,
         )
 
     async def change(
@@ -125,10 +128,13 @@ class Accounts:
         """Let somebody in again."""
         return await self._set_active(user_id, True, by)
 
-    async def set_password(self, user_id: str, password: str) -> User:
+    async def set_password(self, user_id: str, password: str, *, link_id: str | None = None) -> User:
         """Another password for somebody, whoever decides it. Their logins end, and so do the links that would let
         somebody in as them, or as their guardian: whoever knew the old one may have made them."""
-        user = await self._storage.users.set_password(user_id, await self._hash(password))
+        password_hash = await self._hash(password)
+        user = await self._storage.users.set_password(
+            user_id, password_hash, now=self._clock.now().wall, link_id=link_id
+        )
         await self._access_changed(set(), {user_id})
         return user
 
@@ -141,8 +147,8 @@ class Accounts:
     async def _set_active(self, user_id: str, is_active: bool, by: User | None) -> User:
         if by is not None and not by.is_admin:
             raise NotAllowed
-        user = await self._storage.users.set_active(user_id, is_active)
         wards = await self._storage.guardians.wards_of(user_id)
+        user = await self._storage.users.set_active(user_id, is_active)
         await self._access_changed({ward.id for ward in wards}, {user_id})
         return user
 

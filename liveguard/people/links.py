@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
-from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
+from liveguard.errors import InvalidPayload, NotAllowed, NotFound
 from liveguard.people.accounts import Accounts, admitted, check_chosen
 from liveguard.people.guardianships import Guardianships
 from liveguard.people.logins import DAY
 from liveguard.storage import Guardianship, Link, Purpose, Storage, User
-from liveguard.storage.users import valid_email, valid_name
+from liveguard.storage.links import LINK_OVER
 
 LASTS: dict[Purpose, int] = {"setup": DAY, "sign-in": DAY, "reset": DAY, "invite": 7 * DAY}
 
@@ -72,7 +72,9 @@ class Links:
 
     async def look(self, token: str) -> tuple[Link, User | None]:
         """A link that is still good and whom it concerns. Raises NotFound for every other."""
-        link = _good(await self._storage.logins.peek_link(digest(token), self._clock.now().wall))
+        link = await self._storage.logins.peek_link(digest(token), self._clock.now().wall)
+        if link is None:
+            raise NotFound(LINK_OVER)
         if link.purpose == "setup" and await self._storage.users.has_admin():
             raise NotFound("This server has an admin already")
         return link, None if link.user_id is None else await self._storage.users.get(link.user_id)
@@ -80,10 +82,14 @@ class Links:
     async def set_up(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
         """Where there is no admin, one introduces themselves."""
         await self._look_for("setup", token)
-        await self._check_newcomer(email, first_name, last_name, password)
-        await self._take(token)
+        check_chosen(password)
         return await self._accounts.add(
-            email, first_name=first_name, last_name=last_name, password=password, is_admin=True
+            email,
+            first_name=first_name,
+            last_name=last_name,
+            password=password,
+            is_admin=True,
+            link_id=digest(token),
         )
 
     async def sign_in(self, token: str) -> User:
@@ -97,15 +103,15 @@ class Links:
         check_chosen(password)
         link = await self._look_for("reset", token)
         user = await self._accounts.identify(link.user_id or "")
-        await self._take(token)
-        return await self._accounts.set_password(user.id, password)
+        return await self._accounts.set_password(user.id, password, link_id=digest(token))
 
     async def join(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
         """Somebody new makes an account through an invitation, and is the ward's guardian from then on."""
         link = await self._look_for("invite", token)
-        await self._check_newcomer(email, first_name, last_name, password)
-        await self._take(token)
-        user = await self._accounts.add(email, first_name=first_name, last_name=last_name, password=password)
+        check_chosen(password)
+        user = await self._accounts.add(
+            email, first_name=first_name, last_name=last_name, password=password, link_id=digest(token)
+        )
         await self._guardianships.accept_by_link(link.user_id or "", user, made_at=link.created_at)
         return user
 
@@ -126,18 +132,4 @@ class Links:
         return link
 
     async def _take(self, token: str) -> None:
-        _good(await self._storage.logins.take_link(digest(token), self._clock.now().wall))
-
-    async def _check_newcomer(self, email: str, first_name: str, last_name: str, password: str) -> None:
-        # All that could fail is tried before the link is used up.
-        valid_name(first_name, "firstName")
-        valid_name(last_name, "lastName")
-        check_chosen(password)
-        if await self._storage.users.by_email(valid_email(email)):
-            raise Conflict("Somebody here has this email already")
-
-
-def _good(link: Link | None) -> Link:
-    if link is None:
-        raise NotFound("This link was used already or has expired")
-    return link
+        await self._storage.logins.take_link(digest(token), self._clock.now().wall)

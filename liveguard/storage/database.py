@@ -69,7 +69,8 @@ class Database:
 
     ``healthy`` says whether the last write was kept, ``last_error`` what was wrong with the file when it was last
     used, as SQLite names it, and ``written`` up to which number the tables had everything when what was answered last
-    was read: the thread may have come further by the time that the answers are taken in.
+    was read: the thread may have come further by the time that the answers are taken in. ``faults`` counts the batches
+    in which something was wrong with the file.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Database:
         self.healthy = True
         self.last_error: str | None = None
         self.written = 0
+        self.faults = 0
         self._loop = asyncio.get_running_loop()
         self._held = held
         self._connection = connection
@@ -211,6 +213,7 @@ class Database:
     def _finish_batch(self, futures: list["asyncio.Future[Any]"], done: "asyncio.Future[Result]") -> None:
         result = _result(done, len(futures))
         self.healthy = result.healthy
+        self.faults += result.fault is not None
         self.written = self.entries.written
         if result.fault or result.healthy:
             self.last_error = result.fault

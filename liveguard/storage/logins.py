@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from liveguard.errors import Conflict, NotFound
 from liveguard.storage.database import Database
+from liveguard.storage.links import use_up
 from liveguard.storage.rows import select, table
 from liveguard.storage.users import COLUMNS, User, user_of
 
@@ -192,16 +193,9 @@ class Logins:
 
         return self._database.submit(job, write=True)
 
-    def take_link(self, link_id: str, now: int) -> asyncio.Future[Link | None]:
-        """Use a link up. Of several who try, one gets it."""
-
-        def job(db: sqlite3.Connection) -> Link | None:
-            link = _link(db, link_id, now)
-            if link:
-                db.execute("UPDATE one_time_links SET used_at = ? WHERE id = ?", (now, link_id))
-            return link
-
-        return self._database.submit(job, write=True)
+    def take_link(self, link_id: str, now: int) -> asyncio.Future[None]:
+        """Use a link up. Of several who try, one gets it; to the others it raises NotFound."""
+        return self._database.submit(lambda db: use_up(db, link_id, now), write=True)
 
     def purge(self, now: int) -> asyncio.Future[None]:
         """Forget what has expired."""

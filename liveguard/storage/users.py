@@ -12,6 +12,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
+from liveguard.storage.links import use_up
 from liveguard.storage.rows import one, select, table
 
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
@@ -118,8 +119,13 @@ class Users:
         is_admin: bool = False,
         is_active: bool = True,
         password_hash: str | None = None,
+        link_id: str | None = None,
     ) -> asyncio.Future[User]:
-        """A new user. Raises :class:`InvalidPayload`, and :class:`Conflict` where the id or the email is taken."""
+        """A new user, who uses up a link where they came by one.
+
+        Raises :class:`InvalidPayload`, :class:`Conflict` where the id or the email is taken, and :class:`NotFound` for
+        a link that is not good any more.
+        """
         user = User(
             valid_id(user_id) if user_id else uuid4().hex,
             valid_email(email),
@@ -134,14 +140,9 @@ class Users:
                 raise Conflict("A user with this id is already there")
             if find(db, "email_key = ?", email_key(user.email)):
                 raise Conflict("A user with this email is already there")
-            db.execute(
-                "INSERT INTO users (id, email, email_key, first_name, last_name, is_admin, is_active,"
-                " password_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    user.id, user.email, email_key(user.email), user.first_name, user.last_name, user.is_admin,
-                    user.is_active, password_hash, now,
-                ),
-            )  # fmt: skip
+            if link_id is not None:
+                use_up(db, link_id, now)
+            _insert(db, user, password_hash, now)
             return user
 
         return self._database.submit(job, write=True)
@@ -192,11 +193,15 @@ class Users:
 
         return self._database.submit(job, write=True)
 
-    def set_password(self, user_id: str, password_hash: str) -> asyncio.Future[User]:
+    def set_password(
+        self, user_id: str, password_hash: str, *, now: int, link_id: str | None = None
+    ) -> asyncio.Future[User]:
         """Another password. Whoever was signed in with the old one is signed out, and links that would let somebody in
-        as this person, or as their guardian, lead nowhere."""
+        as this person, or as their guardian, lead nowhere. Raises :class:`NotFound` for a link that does so already."""
 
         def job(db: sqlite3.Connection) -> User:
+            if link_id is not None:
+                use_up(db, link_id, now)
             db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
             db.execute("DELETE FROM one_time_links WHERE user_id = ?", (user_id,))
             return _changed(db, user_id, "password_hash = ?", password_hash)
@@ -233,6 +238,17 @@ def _identify(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User 
     )
     users = {user.id: user for user in map(user_of, rows)}
     return [users.get(user_id) for user_id in user_ids]
+
+
+def _insert(db: sqlite3.Connection, user: User, password_hash: str | None, now: int) -> None:
+    db.execute(
+        "INSERT INTO users (id, email, email_key, first_name, last_name, is_admin, is_active,"
+        " password_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            user.id, user.email, email_key(user.email), user.first_name, user.last_name, user.is_admin,
+            user.is_active, password_hash, now,
+        ),
+    )  # fmt: skip
 
 
 def _changed(db: sqlite3.Connection, user_id: str, change: str, *values: object) -> User:

@@ -1,0 +1,14 @@
+"""A one-time link is used up by what it is used for: together with it, or not at all."""
+
+import sqlite3
+
+from liveguard.errors import NotFound
+
+LINK_OVER = "This link was used already or has expired"
+
+
+def use_up(db: sqlite3.Connection, link_id: str, now: int) -> None:
+    """Use a link up, within a job. Raises NotFound for one that is not good any more."""
+    used = "UPDATE one_time_links SET used_at = ? WHERE id = ? AND used_at IS NULL AND expires_at > ?"
+    if not db.execute(used, (now, link_id, now)).rowcount:
+        raise NotFound(LINK_OVER)
