@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from itertools import pairwise
 from time import monotonic
 
@@ -198,6 +199,22 @@ async def test_what_is_forgotten_while_a_crowd_is_looked_after_is_let_alone():
     await other.done.wait()
     assert sum(len(item.looks) for item in crowd) == 1
     assert len(sweep) == 0
+
+
+@pytest.mark.gen_test
+async def test_whoever_asks_for_another_moment_of_others_while_the_loop_is_late_stops_nothing():
+    class Meddlesome(Item):
+        def due(self, now: float) -> float | None:
+            sweep.watch(other, monotonic())
+            return super().due(now)
+
+    sweep, meddlesome, other = Sweep(asyncio.get_running_loop()), Meddlesome(), Item(0.0)
+    moment = monotonic()
+    sweep.watch(meddlesome, moment + GRAIN)
+    sweep.watch(other, moment + 3 * GRAIN)
+    time.sleep(5 * GRAIN)  # the loop is held up, so that both moments have come
+    await other.done.wait()
+    assert (len(meddlesome.looks), len(other.looks), len(sweep)) == (1, 2, 0)
 
 
 @pytest.mark.gen_test

@@ -32,35 +32,33 @@ class Damaged(Exception):
 
 
 class Footprint:
-    """Whether a database is as it was when somebody last looked into it, by the times and sizes of its files.
+    """Whether a database is as it was when somebody last looked into it, by the time and the size of its file.
 
     To ask SQLite is a job for its thread, which takes twice as long as this where nothing else is going on. Two writes
     may leave one time behind, so what is there is known only where it was the same ``SETTLED`` seconds before somebody
-    looked into it. All moments are seconds of the monotonic clock.
+    looked into it. Of one with a log beside it (WAL) nothing is known: what others may read of that, no time of a file
+    says. All moments are seconds of the monotonic clock.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log = path.with_name(path.name + "-wal")
-        self._has_log = False
-        self._left: list[tuple[int, int, int] | None] = []
+        self._left: tuple[int, int, int] | None = None
         self._since = 0.0
         self._known = False
 
     def is_known(self, now: float) -> bool:
         """Whether there is nothing to look into."""
-        left = [_trace(self._path)]
-        if self._has_log:
-            left.append(_trace(self._log))
+        left = _trace(self._path)
         if left != self._left:
             self._left, self._since, self._known = left, now, False
         return self._known
 
     def looked_into(self, at: float) -> None:
         """Somebody has looked into the database, at ``at`` or after."""
-        self._known = self._left[0] is not None and at >= self._since + SETTLED
-        # It comes when somebody has written into the file itself that there is one, and stays as long as we are here.
-        self._has_log = self._log.exists()
+        settled = self._left is not None and at >= self._since + SETTLED
+        # A log comes when somebody has written into the file that there is one, and stays as long as we are here.
+        self._known = settled and not self._log.exists()
 
 
 def _trace(file: Path) -> tuple[int, int, int] | None:

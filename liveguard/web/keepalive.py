@@ -33,7 +33,7 @@ class Sweep:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: dict[int, set[Swept]] = {}
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._next = 0  # the turn for which it is set
 
     def __len__(self) -> int:
@@ -67,20 +67,24 @@ class Sweep:
             self._timer = self._loop.call_later(self._next * GRAIN - monotonic(), self._sweep)
 
     def _sweep(self) -> None:
-        now = monotonic()
+        try:
+            self._look_after_some(monotonic())
+        finally:
+            self._wait()
+
+    def _look_after_some(self, now: float) -> None:
+        """A portion of those whose moment has come. Each may forget others, or ask to see them at another moment."""
         left = PORTION
         for turn in sorted(turn for turn in self._waiting if turn <= now / GRAIN):
-            items = self._waiting[turn]
+            items = self._waiting.get(turn)
             while items:
                 if not left:
-                    self._timer = self._loop.call_soon(self._sweep)
                     return
                 left -= 1
                 item = items.pop()
                 item.turn = 0
                 self._look_after(item, now)
             self._waiting.pop(turn, None)
-        self._wait()
 
     def _look_after(self, item: Swept, now: float) -> None:
         try:
