@@ -221,9 +221,10 @@ class Live:
         await self._admission.review(ward_ids, user_ids)
 
     def _shut_out(self, user_id: str) -> None:
-        """The account is disabled: nothing is sent to it any more, and what it began comes to its end."""
-        self.audience.shut_out(user_id)
+        """The account is disabled: what it began comes to its end, and nothing is sent to it any more."""
+        # First, for a connection that closes may be their own as a ward: that is no loss.
         self._turns.take(user_id, partial(self._shut_out_ward, user_id))
+        self.audience.shut_out(user_id)
 
     async def _shut_out_ward(self, ward_id: str) -> None:
         session = self.sessions.get_user_active_session(ward_id)
