@@ -87,8 +87,9 @@ export function showInTab(title, icons, running, lost) {
   if (!link.href.endsWith(icon)) link.href = icon;
 }
 
-/** The two switches of the page, and what says that there is no sound yet, though it is wanted. */
-export function prepare(soundButton, notificationButton, mute) {
+/** The two switches of the page, what says that there is no sound yet, though it is wanted, and what says that the
+ * browser allows no notifications. */
+export function prepare(soundButton, notificationButton, mute, refused) {
   showMute = () => (mute.hidden = !soundWanted || audio?.state === "running");
   show(soundButton, soundWanted);
   showMute();
@@ -102,7 +103,7 @@ export function prepare(soundButton, notificationButton, mute) {
   });
   // A browser plays nothing before the visitor has done something on the page.
   for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => wake().then(showMute), { passive: true });
-  if (!notificationButton || !("Notification" in window) || Notification.permission === "denied") return;
+  if (!notificationButton || !("Notification" in window)) return;
   notificationButton.hidden = false;
   show(notificationButton, notificationsWanted && Notification.permission === "granted");
   notificationButton.addEventListener("click", async () => {
@@ -110,6 +111,7 @@ export function prepare(soundButton, notificationButton, mute) {
     const allowed = wanted && (await Notification.requestPermission()) === "granted";
     notificationsWanted = keep("localStorage", "notifications", allowed);
     show(notificationButton, allowed);
+    refused.textContent = wanted && !allowed ? refused.dataset.text : "";
   });
 }
 

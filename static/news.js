@@ -38,7 +38,7 @@ export function watch(elements, ask) {
   learn(Number(live.dataset.now));
   known = deaf = now();
   run(live, words);
-  prepare(document.getElementById("sound"), document.getElementById("notify"), document.getElementById("mute"));
+  prepare(...["sound", "notify", "mute", "refused"].map((id) => document.getElementById(id)));
   navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
   navigator.serviceWorker?.addEventListener("message", ({ data }) => lead(data));
   shown = elements;

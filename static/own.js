@@ -37,6 +37,7 @@ export const isRunning = (page) => page.getElementById("ward").dataset.state ===
 export function carryOn(line) {
   const words = JSON.parse(line.dataset.words);
   let changes = 0; // of what the line says
+  let overdue = null; // the timer of saying that the session has probably ended
   say("running");
 
   const socket = new Socket("/ws/ward", {
@@ -48,7 +49,9 @@ export function carryOn(line) {
       } else if (event === "session-ended") over(data.reason);
     },
     closed: () => {
-      if (line.dataset.state === "running") say("away");
+      if (line.dataset.state !== "running") return;
+      say("away");
+      overdue = setTimeout(() => say("away_long", "away"), line.dataset.grace * 1000);
     },
   }, () => later(line.dataset.grace));
 
@@ -68,6 +71,7 @@ export function carryOn(line) {
 
   function say(sentence, state = sentence) {
     changes += 1;
+    clearTimeout(overdue);
     line.dataset.state = state;
     const status = line.querySelector("[role=status]");
     const text = words[sentence] ?? words.ended;

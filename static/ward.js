@@ -22,6 +22,8 @@ let looking = false;
 let lookAgain = false;
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
+let awaySince = 0; // by the clock that goes on while the device sleeps
+let overdue = false; // it was said that the session has probably ended
 let startLost = false; // a start was asked for, and has no answer
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
@@ -45,7 +47,7 @@ const received = {
     if (isNew) $("note").value = "";
     if (data.durable === false) say(words.not_durable);
     else if (isNew) say(words.started);
-    else if (stopLost) say(words.still_running, "problem");
+    else if (stopLost) say(`${words.still_running} ${ofWhatIsUnsent(words)}`.trim(), "problem");
     shareAgain();
     look();
   },
@@ -78,7 +80,7 @@ const socket = new Socket("/ws/ward", {
   opened: () => {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     say(`${back} ${unsent}`.trim(), unsent && "problem");
-    wasAway = false;
+    wasAway = overdue = false;
     $("start").disabled = false;
     $("stop").disabled = false;
     look();
@@ -97,6 +99,7 @@ const socket = new Socket("/ws/ward", {
       stopLost = true;
       say(words.stop_unknown, "away");
     } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
+    if (!wasAway) awaySince = Date.now();
     wasAway = true;
     forgetWhoWatches();
   },
@@ -189,6 +192,10 @@ function say(sentence, kind = "") {
 function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
+  if (wasAway && isUnderWay() && !stopLost && !overdue && Date.now() - awaySince > ward.dataset.grace * 1000) {
+    overdue = true;
+    say(words.away_long, "away");
+  }
 }
 
 // -- the location -----------------------------------------------------------------------------------------------------

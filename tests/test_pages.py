@@ -62,6 +62,9 @@ async def test_somebody_signs_out_in_one_other_place_or_in_all_of_them(tmp_path:
         assert sorted(await still_in()) == [False, True, True]
         assert (await here.post("/account/logins/end")).status == 303
         assert await still_in() == [True, False, False]
+        # Whoever sits there and waits for news must know that none will come.
+        assert (await there.get("/")).headers["Location"] == "/login?over=1"
+        assert "This browser is signed out." in (await there.get("/login?over=1")).text
         assert "Sign out everywhere else" not in (await here.get("/account")).text
 
 
@@ -135,6 +138,24 @@ async def test_nothing_is_rendered_for_whoever_sees_no_change(tmp_path: Path) ->
         mallory = (await home.fetch("/live?since=", who="mallory")).json
         assert mallory["order"] == []
         assert "Ana" not in str(mallory)
+
+
+@pytest.mark.gen_test
+async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_session(tmp_path: Path) -> None:
+    async with house(tmp_path, reconnect_grace=0) as home:
+        tom, ana = await home.ward("tom"), await home.ward("ana")
+        ben = await home.guardian("ben")
+        for ward in (tom, ana):
+            await ward.answer("start-live-session")
+        ana.lose()
+        assert (await ben.expect("session-ended"))["reason"] == "ward_disconnected"
+        page = (await home.fetch("/ward", who="ana")).text
+        assert re.search("You did not stop your last session. It ended at .{5,20}: Connection lost for good", page)
+        assert "You did not stop" not in (await home.fetch("/ward", who="ben")).text
+        ana = await home.ward("ana")
+        for event in ("start-live-session", "stop-live-session"):
+            await ana.answer(event)
+            assert "You did not stop" not in (await home.fetch("/ward", who="ana")).text
 
 
 @pytest.mark.gen_test

@@ -114,6 +114,11 @@ class History:
         found = await self._storage.history.worrying(_viewer(user), since)
         return [PastSession.of(session) for session in found if session.ward.id != user.id]
 
+    async def unstopped_by(self, ward: User, since: int) -> PastSession | None:
+        """This ward's last session, if it ended since then without a word of theirs."""
+        found = await self._storage.history.worrying(Viewer(ward.id), since)
+        return next((PastSession.of(session) for session in found if session.ward.id == ward.id), None)
+
     async def wards(self, user: User, limit: int = 500) -> list[Person]:
         """Those whose sessions this person may ask for, themselves first; for an admin, whoever has had one."""
         if user.is_admin:

@@ -1,11 +1,12 @@
 """The ward's page on a device that has a place, a battery and a screen, or says that it has none."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, expect
-from visitors import NO_NETWORK, VIENNA, Street, hold
+from playwright.async_api import Browser, Page, Route, expect
+from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
 
 from liveguard.errors import StorageUnavailable
 from liveguard.sessions import LiveSession
@@ -326,7 +327,7 @@ async def test_a_session_begins_without_the_guardians_of_the_last_one(street: St
     await expect(ana.locator("#running")).to_be_visible()
     await expect(watching).not_to_contain_text("Ben Keller")
     answered.set()
-    await expect(watching).to_have_text("Nobody is connected yet")
+    await expect(watching).to_have_text("Nobody is connected just now")
 
 
 @story
@@ -339,7 +340,7 @@ async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
     await ben.leave()
     await expect(watching).to_have_text("Who is watching is not known just now.")
     await ana.unroute("**/ward")
-    await expect(watching).to_have_text("Nobody is connected yet")
+    await expect(watching).to_have_text("Nobody is connected just now")
     street.excuse("503")
 
 
@@ -427,3 +428,23 @@ async def test_the_page_can_be_installed(street: Street) -> None:
     problems = await devtools.send("Page.getInstallabilityErrors")
     # A window of a test is private, in which nothing can be installed; else nothing is in the way.
     assert [one["errorId"] for one in problems["installabilityErrors"]] in ([], ["in-incognito"])
+
+
+@story
+async def test_a_ward_who_was_away_for_too_long_is_not_promised_that_the_session_goes_on(
+    tmp_path: Path, browser: Browser
+) -> None:
+    async with open_street(tmp_path, browser, reconnect_grace=1) as street:
+        ana = await started(street)
+        elsewhere = await ana.context.new_page()
+        await elsewhere.goto(f"{street.home.url}/people")
+        await expect(elsewhere.locator("[data-state=running]")).to_be_visible()
+        await ana.context.set_offline(True)
+        for page in (ana, elsewhere):
+            await expect(page.get_by_text("your session has probably ended, and not by you")).to_be_visible()
+        await ana.context.set_offline(False)
+        await expect(ana.locator("#promise .problem")).to_contain_text("You did not stop your last session. It ended")
+        await ana.get_by_role("button", name="Start").click()
+        await expect(ana.locator("#running")).to_be_visible()
+        await expect(ana.locator("#promise .problem")).to_have_count(0)
+        street.excuse(*NO_NETWORK)

@@ -8,6 +8,13 @@ from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, said_last
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
 
+REFUSES_TO_NOTIFY = """
+    window.Notification = class {
+      static permission = "denied";
+      static async requestPermission() { return "denied"; }
+    };
+"""
+
 SEES_JUMPS = """
     window.shift = 0;
     new PerformanceObserver((list) => {
@@ -91,6 +98,17 @@ async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) ->
         "Tom Berger is back.", "Tom Berger has stopped the session.",
     ]  # fmt: skip
     await tom.leave()
+
+
+@story
+async def test_where_the_browser_allows_no_notifications_the_page_says_so(street: Street) -> None:
+    ben = await street.sign_in("ben", device=REFUSES_TO_NOTIFY)
+    button = ben.get_by_role("button", name="Notifications")
+    await button.click()
+    await expect(
+        ben.get_by_role("status").get_by_text("This browser allows no notifications from here.")
+    ).to_be_visible()
+    await expect(button).to_have_attribute("aria-pressed", "false")
 
 
 @story

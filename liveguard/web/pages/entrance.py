@@ -48,7 +48,7 @@ class Login(Entrance):
         if self.visitor is not None:
             self.go(to)
             return
-        self._show(to)
+        self._show(to, problem="signed_out" if self.get_query_argument("over", "") else "")
 
     async def post(self) -> None:
         to, email = local_path(self.text("next")), self.text("email")

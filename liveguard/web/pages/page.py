@@ -145,7 +145,10 @@ class Page(Door):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if "exc_info" in kwargs and isinstance(kwargs["exc_info"][1], SignInFirst):
             asked = self.request.uri if self.request.method == "GET" else None
-            self.go("/login", **({"next": asked} if asked and asked != "/" else {}))
+            query = {"next": asked} if asked and asked != "/" else {}
+            if self.get_cookie(self.services.cookies.login):
+                query["over"] = "1"  # there was a login, and whoever had it does not know that there is none any more
+            self.go("/login", **query)
             return
         super().write_error(status_code, **kwargs)
 

@@ -2,6 +2,7 @@
 
 from liveguard.web.cards import name_of, said
 from liveguard.web.pages.page import OpenPage, Page
+from liveguard.web.pages.past import WORRIES_FOR, Past
 
 
 class Ward(Page):
@@ -15,9 +16,11 @@ class Ward(Page):
         session = services.live.sessions.get_user_active_session(self.user.id)
         memory = services.chronicle.of(session) if session else None
         claimed = services.live.sessions.of_ward(self.user.id)
+        over = None if claimed else await services.people.history.unstopped_by(self.user, self.now - WORRIES_FOR)
         self.show(
             "ward.html",
             guardians=[{"id": guardian.id, "name": name_of(guardian)} for guardian in guardians],
+            unstopped=Past.of(over) if over else None,
             starting=session is None and claimed is not None,
             version=services.assets.version,
             messages=said(memory, self.user) if memory else [],
