@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
 from liveguard.clock import Clock, SystemClock
 from liveguard.config import Settings
-from liveguard.errors import ConfigurationError
+from liveguard.errors import ConfigurationError, StorageUnavailable
 from liveguard.health import Health
 from liveguard.jwks import fetch
 from liveguard.live import Live
@@ -56,6 +57,8 @@ SLOW = 10.0  # seconds for the headers of a request, again for its body, and for
 LARGEST_HEADERS = 32 * 1024
 LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end
+
+log = logging.getLogger(__name__)
 
 
 def routes(connections: Connections, wires: Wires, serve_socketio: Callable[[EngineDoor], Any]) -> list[Route]:
@@ -121,7 +124,14 @@ class Server:
         await self.chronicle.restore(self.live.sessions.get_active_sessions())
         self._http.add_sockets(self._sockets)
         self._rounds.begin()
-        token = await self.people.links.for_set_up()
+        try:
+            token = await self.people.links.for_set_up()
+        except StorageUnavailable as fault:
+            log.warning(
+                "No link for the first admin, because the database cannot be written; each start makes one: %s",
+                fault,
+            )
+            token = None
         self.set_up_link = None if token is None else f"{self.url}/link/{token}"
 
     def _build_use_cases(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import watched
 from faults import Fault, full_disk, locked, read_only, rubbish_everywhere, rubbish_in_the_journal, small_disk
-from server import Process, process
+from server import Process, move_in, process
 from shelf import change_elsewhere, read
 
 PLACE = {"latitude": 53.55, "longitude": 9.93}
@@ -102,6 +102,27 @@ async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_runn
                     assert (await ana.expect("session-started"))["sessionId"] == session
                     assert (await again.fetch("/readyz")).status == 503
                     assert (await ana.answer("stop-live-session"))["event"] == "session-ended"
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_on_a_full_disk_a_server_without_an_admin_serves_and_says_that_it_has_no_link(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as mounted:
+        if not mounted:
+            pytest.skip("Only root may mount a small disk")
+        database = tmp_path / "disk" / "liveguard.db"
+        await move_in(database, cast={"ana": "Ana Winter"}, guarded_by={})
+        async with process(tmp_path, database=database) as home:
+            await home.stop()
+        before = len(home.log)
+        with full_disk(home):
+            async with process(tmp_path, database=database) as home:
+                assert (await (await home.ward("ana")).answer("start-live-session"))["data"]["durable"] is False
+                assert await home.stop() == 0
+                assert await home.child.stdout.read() == b""  # type: ignore[union-attr]
+        said = home.log[before:]
+        assert said.count("WARNING liveguard.app: No link for the first admin") == 1
+        assert "SQLITE_FULL" in said
 
 
 @pytest.mark.slow
