@@ -169,6 +169,14 @@ def test_the_index_leads_to_every_document() -> None:
         assert document.name == "README.md" or f"]({document.name})" in index, document.name
 
 
+def test_neither_log_of_the_proxy_has_a_link_that_is_still_good() -> None:
+    proxy = (ROOT / "deploy" / "nginx.conf").read_text()
+    servers = re.split(r"^server \{", proxy, flags=re.MULTILINE)[1:]
+    assert servers and all(re.search(r"^    access_log \S+ liveguard;", server, re.MULTILINE) for server in servers)
+    (link,) = re.findall(r"location /link/ \{([^}]+)\}", proxy)
+    assert re.search(r"error_log \S+ emerg;", link)
+
+
 def test_the_architecture_has_a_place_for_every_module() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = {word.rstrip("/") for word in words(text)}
