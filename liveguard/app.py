@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado.netutil import bind_sockets
@@ -20,6 +20,7 @@ from liveguard.chronicle import Chronicle
 from liveguard.clock import Clock, SystemClock
 from liveguard.config import Settings
 from liveguard.errors import ConfigurationError, StorageUnavailable
+from liveguard.faults import log_fault
 from liveguard.health import Health
 from liveguard.jwks import fetch
 from liveguard.live import Live
@@ -57,6 +58,8 @@ SLOW = 10.0  # seconds for the headers of a request, again for its body, and for
 LARGEST_HEADERS = 32 * 1024
 LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end
+
+Beside = Callable[["Server"], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +239,7 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, Any, None]] | None = None) -> None:
+async def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serve until told to stop by SIGTERM or Ctrl-C; meanwhile do what is to be done beside it."""
     logs.configure(settings.log_format, settings.log_level)
     descriptors.raise_limit()
@@ -252,7 +255,7 @@ async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, An
     gc.freeze()
     # What is over leaves nothing for it, so it need not look after each 700 things that are new.
     gc.set_threshold(COLLECT_AFTER, 20, 20)
-    company = None if beside is None else loop.create_task(beside(server))
+    company = None if beside is None else loop.create_task(_keep_company(server, beside))
     await told_to_stop.wait()
     if company is not None:
         company.cancel()
@@ -263,6 +266,15 @@ async def serve(settings: Settings, beside: Callable[[Server], Coroutine[Any, An
     # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
     loop.call_later(PATIENCE, os._exit, 0)
     await server.stop()
+
+
+async def _keep_company(server: Server, beside: Beside) -> None:
+    """Do what is to be done beside the server, which serves on whatever becomes of it."""
+    try:
+        await beside(server)
+    except* Exception as faults:
+        for fault in faults.exceptions:
+            log_fault("the company of the server", fault)
 
 
 def _announce(server: Server) -> None:

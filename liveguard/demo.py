@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from liveguard import app
+from liveguard.addresses import WILDCARDS
 from liveguard.auth import Passwords
 from liveguard.client import GuardianClient, WardClient
 from liveguard.clock import SystemClock
@@ -205,10 +206,18 @@ async def _live(server: app.Server) -> None:
     def token(email: str) -> str:
         return server.tokens.issue(_id(email), 24 * 3600)[0]
 
+    url = _here(server)
     async with asyncio.TaskGroup() as family:
         for walk in WALKS:
-            family.create_task(_walk(server.url, token(walk.email), walk))
-        family.create_task(_answer(server.url, token("chloe@example.org")))
+            family.create_task(_walk(url, token(walk.email), walk))
+        family.create_task(_answer(url, token("chloe@example.org")))
+
+
+def _here(server: app.Server) -> str:
+    """Where the server listens: people may reach it by an address that leads nowhere from this machine."""
+    host = server.settings.host
+    name = "localhost" if host in WILDCARDS else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{server.port}"
 
 
 async def main(settings: Settings) -> None:
