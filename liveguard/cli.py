@@ -6,6 +6,7 @@ Errors go to stderr in one line: exit status 1, or 2 for wrong usage. There is n
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -76,6 +77,8 @@ def _run(work: Coroutine[Any, Any, None], *, long: bool) -> None:
             import uvloop
 
             factory = uvloop.new_event_loop
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())  # what is wrong is said in one line, not in a log
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(work)
 

@@ -14,6 +14,7 @@ from shelf import change_elsewhere, read
 PLACE = {"latitude": 53.55, "longitude": 9.93}
 STILL_READABLE = [full_disk, read_only]
 FAULTS = [*STILL_READABLE, locked, rubbish_everywhere, rubbish_in_the_journal]
+SAID = [full_disk, locked, rubbish_everywhere]  # where nothing can be written but the log can
 
 
 async def until_ready(home: Process, status: int) -> float:
@@ -62,7 +63,10 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
                     newcomer = await home.guardian("chloe")
                     assert "seq" not in await newcomer.expect("guardian:session-started", wardId="ana")
                 assert (await home.fetch("/readyz")).status == 503
+                if fault in SAID:
+                    assert said(home, "cannot be written: SQLITE_") == said(home, "can be written again") + 1
             caught_up_after = await until_ready(home, 200)
+            assert fault not in SAID or said(home, "cannot be written: SQLITE_") == said(home, "can be written again")
             sessions = dict(read(database, "SELECT id, end_seq FROM sessions"))
             assert sessions[started["sessionId"]] is None
             assert sessions[before["sessionId"]]
@@ -140,6 +144,11 @@ async def test_stopped_on_a_damaged_file_it_says_what_is_lost_and_begins_anew_be
                 aside = tmp_path / (await again.fetch("/readyz")).json["setAside"]
                 assert aside.read_bytes().startswith(b"rubbish rubbish ")
                 assert f"it is kept as {aside}" in again.log
+
+
+def said(home: Process, what: str) -> int:
+    """How often it has said this of its database in the log."""
+    return home.log.count(f"WARNING liveguard.storage.database: The database {home.database} {what}")
 
 
 async def remain(home: Process, seconds: float) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import re
 import sqlite3
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 from faults import small_disk
+from server import environment_of, run_cli
 from shelf import NOW, read, shelf
 from tornado.testing import ExpectLog
 
@@ -161,6 +163,24 @@ async def test_a_disk_without_room_is_a_problem(tmp_path: Path) -> None:
         async with in_order(tmp_path / "disk") as storage:
             (found,) = problems(storage.database.path)
             assert "make room" in found
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_a_database_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
+    """Whoever may mount a disk may write whatever its mode, and the other way round."""
+    with small_disk(tmp_path / "disk") as mounted:
+        (tmp_path / "disk").chmod(0o700)
+        async with in_order(tmp_path / "disk") as storage:
+            path = storage.database.path
+        environment = environment_of(tmp_path, database=path)
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,ro", str(path.parent)], check=True)
+        else:
+            path.chmod(0o400)
+        status, out, err = await run_cli(environment, "check")
+        assert (status, out) == (1, "")
+        assert f"liveguard: {path} cannot be written by who asks" in err
 
 
 @pytest.mark.parametrize(

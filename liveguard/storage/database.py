@@ -6,6 +6,7 @@ is under way becomes the next batch and shares its commit. A second connection s
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections import deque
@@ -33,6 +34,8 @@ TURNS = 4
 16 wards who start and stop, half as many jobs again shared each commit, and a fifth more sessions came through."""
 
 RETRY = 0.5  # seconds until the tables try again to take in what the redo log has
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
 
@@ -212,7 +215,9 @@ class Database:
 
     def _finish_batch(self, futures: list["asyncio.Future[Any]"], done: "asyncio.Future[Result]") -> None:
         result = _result(done, len(futures))
-        self.healthy = result.healthy
+        if result.healthy is not self.healthy:
+            self.healthy = result.healthy
+            self._say_whether_healthy(result.fault)
         self.faults += result.fault is not None
         self.written = self.entries.written
         if result.fault or result.healthy:
@@ -227,6 +232,12 @@ class Database:
         else:
             self._busy = False
             self._idle.set()
+
+    def _say_whether_healthy(self, fault: str | None) -> None:
+        if self.healthy:
+            log.warning("The database %s can be written again", self.path)
+        else:
+            log.warning("The database %s cannot be written: %s", self.path, fault)
 
     def _keep_up(self) -> None:
         """Let the tables catch up with the redo log in a moment, where no commit does so anyway."""

@@ -57,7 +57,8 @@ def problems(path: Path) -> list[str]:
     """What is wrong with the database, one line each; none if all is well. Nothing is changed."""
     try:
         with _reader(path) as db:
-            return [*_set_aside(path), *_open_to_others(path), *_without_room(path), *_wrong_in(db, path)]
+            about_the_file = [*_set_aside(path), *_open_to_others(path), *_not_writable(path), *_without_room(path)]
+            return [*about_the_file, *_wrong_in(db, path)]
     except ConfigurationError as error:
         return [str(error)]
     except sqlite3.DatabaseError as error:
@@ -112,6 +113,12 @@ def _open_to_others(path: Path) -> Iterator[str]:
         mode = stat.S_IMODE(place.stat().st_mode)
         if mode & 0o077 and (place == path or mode & 0o022):
             yield f"Others than the owner may use {place}: chmod go= {place}"
+
+
+def _not_writable(path: Path) -> Iterator[str]:
+    for place in (path, _real(path).parent):
+        if not os.access(place, os.W_OK):
+            yield f"{place} cannot be written by who asks: see to its owner and mode, and whether its disk is read-only"
 
 
 def _without_room(path: Path) -> Iterator[str]:
