@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import pytest
 from server import PASSWORD, Browser, House, house
@@ -325,6 +326,32 @@ async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_p
         second = (await alex.get(more.replace("&amp;", "&"))).text
         assert ("zoe099@" in second, "zoe100@" in second, "zoe104@" in second) == (False, True, True)
         assert "More people" not in second
+
+
+@pytest.mark.parametrize(
+    ("last_name", "asked"),
+    [
+        ("Özil", ("özil", "ÖZIL", "Özil", "mesut öz")),
+        ("İnan", ("İnan", "nan")),
+        ("Чехов", ("чехов", "ЧЕХОВ")),
+        ("Strauß", ("strauß", "STRAUß")),
+        ("O[Neil]*?^", ("o[neil]*?^", "]*", "?^", "[NE")),
+    ],
+)
+@pytest.mark.gen_test
+async def test_people_are_found_by_small_and_capital_letters_of_all_languages(
+    tmp_path: Path, last_name: str, asked: tuple[str, ...]
+) -> None:
+    async with house(tmp_path) as home:
+        users = home.server.storage.users
+        await users.add(email="zoe@example.org", first_name="Mesut", last_name=last_name, now=0)
+        for letters in asked:
+            found = (await home.fetch("/admin?" + urlencode({"q": letters}), who="alex")).text
+            assert ("zoe@example.org" in found, "ana@example.org" in found) == (True, False), letters
+        for letters in ("*", "?", "[mn]esut", "Mesut *l"):
+            found = (await home.fetch("/admin?" + urlencode({"q": letters}), who="alex")).text
+            assert "ana@example.org" not in found
+            assert ("zoe@example.org" in found) == (letters in last_name)
 
 
 @pytest.mark.gen_test
