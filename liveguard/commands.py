@@ -1,7 +1,5 @@
 """What the command line does, one function for each command. All of it works beside a running server."""
 
-import os
-import secrets
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -17,7 +15,7 @@ from liveguard.jwks import fetch
 from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
 from liveguard.people.transfer import export_people, import_people
-from liveguard.storage.upkeep import back_up, problems
+from liveguard.storage.upkeep import back_up, drafted, problems
 from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
 
 # -- the server ------------------------------------------------------------------------------------------------------
@@ -254,14 +252,8 @@ def _write(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    path = path.resolve()
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with drafted(path.resolve()) as draft:
+        draft.write_bytes(content)
 
 
 def backup_(arguments: Namespace) -> None:

@@ -76,8 +76,8 @@ def several(read_one: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
         for part in text.split(","):
             try:
                 values.append(read_one(part.strip()))
-            except ValueError:
-                raise ValueError(f"has an entry that makes no sense: {part.strip()!r}") from None
+            except ValueError as reason:
+                raise ValueError(f"has an entry that makes no sense: {part.strip()!r} ({reason})") from None
         return tuple(values)
 
     return read

@@ -15,6 +15,12 @@ from liveguard.errors import StorageUnavailable
 from liveguard.people import People
 from liveguard.storage import Storage
 
+ADVICE = {
+    "SQLITE_FULL": "make room on its disk",
+    "SQLITE_READONLY": "see to its owner and mode, and whether its disk is read-only",
+    "SQLITE_CORRUPT": "it is damaged: see `liveguard check`, and go back to a copy",
+}
+
 
 @dataclass
 class Desk:
@@ -32,21 +38,28 @@ async def at_desk(*, create: bool = False) -> AsyncIterator[Desk]:
     settings = Settings.read()
     with one_line_of_sqlite(settings.database):
         storage = await Storage.open(settings.database, create=create)
-    passwords = Passwords(os.cpu_count() or 1)
-    try:
-        yield Desk(settings, storage, passwords, People(storage, passwords, clock=SystemClock()))
-    finally:
-        passwords.close()
-        await storage.close()
+        passwords = Passwords(os.cpu_count() or 1)
+        try:
+            yield Desk(settings, storage, passwords, People(storage, passwords, clock=SystemClock()))
+        finally:
+            passwords.close()
+            await storage.close()
 
 
 @contextlib.contextmanager
 def one_line_of_sqlite(path: Path) -> Iterator[None]:
-    """What SQLite complains of is said in one line that names the database."""
+    """What SQLite complains of is said in one line that names the database, and what can be done about it."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StorageUnavailable(f"The database {path} cannot be used: {error}") from None
+        fault = getattr(error, "sqlite_errorname", "")
+        raise StorageUnavailable(f"The database {path} cannot be used: {error}{_advice(fault)}") from None
+    except StorageUnavailable as error:
+        raise StorageUnavailable(f"{path}: {error}{_advice(str(error))}") from None
+
+
+def _advice(fault: str) -> str:
+    return next((f"; {advice}" for name, advice in ADVICE.items() if name in fault), "")
 
 
 def say(lines: Iterable[str]) -> None:

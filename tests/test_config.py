@@ -97,6 +97,12 @@ def test_an_empty_value_is_a_mistake_and_not_a_default(name: str) -> None:
     assert refusal(**{name: ""}).startswith(f"LIVEGUARD_{name} is empty")
 
 
+def test_of_several_entries_the_one_that_makes_no_sense_is_named_with_the_reason() -> None:
+    line = refusal(TRUSTED_PROXIES="10.0.0.0/8,0.0.0.0/0")
+    assert line == "LIVEGUARD_TRUSTED_PROXIES has an entry that makes no sense: '0.0.0.0/0' (would trust everybody)"
+    assert refusal(ALLOWED_HOSTS="example.org:0").endswith("'example.org:0' (has a port that is none)")
+
+
 def test_a_database_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     assert refusal(DATABASE=str(tmp_path)).startswith("LIVEGUARD_DATABASE is a folder")
 

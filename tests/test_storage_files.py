@@ -63,7 +63,7 @@ async def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("not a folder")
     assert "cannot be made" in await refused(tmp_path / "file" / "liveguard.db")
     (tmp_path / "folder").mkdir()
-    assert "cannot be opened" in await refused(tmp_path / "folder")
+    assert "is no file" in await refused(tmp_path / "folder")
 
 
 @pytest.mark.slow

@@ -75,7 +75,12 @@ def is_wal_safe(version: tuple[int, int, int]) -> bool:
 
 
 def make_place(path: Path, create: bool) -> None:
-    """Make the folder and the file, both for their owner only, where they are missing."""
+    """Make the folder and the file, both for their owner only, where they are missing.
+
+    Raises :class:`ConfigurationError` where something else than a file is there already.
+    """
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path} is there and is no file: LIVEGUARD_DATABASE must name another one")
     if not create:
         if not path.exists():
             raise ConfigurationError(f"There is no database at {path}")

@@ -1,6 +1,7 @@
 """Looking after the file, also while a server uses it: a consistent copy, and what is wrong with it."""
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ from liveguard.storage.migrations import check_origin
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import records, sync
 from liveguard.storage.rows import one
+from liveguard.storage.transactions import primary_code
 from liveguard.storage.users import has_admin
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
@@ -30,10 +32,8 @@ def back_up(path: Path, target: Path) -> None:
     older copy may be the last good one of what lies aside; OSError or sqlite3.Error for other reasons.
     """
     _check_place(path, target)
-    draft = target.with_name(f"{target.name}.{token_hex(8)}")
-    try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with contextlib.closing(connect(draft)) as copy:
+    with drafted(target) as draft, contextlib.closing(connect(draft)) as copy:
+        try:
             with _reader(path) as source:
                 logged = _logged(source, _real(path))
                 # Written at once and without waits for the disk, because the server cannot write meanwhile.
@@ -44,13 +44,32 @@ def back_up(path: Path, target: Path) -> None:
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
             check_sound(copy)
-        sync(draft)
-        os.replace(draft, target)
-    except Damaged as damage:
-        raise ConfigurationError(f"The database {path} is damaged ({damage}), and is not copied") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    sync(target.parent)
+        except Damaged as damage:
+            raise ConfigurationError(f"The database {path} is damaged ({damage}), and is not copied") from None
+        except sqlite3.OperationalError as problem:
+            if primary_code(problem) == sqlite3.SQLITE_FULL:  # nothing is written but the copy
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
+
+
+@contextlib.contextmanager
+def drafted(target: Path) -> Iterator[Path]:
+    """A new file that only its owner reads. At the end it takes the target's place, or where anything fails, is gone.
+
+    Raises OSError, which names the target.
+    """
+    draft = target.with_name(f"{target.name}.{token_hex(8)}")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            yield draft
+            sync(draft)
+            os.replace(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync(target.parent)
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(target)) from None
 
 
 def problems(path: Path) -> list[str]:

@@ -1,0 +1,102 @@
+"""What the command line says where something is in its way: one line that names the file, and what can be done."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from faults import small_disk
+from server import environment_of, move_in, run_cli
+from shelf import read
+from test_storage_upkeep import damaged
+
+pytestmark = pytest.mark.slow
+
+
+async def complaint(database: Path, *arguments: str) -> str:
+    """The one line with which a command fails."""
+    status, out, err = await run_cli(environment_of(database.parent, database=database), *arguments)
+    assert (status, out) == (1, ""), err
+    assert err.startswith("liveguard: ") and err.endswith("\n") and err.count("\n") == 1
+    return err.removeprefix("liveguard: ").removesuffix("\n")
+
+
+@contextlib.asynccontextmanager
+async def on_a_small_disk(folder: Path) -> AsyncIterator[Path]:
+    """A database on a disk of its own."""
+    with small_disk(folder / "disk") as mounted:
+        if not mounted:
+            pytest.skip("Only root may mount a small disk")
+        database = folder / "disk" / "liveguard.db"
+        await move_in(database)
+        yield database
+
+
+def fill(folder: Path) -> None:
+    with (folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.gen_test
+async def test_on_a_full_disk_a_change_says_to_make_room(tmp_path: Path) -> None:
+    async with on_a_small_disk(tmp_path) as database:
+        fill(database.parent)
+        line = await complaint(database, "user", "disable", "ana@example.org")
+        assert line == f"{database}: The database cannot be used just now (SQLITE_FULL); make room on its disk"
+
+
+@pytest.mark.gen_test
+async def test_on_a_read_only_disk_a_change_says_where_to_look(tmp_path: Path) -> None:
+    async with on_a_small_disk(tmp_path) as database:
+        subprocess.run(["mount", "-o", "remount,ro", str(database.parent)], check=True)
+        line = await complaint(database, "user", "disable", "ana@example.org")
+        assert line.startswith(f"{database}: The database cannot be used just now (SQLITE_READONLY")
+        assert line.endswith("; see to its owner and mode, and whether its disk is read-only")
+
+
+@pytest.mark.gen_test
+async def test_in_a_damaged_database_a_list_says_to_go_back_to_a_copy(tmp_path: Path) -> None:
+    database = await damaged(tmp_path)
+    line = await complaint(database, "history")
+    assert line.startswith(f"{database}: The database cannot be used just now (SQLITE_CORRUPT")
+    assert line.endswith("; it is damaged: see `liveguard check`, and go back to a copy")
+
+
+@pytest.mark.parametrize("command", ["backup", "export"])
+@pytest.mark.gen_test
+async def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Path, command: str) -> None:
+    async with on_a_small_disk(tmp_path) as disk:
+        database = tmp_path / "liveguard.db"
+        await move_in(database)
+        fill(disk.parent)
+        missing, full, below = tmp_path / "no" / "b.db", disk.parent / "b.db", database / "b.db"
+        assert await complaint(database, command, str(missing)) == f"{missing}: No such file or directory"
+        assert await complaint(database, command, str(full)) == f"{full}: No space left on device"
+        assert await complaint(database, command, str(below)) == f"{below}: Not a directory"
+        assert not [
+            file for folder in (tmp_path, disk.parent) for file in folder.iterdir() if file.name.startswith("b.db")
+        ]
+        fine = tmp_path / "fine"
+        assert await run_cli(environment_of(tmp_path), command, str(fine)) == (0, "", "")
+        assert fine.stat().st_mode & 0o777 == 0o600
+        assert command == "export" or read(fine, "PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.parametrize("command", [("serve",), ("user", "add", "eva@example.org")])
+@pytest.mark.gen_test
+async def test_what_is_there_and_no_file_is_no_place_for_a_database(tmp_path: Path, command: tuple[str, ...]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "device").symlink_to("/dev/null")
+    beside = set(os.listdir("/dev"))
+    assert await complaint(tmp_path / "device", *command) == (
+        "/dev/null is there and is no file: LIVEGUARD_DATABASE must name another one"
+    )
+    assert await complaint(pipe, *command) == (
+        f"{pipe} is there and is no file: LIVEGUARD_DATABASE must name another one"
+    )
+    assert {name for name in set(os.listdir("/dev")) - beside if name.startswith("null")} == set()
+    assert {file.name for file in tmp_path.iterdir()} == {"pipe", "device"}
