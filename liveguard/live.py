@@ -17,7 +17,6 @@ from liveguard.errors import AccountInactive, InternalError, NoActiveSession, No
 from liveguard.events import (
     LocationAcknowledged,
     Notice,
-    Person,
     Request,
     ServerEvent,
     UpdateLocation,
@@ -275,10 +274,6 @@ class Live:
             for session in self.sessions.get_active_sessions()
             if viewer.is_admin or viewer.id == session.ward.id or viewer.id in session.guardians
         ]
-
-    def guardians_connected(self, session: LiveSession) -> list[Person]:
-        """The guardians who are in a session's room."""
-        return [presence.person for presence in session.room.guardians.values()]
 
     def watch(self, watcher: Watcher) -> None:
         """Call ``watcher`` with each event of a running session and its moment, once for all who hear it. It must not

@@ -41,10 +41,6 @@ class Turns:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def busy(self, ward_id: str) -> bool:
-        """Whether something of this ward is under way."""
-        return ward_id in self._waiting
-
     def ask(self, request: Request, step: Step) -> None:
         """Take what a ward asks for, or refuse it where too much of theirs waits already; but never a stop for that."""
         ward_id = request.connection.person.id

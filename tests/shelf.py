@@ -1,5 +1,6 @@
 """A real database for the tests of storage, and other processes that use the same file."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from liveguard.storage import Storage
+from liveguard.storage import Storage, numbering
 
 NOW = 1_800_000_000_000
 CAST = ("ana", "tom", "ida", "ben", "chloe", "mallory")
@@ -63,6 +64,11 @@ def held_elsewhere(path: Path, how: str) -> Iterator[None]:
 def change_elsewhere(path: Path, sql: str) -> None:
     """Another process commits a change."""
     subprocess.run([sys.executable, "-c", CHANGE, str(path), sql], check=True, timeout=10)
+
+
+def last_seq(storage: Storage) -> asyncio.Future[int]:
+    """The number drawn last, 0 before the first; it is asked for as one of the questions about sessions."""
+    return storage.database.submit(numbering.last_seq, write=False, of_sessions=True)
 
 
 def read(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -14,7 +14,7 @@ from tornado.websocket import WebSocketHandler
 from liveguard.web.handover import hand_over
 from liveguard.web.keepalive import Sweep
 from liveguard.web.strangers import Strangers
-from liveguard.web.websocket import binary_frame, text_frame
+from liveguard.web.websocket import BINARY, TEXT, text_frame
 from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
 
@@ -32,7 +32,8 @@ class Echo(Wire):
         self.write(text_frame(payload))
 
     def binary_came(self, payload: bytes) -> None:
-        self.write(binary_frame(payload))
+        text = text_frame(payload)
+        self.write(bytes([text[0] - TEXT + BINARY]) + text[1:])
 
 
 class EchoSocket(WebSocketHandler):

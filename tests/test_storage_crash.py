@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shelf import read, shelf
+from shelf import last_seq, read, shelf
 
 WRITER = """
 import asyncio, pathlib, sys
@@ -56,7 +56,7 @@ async def test_what_was_confirmed_survives_a_kill_at_any_moment_and_the_numbers_
         confirmed += write_until_killed(path, run, chance.randrange(1, 300))
         async with shelf(tmp_path) as storage:
             assert storage.set_aside is None
-            last = await storage.journal.last_seq()
+            last = await last_seq(storage)
         rows = read(path, "SELECT id, start_seq, end_seq FROM sessions")
         numbers = [row[1] for row in rows] + [row[2] for row in rows if row[2] is not None]
         assert sorted(numbers) == list(range(1, last + 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelf import NOW, shelf
+from shelf import NOW, last_seq, shelf
 
 from liveguard.errors import InvalidPayload
 from liveguard.storage import Storage, Viewer
@@ -22,7 +22,7 @@ async def fill(storage: Storage, sessions: int, wards: tuple[str, ...] = ("ana",
         begun = NOW + number * MINUTE
         storage.journal.start(f"walk-{number}", wards[number % len(wards)], begun, {"number": number})
         storage.journal.end(f"walk-{number}", begun + 1000, 1, "manual_stop")
-    await storage.journal.last_seq()
+    await last_seq(storage)
 
 
 async def all_pages(storage: Storage, viewer: Viewer, **which: Any) -> list[str]:

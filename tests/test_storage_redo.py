@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shelf import NOW, be_unsure, change_elsewhere, held_elsewhere, read, shelf
+from shelf import NOW, be_unsure, change_elsewhere, held_elsewhere, last_seq, read, shelf
 from tornado.testing import ExpectLog
 
 from liveguard.clock import SystemClock
@@ -77,7 +77,7 @@ async def test_a_burst_goes_ahead_and_the_next_commit_takes_it_in(tmp_path: Path
         await storage.users.set_active("mallory", True)
         walks = [(f"walk-{ward}", place + 2, place + 7) for place, ward in enumerate(WARDS)]
         assert read(storage.database.path, SESSIONS) == [("first", 1, None), *walks]
-        assert await storage.journal.last_seq() == 11
+        assert await last_seq(storage) == 11
         log = tmp_path / f"liveguard.db{SUFFIX}"
         size = log.stat().st_size
         assert await burst(storage, "next") == [12, 13, 14, 15, 16]
@@ -140,7 +140,7 @@ async def test_a_record_that_was_not_written_as_a_whole_is_none(tmp_path: Path, 
                 torn.write(b"rubbish")
         assert [row[2] for row in await sessions(left)] == [None] * 6
         async with shelf(left) as again:
-            assert await again.journal.last_seq() == 6
+            assert await last_seq(again) == 6
 
 
 @pytest.mark.gen_test
@@ -383,7 +383,7 @@ async def test_what_the_tables_refuse_for_good_holds_up_nothing_else(tmp_path: P
         with ExpectLog("liveguard.storage.entries", "The journal refused an entry for good: IntegrityError"):
             await storage.users.set_active("mallory", True)
         assert len(read(storage.database.path, SESSIONS)) == 6
-        assert await storage.journal.last_seq() == 7
+        assert await last_seq(storage) == 7
 
 
 @pytest.mark.gen_test

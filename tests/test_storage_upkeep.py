@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from faults import small_disk
 from server import environment_of, run_cli
-from shelf import NOW, read, shelf
+from shelf import NOW, last_seq, read, shelf
 from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
@@ -40,11 +40,11 @@ async def test_a_copy_made_under_load_is_whole_and_a_server_can_start_on_it(tmp_
         copied = loop.run_in_executor(None, back_up, storage.database.path, copy)
         await asyncio.gather(copied, *(walk(ward, copied) for ward in ("ana", "tom", "ida")))
         assert storage.database.healthy
-        last = await journal.last_seq()
+        last = await last_seq(storage)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     on_copy = await Storage.open(copy, exclusive=True)
     assert on_copy.set_aside is None
-    in_copy = await on_copy.journal.last_seq()
+    in_copy = await last_seq(on_copy)
     await on_copy.close()
     assert 1500 <= in_copy <= last
     assert read(copy, "SELECT count(*) + count(end_seq) FROM sessions") == [(in_copy,)]

@@ -18,7 +18,6 @@ from liveguard.web.websocket import (
     Message,
     MessageReader,
     ProtocolError,
-    binary_frame,
     close_code,
     close_frame,
     ping_frame,
@@ -306,7 +305,6 @@ def test_frames_of_the_server_are_not_masked_and_no_longer_than_they_must_be(len
 
 
 def test_the_other_frames_of_the_server():
-    assert binary_frame(b"\xff") == bytes.fromhex("8201ff")
     assert ping_frame() == bytes.fromhex("8900")
     assert pong_frame(b"hi") == bytes.fromhex("8a026869")
     assert close_frame(4401) == bytes.fromhex("88021131")

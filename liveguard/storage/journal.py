@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from liveguard.events import Person
 from liveguard.storage.database import Database
-from liveguard.storage.numbering import Begun, End, Start, last_seq
+from liveguard.storage.numbering import Begun, End, Start
 from liveguard.storage.rows import decoded, encoded, select, table
 from liveguard.storage.views import EndedSession, GuardianView, Visit, guardian_views, note_first_visits
 
@@ -88,10 +88,6 @@ class Journal:
     def active(self) -> asyncio.Future[list[JournaledSession]]:
         """The sessions that have not ended, in the order of their starts."""
         return self._database.submit(_active, write=False, of_sessions=True)
-
-    def last_seq(self) -> asyncio.Future[int]:
-        """The number drawn last, 0 before the first."""
-        return self._database.submit(last_seq, write=False, of_sessions=True)
 
     @property
     def written(self) -> int:

@@ -10,7 +10,6 @@ QUARTER = 15 * 60 * 1000
 """No time zone differs from UTC by a part of this, so days of every calendar can be summed up of it."""
 
 _WHOM = {
-    "all": "",
     "one": "AND ward_id = :ward",
     "own": (
         "AND ward_id IN (SELECT ward_id FROM guardians WHERE guardian_id = :me AND status = 'accepted'"

@@ -46,10 +46,6 @@ class Assets:
         """A file by its name."""
         return self._assets.get(name)
 
-    def names(self) -> list[str]:
-        """The names of all files."""
-        return list(self._assets)
-
 
 def _read(path: Path) -> Asset:
     body = path.read_bytes()

@@ -245,11 +245,6 @@ def text_frame(payload: bytes) -> bytes:
     return _frame(_WHOLE_TEXT, payload)
 
 
-def binary_frame(payload: bytes) -> bytes:
-    """One whole binary message."""
-    return _frame(_FIN | BINARY, payload)
-
-
 def close_frame(code: int) -> bytes:
     """A close frame with ``code``, or without one for NO_CODE."""
     return _frame(_FIN | CLOSE, b"" if code == NO_CODE else code.to_bytes(2, "big"))

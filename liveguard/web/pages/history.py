@@ -75,15 +75,10 @@ class History(Page):
 
     async def get(self) -> None:
         people = self.services.people
-        problem = ""
-        try:
-            asked = Filter(self)
-            page = await people.history.page(
-                self.user, **asked.which, limit=PAGE, cursor=self.get_query_argument("cursor", None)
-            )
-        except InvalidPayload:
-            self.set_status(400)
-            raise
+        asked = Filter(self)
+        page = await people.history.page(
+            self.user, **asked.which, limit=PAGE, cursor=self.get_query_argument("cursor", None)
+        )
         since, until = asked.span
         sums = await people.stories.days(self.user, asked.zone, ward_id=asked.ward, since=since, until=until)
         days = asked.days
@@ -91,7 +86,6 @@ class History(Page):
         wards = [{"id": ward.id, "name": name_of(ward)} for ward in await people.history.wards(self.user)]
         self.show(
             "history.html",
-            problem=problem,
             wards=wards,
             ward=asked.ward,
             since=asked.first,
