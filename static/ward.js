@@ -187,6 +187,8 @@ function say(sentence, kind = "") {
   const line = $("line");
   line.className = `line ${kind}`;
   line.lastElementChild.textContent = sentence;
+  // A longer line moves what is being written in to below the button that stops.
+  if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
 }
 
 function tick() {

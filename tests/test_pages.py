@@ -394,6 +394,20 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_pa
 
 
 @pytest.mark.gen_test
+async def test_only_what_a_ward_has_stopped_looks_as_if_all_was_well(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana, tom = await home.ward("ana"), await home.ward("tom")
+        stopped, ended = [(await one.answer("start-live-session"))["data"]["sessionId"] for one in (ana, tom)]
+        await ana.answer("stop-live-session")
+        await home.server.live.end_by_admin(ended, "alex")
+        pages = [(await home.fetch(f"/history/{session}", who="ben")).text for session in (stopped, ended)]
+        assert [('class="state over"' in page, 'class="ended over"' in page) for page in pages] == [
+            (False, False),
+            (True, True),
+        ]
+
+
+@pytest.mark.gen_test
 async def test_the_page_of_a_session_shows_how_the_others_are_to_those_who_guard_them(tmp_path: Path) -> None:
     async with house(tmp_path, reconnect_grace=0) as home:
         ana, tom, ida = [await home.ward(name) for name in ("ana", "tom", "ida")]

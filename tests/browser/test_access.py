@@ -294,3 +294,74 @@ async def test_no_word_breaks_on_the_narrowest_phone(street: Street) -> None:
             for word in await words.all():
                 line = await word.evaluate("(e) => parseFloat(getComputedStyle(e).lineHeight)")
                 assert await word.evaluate("(e) => e.offsetHeight") < 1.5 * line
+
+
+async def enlarge(page: Page) -> None:
+    """The browser's letters are twice as large, as somebody has chosen in its settings."""
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+
+
+@long
+async def test_letters_twice_as_large_fit_on_a_phone(street: Street) -> None:
+    _ana, past = await an_evening(street)
+    phone = {"locale": "de-DE", "viewport": {"width": 390, "height": 844}}
+    for who, paths in (("ben", ("/", "/people", "/history", f"/history/{past}", "/account")), ("alex", ("/admin",))):
+        page = await street.sign_in(who, **phone)
+        for path in paths:
+            await page.goto(street.home.url + path)
+            await enlarge(page)
+            assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+            for text in await page.locator(".timeline p, .card h2, .rows .name, .rows .what").all():
+                assert await text.evaluate("(e) => e.offsetWidth > 4 * parseFloat(getComputedStyle(e).fontSize)"), path
+    ana = await street.sign_in("ana", "/ward", **phone)
+    await enlarge(ana)
+    for place in ("watching", "share", "text", "stop"):
+        # What is in sight, nothing lies upon.
+        seen = await ana.locator(f"#{place}").evaluate(
+            "(e) => { e.scrollIntoView({ block: 'center' }); const box = e.getBoundingClientRect();"
+            " return e.contains(document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2)); }"
+        )
+        assert seen, place
+    assert await ana.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@long
+@pytest.mark.parametrize("size", [(390, 844), (360, 640), (390, 440), (844, 390)])
+async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street, size: tuple[int, int]) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
+    await ana.locator("#start").click()
+    field = ana.locator("#text")
+    for text in ("On my way", "Just crossed the bridge", "Nearly there"):
+        await field.fill(text)
+        await ana.keyboard.press("Enter")
+        await expect(ana.locator("#messages li").last).to_contain_text(text)
+    await ana.evaluate("scrollTo(0, 0)")
+    await field.evaluate("(e) => { e.blur(); e.focus(); }")
+    covered = "(e) => e.getBoundingClientRect().bottom > document.querySelector('#stop').getBoundingClientRect().top"
+    await expect(field).to_be_in_viewport(ratio=1)
+    assert not await field.evaluate(covered)
+    await ana.context.set_offline(True)
+    line = ana.locator("#line")
+    await expect(line).to_contain_text("Keine Verbindung")
+    await expect(field).to_be_in_viewport(ratio=1)
+    assert not await field.evaluate(covered)
+    if size[1] > 600:
+        await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await expect(line).to_be_in_viewport(ratio=1)
+        await line.evaluate("(line) => line.className = 'line problem'")
+        await expect(line).to_be_in_viewport(ratio=1)
+    await ana.context.close()
+    street.excuse(*NO_NETWORK)
+
+
+@long
+async def test_the_cards_stay_in_sight_however_much_is_said(street: Street) -> None:
+    ben = await street.sign_in("ben", viewport={"width": 390, "height": 844})
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    await expect(ben.locator(".card")).to_be_visible()
+    await ana.answer("send-message", {"text": "I am scared. " * 150})
+    await expect(ben.locator("#said")).to_contain_text("scared")
+    assert await ben.locator("#said").evaluate("(said) => said.offsetHeight < innerHeight / 3")
+    await expect(ben.locator(".card h2")).to_be_in_viewport(ratio=1)
