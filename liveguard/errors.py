@@ -135,6 +135,16 @@ class NotFound(Refusal):
     sentence = "Not found"
 
 
+class UnknownEmail(NotFound):
+    """Nobody here has this ``email``."""
+
+    sentence = "Nobody here has this email"
+
+    def __init__(self, email: str) -> None:
+        super().__init__()
+        self.email = email
+
+
 class Conflict(Refusal):
     code = "conflict"
     sentence = "Already there"

@@ -108,7 +108,7 @@ const socket = new Socket("/ws/ward", {
 /** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
 function forgetWhoWatches() {
   $("watching").classList.remove("somebody");
-  $("watching-line").textContent = words.watching_unknown;
+  change($("watching-line"), words.watching_unknown);
   $("told-line").hidden = true;
 }
 
@@ -191,6 +191,11 @@ function say(sentence, kind = "") {
   if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
 }
 
+/** What is read aloud whenever it is written, is written only where it says something else. */
+function change(element, sentence) {
+  if (element.textContent !== sentence) element.textContent = sentence;
+}
+
 function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
@@ -225,6 +230,17 @@ function showPlace() {
   } else if (place.active) {
     if (!$("share-line").textContent) $("share-line").textContent = words.sharing_waiting;
   } else $("share-line").textContent = "";
+  sayHowSharingStands();
+}
+
+/** Aloud is said what changes, and not each second how old the last location is. */
+function sayHowSharingStands() {
+  const status = $("share-status");
+  const shared = status.textContent === words.sharing_begun;
+  if (!isUnderWay()) status.textContent = "";
+  else if (placeProblem) change(status, placeProblem);
+  else if (place.active && told) change(status, words.sharing_begun);
+  else if (!place.active && shared) status.textContent = words.sharing_over;
 }
 
 $("share").addEventListener("click", () => {

@@ -192,11 +192,14 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         pair = {"ward": "ana@example.org", "guardian": "mallory@example.org", "status": "accepted"}
         missing = await alex.post("/admin/guardians", pair | {"guardian": "nobody@example.org"})
         assert (missing.status, 'value="nobody@example.org"' in missing.text) == (404, True)
+        assert "Nobody here has the email nobody@example.org." in missing.text
         assert (await alex.post("/admin/guardians", pair | {"guardian": "ana@example.org"})).status == 403
-        assert (await alex.post("/admin/guardians", pair)).status == 303
+        done = await alex.post("/admin/guardians", pair)
+        assert (done.status, done.headers["Location"]) == (303, "/admin?q=ana%40example.org&done=accepted")
         started = await mallory.expect("guardian:session-started")
         assert started["wardId"] == "ana"
-        page = await alex.get("/admin?q=ana%40example.org")
+        page = await alex.get(done.headers["Location"])
+        assert re.search('<p class="done" role="status">.*They guard from now on', page.text, re.DOTALL)
         (path,) = {
             form
             for form, name in re.findall(r'action="(/admin/guardians/[^"]+)".*?class="hidden"> (\w+) ', page.text)

@@ -10,6 +10,7 @@ from liveguard.errors import (
     InvalidPayload,
     NotAllowed,
     NotFound,
+    UnknownEmail,
 )
 from liveguard.people import User
 from liveguard.people.history import PAGE
@@ -74,8 +75,8 @@ async def test_nobody_invites_themselves_the_unknown_or_the_disabled(tmp_path: P
         await f.people.accounts.disable("tom")
         invite = f.people.guardianships.invite
         own = await refused(InvalidPayload, invite(f.ana, "Ana@example.org"))
-        unknown = await refused(NotFound, invite(f.ana, "nobody@example.org"))
-        disabled = await refused(NotFound, invite(f.ana, "tom@example.org"))
+        unknown = await refused(UnknownEmail, invite(f.ana, "nobody@example.org"))
+        disabled = await refused(UnknownEmail, invite(f.ana, "tom@example.org"))
         assert "their own guardian" in own.message
         assert unknown.message == disabled.message == "Nobody here has this email"
         await refused(NotAllowed, f.people.guardianships.put("ana", "ana", "accepted"))

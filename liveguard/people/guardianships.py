@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from liveguard.clock import Clock
-from liveguard.errors import InvalidPayload, NotAllowed, NotFound
+from liveguard.errors import InvalidPayload, NotAllowed, NotFound, UnknownEmail
 from liveguard.events import Person
 from liveguard.storage import Guardianship, Status, Storage, User
 
@@ -47,11 +47,13 @@ class Guardianships:
         return await self._storage.guardians.of_wards(ward_ids)
 
     async def arrange(self, ward_email: str, guardian_email: str, status: Status) -> Guardianship:
-        """An admin decides. Raises NotFound for an email that nobody here has, and NotAllowed for one and the same."""
+        """An admin decides. Raises UnknownEmail where nobody here has it, and NotAllowed for one and the same."""
         ward = await self._storage.users.by_email(ward_email)
+        if ward is None:
+            raise UnknownEmail(ward_email)
         guardian = await self._storage.users.by_email(guardian_email)
-        if ward is None or guardian is None:
-            raise NotFound("Nobody here has this email")
+        if guardian is None:
+            raise UnknownEmail(guardian_email)
         return await self.put(ward.id, guardian.id, status)
 
     async def dissolve(self, guardianship_id: str) -> Guardianship:
@@ -61,11 +63,11 @@ class Guardianships:
     async def invite(self, ward: User, email: str) -> Guardianship:
         """Ask somebody to guard this ward; after a no, or an end, they are asked again.
 
-        Raises NotFound for an email that nobody here has, and InvalidPayload for the ward's own.
+        Raises UnknownEmail where nobody here has it, and InvalidPayload for the ward's own.
         """
         guardian = await self._storage.users.by_email(email)
         if guardian is None or not guardian.is_active:
-            raise NotFound("Nobody here has this email")
+            raise UnknownEmail(email)
         if guardian.id == ward.id:
             raise InvalidPayload("email must be somebody else's: nobody is their own guardian")
         return await self._told(await self._storage.guardians.invite(ward.id, guardian.id, self._now))

@@ -175,6 +175,45 @@ async def test_of_another_session_that_began_meanwhile_nothing_is_shared_unasked
     street.excuse(*NO_NETWORK)
 
 
+NOTES_WHAT_IS_SAID = """(element) => {
+    window.said = [];
+    new MutationObserver(() => window.said.push(element.textContent.trim().split(/\\s*\\n\\s*/)[0]))
+      .observe(element, { childList: true, subtree: true, characterData: true });
+}"""
+
+
+@story
+async def test_aloud_is_said_what_changes_and_not_each_second(street: Street) -> None:
+    ana = await started(street, device=IS_MOVED)
+    ben = await street.home.guardian("ben")
+    share, line, said = ana.get_by_role("button", name="location"), ana.locator("#share-line"), "() => window.said"
+    await ana.locator("#share-status").evaluate(NOTES_WHAT_IS_SAID)
+    assert await line.get_attribute("role") is None
+    await share.click()
+    await ana.evaluate("window.at(48.2)")
+    await ben.expect("location-updated")
+    await expect(line).to_contain_text("Location sent 0 s ago")
+    await expect(line).to_contain_text("Location sent 2 s ago")
+    await ana.evaluate("window.fail()")
+    await expect(line).to_contain_text("cannot tell where it is")
+    await ana.evaluate("window.at(48.3)")
+    await expect(line).to_contain_text("Location sent")
+    await share.click()
+    failed = "Your device cannot tell where it is just now. It keeps trying."
+    begun, over = "Your location is shared.", "Your location is no longer shared."
+    assert await ana.evaluate(said) == [begun, failed, begun, over]
+
+    watching = ana.locator("#watching")
+    await expect(watching).to_contain_text("Ben Keller")
+    await watching.evaluate(NOTES_WHAT_IS_SAID)
+    await ana.context.set_offline(True)
+    await expect(watching).to_contain_text("is not known")
+    await ana.wait_for_timeout(3000)  # tries to connect again, which fail
+    assert await ana.evaluate(said) == ["Who is watching is not known just now."]
+    await ana.context.close()
+    street.excuse(*NO_NETWORK)
+
+
 @story
 async def test_a_browser_that_refuses_a_location_does_not_keep_the_session_from_running(street: Street) -> None:
     ana = await started(street)

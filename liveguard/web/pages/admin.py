@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Literal
 from urllib.parse import urlencode
 
-from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound
+from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound, UnknownEmail
 from liveguard.web.cards import name_of
 from liveguard.web.pages.page import AdminPage, code_of
 from liveguard.web.pages.people import Pair, show_link
@@ -34,6 +34,7 @@ class Admin(AdminPage):
             guardians[pair.ward.id].append(Pair(pair))
         self.show(
             "admin.html",
+            done=self.get_query_argument("done", ""),
             problem=problem,
             typed=typed,
             q=sought,
@@ -89,7 +90,7 @@ class ChangePerson(AdminPage):
             return
         else:
             raise NotFound
-        self.go("/admin")
+        self.go("/admin", done=f"{change}d")
 
 
 class Arrange(Admin):
@@ -100,12 +101,13 @@ class Arrange(Admin):
         status: Literal["pending", "accepted"] = "pending" if self.text("status") == "pending" else "accepted"
         try:
             await self.services.people.guardianships.arrange(ward, guardian, status)
-        except (NotFound, NotAllowed) as refusal:
+        except (UnknownEmail, NotAllowed) as refusal:
             self.set_status(status_of(refusal))
             problem = "self" if isinstance(refusal, NotAllowed) else "nobody"
-            await self.show_admin(problem, ward=ward, guardian=guardian, status=status)
+            wrong = "ward" if isinstance(refusal, UnknownEmail) and refusal.email == ward else "guardian"
+            await self.show_admin(problem, ward=ward, guardian=guardian, status=status, wrong=wrong)
         else:
-            self.go("/admin", q=ward)
+            self.go("/admin", q=ward, done=status)
 
 
 class Dissolve(AdminPage):
@@ -115,7 +117,7 @@ class Dissolve(AdminPage):
 
     async def post(self, pair_id: str) -> None:
         pair = await self.services.people.guardianships.dissolve(pair_id)
-        self.go("/admin", q=pair.ward.email)
+        self.go("/admin", q=pair.ward.email, done="removed")
 
 
 class EndSession(AdminPage):
@@ -127,4 +129,4 @@ class EndSession(AdminPage):
         # Where it has ended meanwhile, all is as it was wanted.
         with suppress(NoActiveSession):
             await self.services.live.end_by_admin(session_id, self.user.id)
-        self.go("/admin")
+        self.go("/admin", done="ended")
