@@ -371,6 +371,40 @@ async def test_everybody_may_ask_the_history_for_those_whom_they_may_see(tmp_pat
 
 
 @pytest.mark.gen_test
+async def test_days_that_are_asked_for_the_wrong_way_round_are_turned(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        await ana.answer("stop-live-session")
+        page = (await home.fetch("/history?from=2100-01-02&to=2020-01-01", who="ben")).text
+        assert 'name="from" type="date" value="2020-01-01"' in page
+        assert 'name="to" type="date" value="2100-01-02"' in page
+        assert page.count('class="name">Ana Winter') == 1
+        export = await home.fetch("/history/export.csv?from=2100-01-02&to=2020-01-01", who="ben")
+        assert len(export.text.splitlines()) == 2
+
+
+@pytest.mark.gen_test
+async def test_an_empty_dashboard_says_what_is_known_and_where_to_go_on(tmp_path: Path) -> None:
+    async with house(tmp_path, reconnect_grace=0) as home:
+
+        async def calm(who: str) -> str:
+            page = (await home.fetch("/", who=who)).text
+            (found,) = re.findall('<div id="calm".*?</div>', page, re.DOTALL)
+            return html.unescape(found)
+
+        assert 'href="/ward">On my way' in await calm("mallory")
+        assert "switch on “Sound”" in await calm("ben")
+        assert "Nobody is on their way just now." in await calm("ben")
+        ben, ana = await home.guardian("ben"), await home.ward("ana")
+        await ana.answer("start-live-session")
+        ana.lose()
+        await ben.expect("session-ended")
+        # She may well be on her way.
+        assert "No session is running just now." in await calm("ben")
+
+
+@pytest.mark.gen_test
 async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ben, ana = await home.guardian("ben"), await home.ward("ana")
@@ -503,6 +537,23 @@ async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: P
         fields = {"email": "new@example.org", "first_name": "Nora", "last_name": "Neu", "password": "a long one indeed"}
         assert (await newcomer.post(found[0], fields)).status == 303
         assert "Nora Neu" in (await ana.get("/people")).text
+
+
+@pytest.mark.gen_test
+async def test_whoever_has_an_account_already_comes_from_the_invitation_to_the_sign_in(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        people = home.server.people
+        path = f"/link/{await people.links.for_invitation(await people.accounts.identify('ana'))}"
+        chloe = home.browser()
+        await chloe.get(path)
+        fields = {"email": "chloe@example.org", "first_name": "Chloe", "last_name": "", "password": "a long one indeed"}
+        taken = await chloe.post(path, fields)
+        assert taken.status == 409
+        (alert,) = re.findall('<p class="problem".*?</p>', taken.text, re.DOTALL)
+        (to,) = re.findall('href="([^"]*)"', alert)
+        login = (await chloe.get(html.unescape(to))).text
+        assert f'name="next" value="{path}"' in login
+        assert 'value="chloe@example.org"' in login
 
 
 @pytest.mark.parametrize(

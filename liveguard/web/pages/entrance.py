@@ -48,7 +48,8 @@ class Login(Entrance):
         if self.visitor is not None:
             self.go(to)
             return
-        self._show(to, problem="signed_out" if self.get_query_argument("over", "") else "")
+        problem = "signed_out" if self.get_query_argument("over", "") else ""
+        self._show(to, self.get_query_argument("email", ""), problem)
 
     async def post(self) -> None:
         to, email = local_path(self.text("next")), self.text("email")

@@ -33,6 +33,8 @@ class Filter:
         self.ward = page.get_query_argument("ward", "") or None
         self.first = _date(page.get_query_argument("from", ""))
         self.last = _date(page.get_query_argument("to", ""))
+        if self.first and self.last and self.first > self.last:
+            self.first, self.last = self.last, self.first
         self.today = datetime.fromtimestamp(page.now / 1000, self.zone).date()
 
     @property
