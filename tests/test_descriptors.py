@@ -45,7 +45,8 @@ async def test_a_crowd_leaves_enough_to_those_who_are_there(
         resource.prlimit(home.child.pid, resource.RLIMIT_NOFILE, (MOST, MOST))
         ana, ben = await home.ward("ana"), await home.guardian("ben")
         crowd = [await stranger(home.port) for _ in range(SIZE)]
-        assert await crowd[-1][0].read() == b""
+        with contextlib.suppress(ConnectionResetError):  # where what it had said was not read
+            assert await crowd[-1][0].read() == b""
         assert MOST - RESERVE <= descriptors(home) <= MOST - RESERVE + 10
 
         started = await ana.answer("start-live-session")
