@@ -96,7 +96,8 @@ async def test_the_dead_are_found_in_time_and_whoever_is_only_far_away_stays(tmp
             peer.lose()
     print(f"{size} silent wards: found after {min(found.values()):.2f} to {max(found.values()):.2f} s")
     print(f"{size} resets: told after {max(reset_found.values()) * 1000:.0f} ms at most")
-    assert min(found.values()) >= 10
+    # They are asked up to a twentieth of the five seconds earlier, together with others.
+    assert min(found.values()) >= 9.75
     # What is promised holds for a machine that has the time for it.
     assert max(found.values()) <= (10.5 if torture else 12)
     assert max(reset_found.values()) <= (0.25 if torture else 2)
