@@ -1,5 +1,6 @@
 """The dashboard of somebody who sees very many sessions: whole, in order, and as it is now."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from family import quick_passwords
-from server import Answer, House, house
+from server import Answer, House, house, token_of
 
 from liveguard import resources
 from liveguard.chronicle import Memory
@@ -161,3 +162,18 @@ async def test_among_many_each_card_still_shows_what_its_ward_wrote_last(tmp_pat
         page = (await dashboard(home)).text
         assert len(re.findall('class="card [^"]*compact', page)) == MOST_FULL + 1
         assert re.findall('<p class="last-word".*?class="text"[^>]*>(.*?)</span>', page) == ["Somebody is behind me"]
+
+
+@pytest.mark.gen_test
+async def test_whoever_leaves_before_the_answer_is_no_fault(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        version = (await home.fetch("/live?since=", who="ben")).json["version"]
+        for _ in range(10):
+            _, writer = await asyncio.open_connection("127.0.0.1", home.port)
+            writer.write(
+                f"GET /live?since={version} HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\n"
+                f"Authorization: Bearer {token_of('ben')}\r\n\r\n".encode()
+            )
+            await writer.drain()
+            writer.transport.abort()
+        assert list((await home.fetch(f"/live?since={version}", who="ben")).json) == ["heard"]

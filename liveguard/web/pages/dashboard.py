@@ -137,7 +137,7 @@ class Changes(Watching):
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         if view.version == since:
             self.set_header("Now", str(view.now))
-            await self.finish(msgspec.json.encode({"heard": _ages(view)}))
+            self.finish(msgspec.json.encode({"heard": _ages(view)}))
             return
         self.preferences = await self.services.people.reading.of(self.user)
         view = View(self)
