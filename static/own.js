@@ -51,7 +51,7 @@ export function carryOn(line) {
     closed: () => {
       if (line.dataset.state !== "running") return;
       say("away");
-      overdue = setTimeout(() => say("away_long", "away"), line.dataset.grace * 1000);
+      overdue = setTimeout(() => socket.open || say("away_long", "away"), line.dataset.grace * 1000);
     },
   }, () => later(line.dataset.grace));
 

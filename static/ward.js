@@ -48,6 +48,7 @@ const received = {
     if (data.durable === false) say(words.not_durable);
     else if (isNew) say(words.started);
     else if (stopLost) say(`${words.still_running} ${ofWhatIsUnsent(words)}`.trim(), "problem");
+    stopLost = false;
     shareAgain();
     look();
   },

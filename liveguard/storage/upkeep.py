@@ -69,6 +69,8 @@ def drafted(target: Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
         sync(target.parent)
     except OSError as problem:
+        if str(problem.filename or draft) != str(draft):
+            raise
         raise OSError(problem.errno, problem.strerror, str(target)) from None
 
 

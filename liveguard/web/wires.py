@@ -7,6 +7,7 @@ goes out at once, if it is short and came alone: nobody has anything queued then
 import asyncio
 from typing import TYPE_CHECKING
 
+from liveguard.faults import log_fault
 from liveguard.web.keepalive import Sweep
 from liveguard.web.strangers import Strangers
 
@@ -81,5 +82,13 @@ class Wires:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
             for wire in waiting:
-                wire.flush()
+                self._flush(wire)
         self._turn_ends = False
+
+    def _flush(self, wire: "Wire") -> None:
+        """Whatever becomes of one, the others are flushed, in this turn and in all that follow."""
+        try:
+            wire.flush()
+        except Exception as fault:
+            log_fault("a wire's flush", fault)
+            wire.give_up()
