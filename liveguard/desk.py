@@ -14,10 +14,11 @@ from liveguard.config import Settings
 from liveguard.errors import StorageUnavailable
 from liveguard.people import People
 from liveguard.storage import Storage
+from liveguard.storage.upkeep import TO_BE_WRITABLE
 
 ADVICE = {
     "SQLITE_FULL": "make room on its disk",
-    "SQLITE_READONLY": "see to its owner and mode, and whether its disk is read-only",
+    "SQLITE_READONLY": TO_BE_WRITABLE,
     "SQLITE_CORRUPT": "it is damaged: see `liveguard check`, and go back to a copy",
 }
 

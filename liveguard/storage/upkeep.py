@@ -20,6 +20,7 @@ from liveguard.storage.transactions import primary_code
 from liveguard.storage.users import has_admin
 
 PATIENCE = 10_000  # milliseconds to wait for a lock
+TO_BE_WRITABLE = "see to its owner and mode, and whether its disk is read-only"
 MOST_PROBLEMS = 20
 LEAST_ROOM = 1024 * 1024  # bytes: for the redo log, and for what SQLite writes before each commit
 
@@ -139,7 +140,7 @@ def _open_to_others(path: Path) -> Iterator[str]:
 def _not_writable(path: Path) -> Iterator[str]:
     for place in (path, _real(path).parent):
         if not os.access(place, os.W_OK):
-            yield f"{place} cannot be written by who asks: see to its owner and mode, and whether its disk is read-only"
+            yield f"{place} cannot be written by who asks: {TO_BE_WRITABLE}"
 
 
 def _without_room(path: Path) -> Iterator[str]:
