@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from io import FileIO
 from pathlib import Path
 
+import pytest
 from server import Process
 from shelf import change_elsewhere, held_elsewhere
 
@@ -39,6 +40,15 @@ def small_disk(place: Path) -> Iterator[bool]:
     finally:
         if mounted:
             subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextmanager
+def disk_of_its_own(place: Path) -> Iterator[None]:
+    """The same, for a test that is nothing without it."""
+    with small_disk(place) as mounted:
+        if not mounted:
+            pytest.skip("Only root may mount a small disk")
+        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from faults import small_disk
+from faults import disk_of_its_own
 from server import environment_of, move_in, run_cli
 from shelf import read
 from test_storage_upkeep import damaged
@@ -26,9 +26,7 @@ async def complaint(database: Path, *arguments: str) -> str:
 @contextlib.asynccontextmanager
 async def on_a_small_disk(folder: Path) -> AsyncIterator[Path]:
     """A database on a disk of its own."""
-    with small_disk(folder / "disk") as mounted:
-        if not mounted:
-            pytest.skip("Only root may mount a small disk")
+    with disk_of_its_own(folder / "disk"):
         database = folder / "disk" / "liveguard.db"
         await move_in(database)
         yield database

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 import watched
-from faults import Fault, full_disk, locked, read_only, rubbish_everywhere, rubbish_in_the_journal, small_disk
+from faults import (
+    Fault,
+    disk_of_its_own,
+    full_disk,
+    locked,
+    read_only,
+    rubbish_everywhere,
+    rubbish_in_the_journal,
+    small_disk,
+)
 from server import Process, move_in, process
 from shelf import change_elsewhere, read
 
@@ -88,9 +97,7 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_running(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as mounted:
-        if not mounted:
-            pytest.skip("Only root may mount a small disk")
+    with disk_of_its_own(tmp_path / "disk"):
         database = tmp_path / "disk" / "liveguard.db"
         async with process(tmp_path, database=database) as home:
             ana = await home.ward("ana")
@@ -111,9 +118,7 @@ async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_runn
 @pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 async def test_on_a_full_disk_a_server_without_an_admin_serves_and_says_that_it_has_no_link(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as mounted:
-        if not mounted:
-            pytest.skip("Only root may mount a small disk")
+    with disk_of_its_own(tmp_path / "disk"):
         database = tmp_path / "disk" / "liveguard.db"
         await move_in(database, cast={"ana": "Ana Winter"}, guarded_by={})
         async with process(tmp_path, database=database) as home:
