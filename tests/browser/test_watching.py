@@ -22,6 +22,23 @@ SEES_JUMPS = """
     }).observe({ type: "layout-shift", buffered: true });
 """
 
+IS_SETTLED = "() => document.getAnimations().every((one) => one instanceof CSSAnimation || one.playState !== 'running')"
+
+# A glide takes minutes, so that whatever is further away in the next frame has leapt there.
+SEES_LEAPS = """
+    window.leap = 0;
+    const tops = new Map();
+    requestAnimationFrame(function look() {
+      for (const one of document.getAnimations()) one.playbackRate = 1 / 500;
+      for (const card of document.querySelectorAll(".card")) {
+        const { top } = card.getBoundingClientRect();
+        window.leap = Math.max(window.leap, Math.abs(top - (tops.get(card) ?? top)));
+        tops.set(card, top);
+      }
+      requestAnimationFrame(look);
+    });
+"""
+
 
 async def live_through_it(street: Street, page: Page) -> Peer:
     """Tom starts, is lost, comes back and ends; the page has told all of it, one after the other."""
@@ -392,9 +409,11 @@ async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
         await ward.answer("start-live-session", {"note": "Walking home"})
         for ben in windows:
             await expect(ben.locator(".card")).to_have_count(count)
+            await ben.wait_for_function(IS_SETTLED)
     await ward.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
     for ben in windows:
         await expect(ben.locator(".card code")).to_be_visible()
+        await ben.wait_for_function(IS_SETTLED)
     await ward.answer("stop-live-session")
     for ben in windows:
         await expect(ben.locator(".card")).to_have_count(2)
@@ -402,6 +421,26 @@ async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
         # The next frame has seen it all.
         await ben.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
         assert await ben.evaluate("window.shift") < 0.1
+
+
+@story
+async def test_what_is_on_its_way_goes_on_from_there_when_more_changes(street: Street) -> None:
+    ben = await street.sign_in("ben", device=SEES_LEAPS, viewport={"width": 390, "height": 800})
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session", {"note": "Walking home"})
+    await expect(ben.locator(".card")).to_have_count(1)
+    await ben.wait_for_function("() => !document.querySelector('.stale, #line.away')")
+    await ben.evaluate("window.leap = 0")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session", {"note": "Walking home"})
+    await expect(ben.locator(".card")).to_have_count(2)
+    # Ana's card is still making room for Tom's when both change.
+    for ward in (ana, tom):
+        await ward.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    await expect(ben.locator(".card code")).to_have_count(2)
+    await ben.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+    assert not await ben.evaluate(IS_SETTLED)
+    assert await ben.evaluate("window.leap") < 20
 
 
 @story
