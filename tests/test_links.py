@@ -15,7 +15,7 @@ from liveguard.errors import (
     NotFound,
     StorageUnavailable,
 )
-from liveguard.people import People
+from liveguard.people import People, User
 from liveguard.people.links import MOST_INVITATIONS
 from liveguard.storage import Storage
 
@@ -38,6 +38,17 @@ async def test_the_first_admin_comes_in_through_the_set_up_link_once(tmp_path: P
     await refused(NotFound, people.links.look(other))
     await refused(NotFound, people.links.set_up(other, "eve@example.org", *ADA[1:]))
     assert await people.links.for_set_up() is None
+    await storage.close()
+
+
+@pytest.mark.gen_test
+async def test_of_two_who_follow_set_up_links_at_once_one_is_the_admin(tmp_path: Path) -> None:
+    storage = await Storage.open(tmp_path / "liveguard.db")
+    links = People(storage, quick_passwords(), clock=MovedClock()).links
+    ways = [(await links.for_set_up() or "", email) for email in ("ada@example.org", "eve@example.org")]
+    tries = (links.set_up(token, email, *ADA[1:]) for token, email in ways)
+    both = await asyncio.gather(*tries, return_exceptions=True)
+    assert {type(one) for one in both} == {NotFound, User}
     await storage.close()
 
 

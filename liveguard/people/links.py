@@ -13,7 +13,7 @@ from liveguard.people.accounts import Accounts, admitted, check_chosen
 from liveguard.people.guardianships import Guardianships
 from liveguard.people.logins import DAY
 from liveguard.storage import Guardianship, Link, Purpose, Storage, User
-from liveguard.storage.links import LINK_OVER
+from liveguard.storage.links import HAS_ADMIN, LINK_OVER
 
 LASTS: dict[Purpose, int] = {"setup": DAY, "sign-in": DAY, "reset": DAY, "invite": 7 * DAY}
 
@@ -76,7 +76,7 @@ class Links:
         if link is None:
             raise NotFound(LINK_OVER)
         if link.purpose == "setup" and await self._storage.users.has_admin():
-            raise NotFound("This server has an admin already")
+            raise NotFound(HAS_ADMIN)
         return link, None if link.user_id is None else await self._storage.users.get(link.user_id)
 
     async def set_up(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:

@@ -5,6 +5,7 @@ import sqlite3
 from liveguard.errors import NotFound
 
 LINK_OVER = "This link was used already or has expired"
+HAS_ADMIN = "This server has an admin already"
 
 
 def use_up(db: sqlite3.Connection, link_id: str, now: int) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
-from liveguard.storage.links import use_up
+from liveguard.storage.links import HAS_ADMIN, use_up
 from liveguard.storage.rows import one, select, table
 
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
@@ -141,6 +141,8 @@ class Users:
             if find(db, "email_key = ?", email_key(user.email)):
                 raise Conflict("A user with this email is already there")
             if link_id is not None:
+                if is_admin and has_admin(db):
+                    raise NotFound(HAS_ADMIN)
                 use_up(db, link_id, now)
             _insert(db, user, password_hash, now)
             return user

@@ -148,7 +148,11 @@ async def hold(button: Locator) -> None:
     page = button.page
     await button.hover()
     await page.mouse.down()
-    await expect(button).to_be_hidden()
+    try:
+        await expect(button).to_be_hidden()
+    except AssertionError as error:
+        error.add_note(f"The page says: {await page.locator('#line').inner_text()}")
+        raise
     await page.mouse.up()
 
 
