@@ -5,7 +5,7 @@ anything else runs. So what was read last is the newest that the program knows, 
 revoked or connecting while a session starts or ends is neither forgotten nor told twice.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import UNSET
@@ -162,11 +162,12 @@ class Audience:
         if revoked or any(let_in):
             self._changed(session)
 
-    def shut_out(self, guardian_id: str) -> None:
+    def shut_out(self, guardian_id: str, closed_later: Sequence[Connection]) -> None:
         """The account is disabled: its connections leave before they are closed, so nothing more is sent to them."""
         for connection in self.present.connections(guardian_id):
             self.gone(connection)
-            connection.close(ACCOUNT_INACTIVE, AccountInactive())
+            if connection not in closed_later:
+                connection.close(ACCOUNT_INACTIVE, AccountInactive())
         for session in self._sessions.get_active_sessions():
             session.guardians.pop(guardian_id, None)
 

@@ -221,9 +221,11 @@ class Live:
 
     def _shut_out(self, user_id: str) -> None:
         """The account is disabled: what it began comes to its end, and nothing is sent to it any more."""
+        # A connection of both kinds stays until the ward has been told of the end.
+        as_ward = self.wards.connections(user_id)
         # First, for a connection that closes may be their own as a ward: that is no loss.
         self._turns.take(user_id, partial(self._shut_out_ward, user_id))
-        self.audience.shut_out(user_id)
+        self.audience.shut_out(user_id, closed_later=as_ward)
 
     async def _shut_out_ward(self, ward_id: str) -> None:
         session = self.sessions.get_user_active_session(ward_id)
