@@ -29,7 +29,7 @@ from liveguard.people.brake import FREE_TRIES, FREE_TRIES_OF_ADDRESS, MOST_KEYS,
 async def test_the_right_password_signs_in_however_the_email_is_spelled(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         await f.people.accounts.set_password("ana", PASSWORD)
-        assert (await f.people.accounts.sign_in(" ANA@Example.org ", PASSWORD)).id == "ana"
+        assert (await f.people.accounts.sign_in(" ANA@Example.org ", PASSWORD)).user.id == "ana"
 
 
 @pytest.mark.slow
@@ -259,6 +259,23 @@ async def test_changing_a_password_needs_the_old_one_and_ends_the_logins(tmp_pat
 
 
 @pytest.mark.gen_test
+async def test_whoever_knew_a_password_can_do_nothing_with_it_once_it_is_another(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        await f.people.accounts.set_password("ana", PASSWORD)
+        here = await f.people.logins.begin(f.ana)
+        # Both knew it a moment ago, and were being let in and changing it, when Ana chose another one.
+        known = await f.people.accounts.sign_in("ana@example.org", PASSWORD)
+        hers = await f.people.accounts.change_password(f.ana, PASSWORD, "another password")
+        await refused(WrongCredentials, f.people.logins.begin(f.ana, known=known))
+        await refused(WrongCredentials, f.people.logins.begin_for_token("x", known, f.clock.wall + DAY))
+        await refused(WrongCredentials, f.people.accounts.set_password("ana", PASSWORD, known=known))
+        assert await f.people.accounts.sign_in("ana@example.org", "another password")
+        await refused(NotFound, f.people.logins.end_others(f.ana, digest(here)))
+        assert await f.people.logins.of(f.ana) == []
+        assert await f.people.logins.find(await f.people.logins.begin(f.ana, known=hers))
+
+
+@pytest.mark.gen_test
 async def test_names_can_be_changed(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         assert (await f.people.accounts.change("ana", first_name="Ána", last_name="Winter")).last_name == "Winter"
@@ -325,8 +342,11 @@ async def test_somebody_signs_out_elsewhere_but_only_in_their_own_places(tmp_pat
         await f.people.logins.end_one(f.ana, digest(there))
         assert [login.user_agent for login in await f.people.logins.of(f.ana)] == ["here"]
         assert await f.people.logins.ended([digest(here), digest(there)]) == {digest(there)}
+        await f.people.logins.begin(f.ana, "there")
+        new = await f.people.logins.end_others(f.ana, digest(here))
+        assert [(login.id, login.user_agent) for login in await f.people.logins.of(f.ana)] == [(digest(new), "here")]
         await f.people.logins.end_all(f.ana)
-        assert await f.people.logins.ended([digest(here)]) == {digest(here)}
+        assert await f.people.logins.of(f.ana) == []
 
 
 @pytest.mark.gen_test

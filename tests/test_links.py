@@ -32,7 +32,7 @@ async def test_the_first_admin_comes_in_through_the_set_up_link_once(tmp_path: P
     await refused(InvalidPayload, people.links.set_up(token, "ada@example.org", "Ada", "", "short"))
     ada = await people.links.set_up(token, *ADA)
     assert ada.is_admin
-    assert await people.accounts.sign_in("ada@example.org", "another password") == ada
+    assert (await people.accounts.sign_in("ada@example.org", "another password")).user == ada
     await refused(NotFound, people.links.set_up(token, *ADA))
     # There is an admin: what was to make the first one is over.
     await refused(NotFound, people.links.look(other))

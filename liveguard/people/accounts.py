@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from liveguard.auth import MAX_PASSWORD, Passwords
 from liveguard.clock import Clock
@@ -20,6 +21,14 @@ from liveguard.storage.users import email_key
 
 LEAST_PASSWORD = 8  # characters of one that somebody chooses for themselves
 NOWHERE = ""
+
+
+class SignIn(NamedTuple):
+    """Somebody who has just named their password. It may have been changed since: what they begin now, or change, is
+    theirs only while this hash is still the one that is kept."""
+
+    user: User
+    password_hash: str
 
 
 class Accounts:
@@ -45,7 +54,7 @@ class Accounts:
             raise UserNotFound
         return admitted(user)
 
-    async def sign_in(self, email: str, password: str, address: str = NOWHERE) -> User:
+    async def sign_in(self, email: str, password: str, address: str = NOWHERE) -> SignIn:
         """Who has this email and this password. A wrong one and an unknown email differ neither in words nor in time.
 
         Raises WrongCredentials, AccountInactive to whoever knows the password, and TooManySignIns.
@@ -53,14 +62,14 @@ class Accounts:
         account = email_key(email)
         self._brake.begin(account, address, self._clock.now().steady)
         try:
-            user, kept = await self._storage.users.password_hash(email) or (None, None)
+            user, kept = await self._storage.users.password_hash(email) or (None, "")
         except StorageUnavailable:
             self._brake.take_back(account, address)
             raise
         if not await self._passwords.matches(kept, password) or user is None:
             raise WrongCredentials
         self._brake.succeeded(account, address)
-        return admitted(user)
+        return SignIn(admitted(user), kept)
 
     async def find(self, email_or_id: str) -> User:
         """Somebody by their email, or else by their id. Raises NotFound."""
@@ -128,21 +137,30 @@ class Accounts:
         """Let somebody in again."""
         return await self._set_active(user_id, True, by)
 
-    async def set_password(self, user_id: str, password: str, *, link_id: str | None = None) -> User:
+    async def set_password(
+        self, user_id: str, password: str, *, link_id: str | None = None, known: SignIn | None = None
+    ) -> SignIn:
         """Another password for somebody, whoever decides it. Their logins end, and so do the links that would let
-        somebody in as them, or as their guardian: whoever knew the old one may have made them."""
+        somebody in as them, or as their guardian: whoever knew the old one may have made them.
+
+        Raises WrongCredentials where it is not what was ``known`` any more.
+        """
         password_hash = await self._hash(password)
         user = await self._storage.users.set_password(
-            user_id, password_hash, now=self._clock.now().wall, link_id=link_id
+            user_id,
+            password_hash,
+            now=self._clock.now().wall,
+            link_id=link_id,
+            instead_of=known.password_hash if known else None,
         )
         await self._access_changed(set(), {user_id})
-        return user
+        return SignIn(user, password_hash)
 
-    async def change_password(self, user: User, old: str, new: str, *, address: str = NOWHERE) -> None:
+    async def change_password(self, user: User, old: str, new: str, *, address: str = NOWHERE) -> SignIn:
         """Somebody chooses another password for themselves. Raises WrongCredentials for the old one."""
         check_chosen(new)
-        await self.sign_in(user.email, old, address)
-        await self.set_password(user.id, new)
+        known = await self.sign_in(user.email, old, address)
+        return await self.set_password(user.id, new, known=known)
 
     async def _set_active(self, user_id: str, is_active: bool, by: User | None) -> User:
         if by is not None and not by.is_admin:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
 from liveguard.errors import NotFound
+from liveguard.people.accounts import SignIn
 from liveguard.storage import Login, Storage, User
 
 DAY = 24 * 3600 * 1000  # milliseconds
@@ -27,11 +28,19 @@ class Logins:
         self._clock = clock
         self._access_changed = access_changed
 
-    async def begin(self, user: User, user_agent: str = "") -> str:
-        """Somebody has signed in: the token for their browser, never one that was there before."""
+    async def begin(self, user: User, user_agent: str = "", *, known: SignIn | None = None) -> str:
+        """Somebody has signed in: the token for their browser, never one that was there before.
+
+        Raises WrongCredentials where the password is not what was ``known`` any more.
+        """
         token, now = random_token(), self._clock.now().wall
         await self._storage.logins.create(
-            digest(token), user.id, now=now, expires_at=now + LASTS, user_agent=user_agent
+            digest(token),
+            user.id,
+            now=now,
+            expires_at=now + LASTS,
+            user_agent=user_agent,
+            password_hash=known.password_hash if known else None,
         )
         return token
 
@@ -40,10 +49,16 @@ class Logins:
         """The id of a login that a JWT will name: of no use to a browser."""
         return digest(random_token())
 
-    async def begin_for_token(self, login_id: str, user: User, expires_at: int, user_agent: str = "") -> None:
-        """A program has signed in, and its JWT names this login."""
-        now = self._clock.now().wall
-        await self._storage.logins.create(login_id, user.id, now=now, expires_at=expires_at, user_agent=user_agent)
+    async def begin_for_token(self, login_id: str, known: SignIn, expires_at: int, user_agent: str = "") -> None:
+        """A program has signed in, and its JWT names this login. Raises WrongCredentials as above."""
+        await self._storage.logins.create(
+            login_id,
+            known.user.id,
+            now=self._clock.now().wall,
+            expires_at=expires_at,
+            user_agent=user_agent,
+            password_hash=known.password_hash,
+        )
 
     async def find(self, token: str | None, *, noted: bool = True) -> Login | None:
         """The login of this token, while it lasts and its user is active. That it is used may be ``noted``."""
@@ -75,6 +90,14 @@ class Logins:
         if not await self._storage.logins.delete(login_id, user.id):
             raise NotFound
         await self._access_changed(set(), {user.id})
+
+    async def end_others(self, user: User, here: str) -> str:
+        """Somebody signs out everywhere but here, where there is another token from now on: whoever has stolen the one
+        before, is out. Raises NotFound where they have been signed out here as well by now."""
+        token, now = random_token(), self._clock.now().wall
+        await self._storage.logins.replace_all(user.id, here, digest(token), now=now, expires_at=now + LASTS)
+        await self._access_changed(set(), {user.id})
+        return token
 
     async def end_all(self, user: User) -> None:
         """Somebody signs out everywhere."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from liveguard.errors import Conflict, NotFound
+from liveguard.errors import Conflict, NotFound, WrongCredentials
 from liveguard.storage.database import Database
 from liveguard.storage.links import use_up
 from liveguard.storage.rows import select, table
@@ -65,18 +65,30 @@ class Logins:
         self._database = database
 
     def create(
-        self, login_id: str, user_id: str, *, now: int, expires_at: int, user_agent: str = ""
+        self,
+        login_id: str,
+        user_id: str,
+        *,
+        now: int,
+        expires_at: int,
+        user_agent: str = "",
+        password_hash: str | None = None,
     ) -> asyncio.Future[None]:
-        """Somebody signed in. Raises :class:`NotFound` for a user who is unknown or disabled."""
+        """Somebody signed in, with the password of this hash if there is one.
+
+        Raises :class:`NotFound` for a user who is unknown or disabled, and :class:`WrongCredentials` where that is no
+        password with which they come in by now.
+        """
 
         def job(db: sqlite3.Connection) -> None:
             added = db.execute(
                 "INSERT INTO logins (id, user_id, created_at, last_used_at, expires_at, user_agent)"
-                " SELECT ?, id, ?, ?, ?, ? FROM users WHERE id = ? AND is_active",
-                (login_id, now, now, expires_at, user_agent[:300], user_id),
+                " SELECT ?, id, ?, ?, ?, ? FROM users"
+                " WHERE id = ? AND is_active AND password_hash IS ifnull(?, password_hash)",
+                (login_id, now, now, expires_at, user_agent[:300], user_id, password_hash),
             )
             if not added.rowcount:
-                raise NotFound("There is no such user")
+                raise WrongCredentials if password_hash else NotFound("There is no such user")
             # A browser's lasts for weeks after each use, a program's for a day, so that is the one that goes.
             db.execute(
                 "DELETE FROM logins WHERE user_id = ? AND id NOT IN"
@@ -124,6 +136,23 @@ class Logins:
 
         def job(db: sqlite3.Connection) -> bool:
             return db.execute("DELETE FROM logins WHERE id = ? AND user_id = ?", (login_id, user_id)).rowcount > 0
+
+        return self._database.submit(job, write=True)
+
+    def replace_all(
+        self, user_id: str, here: str, login_id: str, *, now: int, expires_at: int
+    ) -> asyncio.Future[None]:
+        """Somebody signed out everywhere but here. Raises :class:`NotFound` where they are signed in here no more."""
+
+        def job(db: sqlite3.Connection) -> None:
+            replaced = db.execute(
+                "UPDATE logins SET id = ?, created_at = ?, last_used_at = ?, expires_at = ?"
+                " WHERE id = ? AND user_id = ?",
+                (login_id, now, now, expires_at, here, user_id),
+            )
+            if not replaced.rowcount:
+                raise NotFound("This login has ended")
+            db.execute("DELETE FROM logins WHERE user_id = ? AND id != ?", (user_id, login_id))
 
         return self._database.submit(job, write=True)
 

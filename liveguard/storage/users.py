@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
+from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound, WrongCredentials
 from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.links import HAS_ADMIN, use_up
@@ -196,14 +196,21 @@ class Users:
         return self._database.submit(job, write=True)
 
     def set_password(
-        self, user_id: str, password_hash: str, *, now: int, link_id: str | None = None
+        self, user_id: str, password_hash: str, *, now: int, link_id: str | None = None, instead_of: str | None = None
     ) -> asyncio.Future[User]:
         """Another password. Whoever was signed in with the old one is signed out, and links that would let somebody in
-        as this person, or as their guardian, lead nowhere. Raises :class:`NotFound` for a link that does so already."""
+        as this person, or as their guardian, lead nowhere.
+
+        Raises :class:`NotFound` for a link that does so already, and :class:`WrongCredentials` where the password is
+        none ``instead_of`` which this one was to be.
+        """
 
         def job(db: sqlite3.Connection) -> User:
             if link_id is not None:
                 use_up(db, link_id, now)
+            still = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND password_hash = ?)"
+            if instead_of is not None and not one(db, still, (user_id, instead_of)):
+                raise WrongCredentials
             db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
             db.execute("DELETE FROM one_time_links WHERE user_id = ?", (user_id,))
             return _changed(db, user_id, "password_hash = ?", password_hash)

@@ -110,18 +110,18 @@ class Login(Api):
     )
     async def post(self) -> None:
         asked = self.body(Credentials)
-        user = await self.services.people.accounts.sign_in(asked.email, asked.password, self.address)
+        known = await self.services.people.accounts.sign_in(asked.email, asked.password, self.address)
         services = self.services
         logins = services.people.logins
         login_id = logins.new_id()
-        token, claims = services.tokens.issue(user.id, TOKEN_LASTS, login_id)
+        token, claims = services.tokens.issue(known.user.id, TOKEN_LASTS, login_id)
         agent = self.request.headers.get("User-Agent", "")
         try:
-            await logins.begin_for_token(login_id, user, claims.expires_at, agent)
+            await logins.begin_for_token(login_id, known, claims.expires_at, agent)
         except StorageUnavailable:
             # A disk that is full keeps nobody from starting a session. Such a token ends by itself alone, and soon.
-            token, claims = services.tokens.issue(user.id, SHORT)
-        self.answer(SignedIn(token, timestamp(claims.expires_at), Account.of(user)))
+            token, claims = services.tokens.issue(known.user.id, SHORT)
+        self.answer(SignedIn(token, timestamp(claims.expires_at), Account.of(known.user)))
 
 
 class Me(Api):

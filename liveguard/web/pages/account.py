@@ -52,11 +52,6 @@ class Account(Page):
             problem=problem,
         )
 
-    async def stay(self) -> None:
-        """All logins have ended. A new one for this browser: whoever has stolen the one before, is out."""
-        if self.by_cookie:
-            await self.begin_login(self.user)
-
     async def again(self, refusal: Refusal, problem: str) -> None:
         """The page with what went wrong."""
         self.set_status(status_of(refusal))
@@ -99,13 +94,15 @@ class Password(Account):
     async def post(self) -> None:
         old, new = self.text("old", 5000), self.text("new", 5000)
         try:
-            await self.services.people.accounts.change_password(self.user, old, new, address=self.address)
+            known = await self.services.people.accounts.change_password(self.user, old, new, address=self.address)
+            if self.by_cookie:
+                # All logins have ended. A new one for this browser: whoever has stolen the one before, is out.
+                await self.begin_login(self.user, known)
         except WrongCredentials as refusal:
             await self.again(refusal, "password_wrong")
         except (InvalidPayload, RateLimited) as refusal:
             await self.again(refusal, code_of(refusal))
         else:
-            await self.stay()
             self.go("/account", done="password")
 
 
@@ -123,8 +120,12 @@ class EndOtherLogins(Account):
     """``POST /account/logins/end``: sign out in all other places."""
 
     async def post(self) -> None:
-        await self.services.people.logins.end_all(self.user)
-        await self.stay()
+        logins = self.services.people.logins
+        if self.by_cookie:
+            assert self.visitor is not None and self.visitor.login_id is not None
+            self.services.cookies.sign_in(self, await logins.end_others(self.user, self.visitor.login_id))
+        else:
+            await logins.end_all(self.user)
         self.go("/account", done="signed_out")
 
 

@@ -16,7 +16,7 @@ from liveguard.errors import (
 )
 from liveguard.people import Link as OneTimeLink
 from liveguard.people import User
-from liveguard.people.accounts import LEAST_PASSWORD
+from liveguard.people.accounts import LEAST_PASSWORD, SignIn
 from liveguard.web.cards import name_of
 from liveguard.web.pages.page import OpenPage, Page, code_of
 from liveguard.web.render import zone
@@ -26,10 +26,10 @@ from liveguard.web.statuses import status_of
 class Entrance(OpenPage):
     """A page through which somebody may come in."""
 
-    async def let_in(self, user: User, to: str = "/") -> None:
+    async def let_in(self, user: User, to: str = "/", known: SignIn | None = None) -> None:
         """Sign somebody in, in this browser, and show them a page."""
         people = self.services.people
-        await self.begin_login(user)
+        await self.begin_login(user, known)
         if self.visitor is not None and self.visitor.login_id is not None:
             # The browser forgets who was signed in before; so must the server, where it has not done so already.
             with contextlib.suppress(NotFound):
@@ -54,7 +54,8 @@ class Login(Entrance):
     async def post(self) -> None:
         to, email = local_path(self.text("next")), self.text("email")
         try:
-            user = await self.services.people.accounts.sign_in(email, self.text("password", 5000), self.address)
+            known = await self.services.people.accounts.sign_in(email, self.text("password", 5000), self.address)
+            await self.let_in(known.user, to, known)
         except (WrongCredentials, AccountInactive) as refusal:
             self.set_status(401 if isinstance(refusal, WrongCredentials) else 403)
             self._show(to, email, "account_inactive" if isinstance(refusal, AccountInactive) else "wrong_password")
@@ -65,8 +66,6 @@ class Login(Entrance):
         except StorageUnavailable:
             self.set_status(503)
             self._show(to, email, Unavailable.code)
-        else:
-            await self.let_in(user, to)
 
     def _show(self, to: str, email: str = "", problem: str = "") -> None:
         self.show("login.html", next=to, email=email[:254], problem=problem)

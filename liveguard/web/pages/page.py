@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from liveguard.errors import AuthenticationError, InvalidPayload, NotAllowed, Refusal, StorageUnavailable
 from liveguard.people import Preferences, User
+from liveguard.people.accounts import SignIn
 from liveguard.web.base import Door, ForeignHost, ForeignOrigin
 from liveguard.web.render import Reader, negotiate
 
@@ -54,9 +55,11 @@ class Page(Door):
         except (SignInFirst, StorageUnavailable):
             self.visitor = None
 
-    async def begin_login(self, user: User) -> None:
-        """Let this browser be signed in as somebody, by a login that was never there before."""
-        token = await self.services.people.logins.begin(user, self.request.headers.get("User-Agent", ""))
+    async def begin_login(self, user: User, known: SignIn | None = None) -> None:
+        """Let this browser be signed in as somebody, by a login that was never there before; with a password that was
+        ``known`` a moment ago, if there is one. Raises WrongCredentials where it is not the password any more."""
+        agent = self.request.headers.get("User-Agent", "")
+        token = await self.services.people.logins.begin(user, agent, known=known)
         self.services.cookies.sign_in(self, token)
 
     @property
