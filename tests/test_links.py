@@ -114,6 +114,26 @@ async def test_an_admin_hands_out_a_link_for_a_forgotten_password(tmp_path: Path
 
 
 @pytest.mark.gen_test
+async def test_what_an_admin_has_handed_out_is_good_for_as_long_as_they_are_one(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        people, links = f.people, f.people.links
+        for ends in (
+            lambda: people.accounts.disable("chloe"),
+            lambda: people.accounts.change("chloe", is_admin=False),
+            lambda: people.accounts.set_password("chloe", "another password"),
+        ):
+            await people.accounts.enable("chloe")
+            chloe = await people.accounts.change("chloe", is_admin=True)
+            token, of_alex = await links.for_reset(f.ana, by=chloe), await links.for_reset(f.ben, by=f.alex)
+            await ends()
+            await refused(NotFound, links.reset(token, "a thief's password"))
+            assert await links.look(of_alex)
+        await people.accounts.disable("chloe")
+        # Who was an admin when the page was asked for, may be none when the link is made.
+        await refused(NotAllowed, links.for_reset(f.ana, by=chloe))
+
+
+@pytest.mark.gen_test
 async def test_a_new_password_ends_the_links_that_would_let_their_holder_in(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         links = f.people.links

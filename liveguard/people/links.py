@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
-from liveguard.errors import InvalidPayload, NotAllowed, NotFound
+from liveguard.errors import InvalidPayload, NotFound
 from liveguard.people.accounts import Accounts, admitted, check_chosen
 from liveguard.people.guardianships import Guardianships
 from liveguard.people.logins import DAY
@@ -40,10 +40,9 @@ class Links:
         return await self._make("sign-in", user_id=user.id)
 
     async def for_reset(self, user: User, *, by: User) -> str:
-        """The token of a link through which this person chooses a new password; admins make it."""
-        if not by.is_admin:
-            raise NotAllowed
-        return await self._make("reset", user_id=user.id)
+        """The token of a link through which this person chooses a new password; admins make it, and it is good for as
+        long as they are."""
+        return await self._make("reset", user_id=user.id, made_by=by.id)
 
     async def for_invitation(self, ward: User) -> str:
         """The token of a link through which somebody, new here or not, becomes this ward's guardian.
@@ -61,10 +60,18 @@ class Links:
         if not await self._storage.logins.withdraw_link(link_id, ward.id, "invite", self._clock.now().wall):
             raise NotFound("This link was used already or has expired")
 
-    async def _make(self, purpose: Purpose, user_id: str | None = None, most: int | None = None) -> str:
+    async def _make(
+        self, purpose: Purpose, user_id: str | None = None, *, made_by: str | None = None, most: int | None = None
+    ) -> str:
         token, now = random_token(), self._clock.now().wall
         await self._storage.logins.add_link(
-            digest(token), purpose, now=now, expires_at=now + LASTS[purpose], user_id=user_id, most=most
+            digest(token),
+            purpose,
+            now=now,
+            expires_at=now + LASTS[purpose],
+            user_id=user_id,
+            made_by=made_by,
+            most=most,
         )
         return token
 

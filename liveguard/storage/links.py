@@ -8,6 +8,11 @@ LINK_OVER = "This link was used already or has expired"
 HAS_ADMIN = "This server has an admin already"
 
 
+def withdraw_made_by(db: sqlite3.Connection, admin_id: str) -> None:
+    """Within a job, make the links lead nowhere that somebody has made for others as an admin."""
+    db.execute("DELETE FROM one_time_links WHERE made_by = ?", (admin_id,))
+
+
 def use_up(db: sqlite3.Connection, link_id: str, now: int) -> None:
     """Use a link up, within a job. Raises NotFound for one that is not good any more."""
     used = "UPDATE one_time_links SET used_at = ? WHERE id = ? AND used_at IS NULL AND expires_at > ?"

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from liveguard.errors import Conflict, NotFound, WrongCredentials
+from liveguard.errors import Conflict, NotAllowed, NotFound, WrongCredentials
 from liveguard.storage.database import Database
 from liveguard.storage.links import use_up
-from liveguard.storage.rows import select, table
+from liveguard.storage.rows import one, select, table
 from liveguard.storage.users import COLUMNS, User, user_of
 
 MOST = 500  # logins of one user
@@ -183,16 +183,25 @@ class Logins:
         now: int,
         expires_at: int,
         user_id: str | None = None,
+        made_by: str | None = None,
         most: int | None = None,
     ) -> asyncio.Future[None]:
-        """A new link. Raises :class:`Conflict` where so many for this purpose and user could be used now."""
+        """A new link, which an admin may have made.
+
+        Raises :class:`Conflict` where so many for this purpose and user could be used now, and :class:`NotAllowed`
+        where who makes it is no admin, or not any more.
+        """
 
         def job(db: sqlite3.Connection) -> None:
+            admin = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND is_admin AND is_active)"
+            if made_by is not None and not one(db, admin, (made_by,)):
+                raise NotAllowed
             if most is not None and len(_links(db, "user_id = ? AND purpose = ?", now, user_id, purpose)) >= most:
                 raise Conflict("Too many links are open: withdraw one first")
             db.execute(
-                "INSERT INTO one_time_links (id, purpose, user_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
-                (link_id, purpose, user_id, now, expires_at),
+                "INSERT INTO one_time_links (id, purpose, user_id, made_by, created_at, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (link_id, purpose, user_id, made_by, now, expires_at),
             )
 
         return self._database.submit(job, write=True)

@@ -129,6 +129,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX sessions_by_end ON sessions (end_seq) WHERE end_seq IS NOT NULL",
         "CREATE INDEX worrying_sessions ON sessions (end_time) WHERE reason IN ('ward_disconnected', 'expired')",
     ),
+    ("ALTER TABLE one_time_links RENAME COLUMN data TO made_by",),
 )
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound, WrongCredentials
 from liveguard.events import Person
 from liveguard.storage.database import Database
-from liveguard.storage.links import HAS_ADMIN, use_up
+from liveguard.storage.links import HAS_ADMIN, use_up, withdraw_made_by
 from liveguard.storage.rows import one, select, table
 
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
@@ -160,6 +160,8 @@ class Users:
     ) -> asyncio.Future[User]:
         """Change a user; what is None stays as it is.
 
+        Links that a former admin has made lead nowhere.
+
         Raises :class:`InvalidPayload`, :class:`Conflict` where the email is taken, and :class:`NotAllowed` for the last
         admin, who stays one.
         """
@@ -179,6 +181,8 @@ class Users:
                 user = _changed(db, user_id, ", ".join(f"{column} = ?" for column in changes), *changes.values())
             except sqlite3.IntegrityError:
                 raise Conflict("A user with this email is already there") from None
+            if is_admin is False:
+                withdraw_made_by(db, user_id)
             if had_admin and not has_admin(db):
                 raise NotAllowed("This is the last admin: make somebody else one first")
             return user
@@ -186,11 +190,13 @@ class Users:
         return self._database.submit(job, write=True)
 
     def set_active(self, user_id: str, is_active: bool) -> asyncio.Future[User]:
-        """Disable or enable a user. Whoever is disabled is signed out everywhere."""
+        """Disable or enable a user. Whoever is disabled is signed out everywhere, and links that they have made for
+        others lead nowhere."""
 
         def job(db: sqlite3.Connection) -> User:
             if not is_active:
                 db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
+                withdraw_made_by(db, user_id)
             return _changed(db, user_id, "is_active = ?", is_active)
 
         return self._database.submit(job, write=True)
@@ -199,7 +205,7 @@ class Users:
         self, user_id: str, password_hash: str, *, now: int, link_id: str | None = None, instead_of: str | None = None
     ) -> asyncio.Future[User]:
         """Another password. Whoever was signed in with the old one is signed out, and links that would let somebody in
-        as this person, or as their guardian, lead nowhere.
+        as this person, or as their guardian, lead nowhere, and so do those that they have made for others.
 
         Raises :class:`NotFound` for a link that does so already, and :class:`WrongCredentials` where the password is
         none ``instead_of`` which this one was to be.
@@ -213,6 +219,7 @@ class Users:
                 raise WrongCredentials
             db.execute("DELETE FROM logins WHERE user_id = ?", (user_id,))
             db.execute("DELETE FROM one_time_links WHERE user_id = ?", (user_id,))
+            withdraw_made_by(db, user_id)
             return _changed(db, user_id, "password_hash = ?", password_hash)
 
         return self._database.submit(job, write=True)
