@@ -126,6 +126,15 @@ async def test_what_a_viewer_sees_shows_a_change_at_once_and_is_written_for_nobo
             assert "55%" in (await home.fetch("/", who=who)).text
 
 
+@pytest.mark.gen_test
+async def test_what_is_written_in_a_session_never_ticks(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session", {"note": "\x02clock 999999999999999\x03"})
+        page = (await home.fetch("/", who="ben")).text
+        assert "<q>\x02clock 999999999999999\x03</q>" in page
+
+
 def test_the_most_urgent_comes_first() -> None:
     now = NOON.wall + 3_600_000
     lost, silent, older, newer, just_heard = (

@@ -315,6 +315,19 @@ async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Pa
             assert f'value="{value}"' in taken.text
 
 
+@pytest.mark.gen_test
+async def test_an_id_may_have_any_letters(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        who = "https://idp.example.org/u/7?x=%2F#ä"
+        await home.server.storage.users.add(user_id=who, email="zoe@example.org", now=0)
+        alex = await sign_in(home, "alex", "/admin")
+        for change in ("disable", "enable"):
+            path = re.search(f'action="(/admin/people/https[^"]*/{change})"', (await alex.get("/admin?q=zoe")).text)
+            assert path
+            assert (await alex.post(path[1])).status == 303
+            assert (await home.server.people.accounts.find(who)).is_active == (change == "enable")
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_people_come_a_page_at_a_time_and_are_found_by_their_letters(tmp_path: Path) -> None:

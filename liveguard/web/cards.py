@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from secrets import token_hex
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ FRESH = 10_000  # milliseconds; among locations as young as this, none is more u
 MOST_FULL = 12  # with more sessions than this, each card shows the most important alone
 MOST_EXTRA = 8
 
-_TICK = re.compile("\x02(clock|left|ago|heard) ([0-9]{1,15})\x03")
+_MARK = token_hex(8)  # nobody can write it, as it is never shown
+_TICK = re.compile(f"{_MARK}(clock|left|ago|heard) ([0-9]{{1,15}});")
 
 
 class Place(NamedTuple):
@@ -231,4 +233,4 @@ def _clock(seconds: int) -> bytes:
 
 
 def _tick(kind: str, moment: int) -> str:
-    return f"\x02{kind} {moment}\x03"
+    return f"{_MARK}{kind} {moment};"

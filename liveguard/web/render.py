@@ -7,10 +7,11 @@ A template's sentences are English and looked up in the catalogues of ``liveguar
 import gettext
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -125,7 +126,7 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
     environment.globals.update(helpers, languages=LANGUAGES, _=translate, gettext=translate)
     environment.filters.update(
         clock=clock, initials=initials, hue=hue, time=_time, day=_day, moment=_moment, listed=_listed,
-        number=_number, percent=_percent, iso=_iso,
+        number=_number, percent=_percent, iso=_iso, segment=partial(quote, safe=""),
     )  # fmt: skip
     # On every page and card, and the same for everybody: imported once, not each time.
     environment.globals["icons"] = environment.get_template("icons.html").module
