@@ -261,6 +261,25 @@ async def test_a_ward_sees_the_invitations_that_are_open_and_withdraws_them(tmp_
 
 
 @pytest.mark.gen_test
+async def test_an_invitation_is_good_until_somebody_guards_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with family(tmp_path) as f:
+        token = await f.people.links.for_invitation(f.ana)
+
+        def full(*_: object) -> None:
+            raise StorageUnavailable("The disk is full")
+
+        with monkeypatch.context() as disk:
+            disk.setattr("liveguard.storage.guardians._put", full)
+            await refused(StorageUnavailable, f.people.links.accept(token, f.chloe))
+            await refused(StorageUnavailable, f.people.links.join(token, *ADA))
+        ada = await f.people.links.join(token, *ADA)
+        assert ada.id in [pair.guardian.id for pair in await f.people.guardianships.of_ward(f.ana)]
+        assert f.changes[-1] == ({"ana"}, {ada.id})
+
+
+@pytest.mark.gen_test
 async def test_an_invitation_withdrawn_while_it_is_followed_is_one_or_the_other(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         links = f.people.links

@@ -44,7 +44,7 @@ class People:
         self.accounts = Accounts(storage, passwords, clock, access_changed)
         self.logins = Logins(storage, clock, access_changed)
         self.guardianships = Guardianships(storage, clock, access_changed)
-        self.links = Links(storage, self.accounts, self.guardianships, clock)
+        self.links = Links(storage, self.accounts, self.guardianships, clock, access_changed)
         self.history = History(storage)
         self.reading = Reading(storage)
         self.stories = Stories(storage)

@@ -16,7 +16,7 @@ from liveguard.errors import (
     WrongCredentials,
 )
 from liveguard.people.brake import Brake
-from liveguard.storage import Storage, User
+from liveguard.storage import Link, Storage, User
 from liveguard.storage.users import email_key
 
 LEAST_PASSWORD = 8  # characters of one that somebody chooses for themselves
@@ -98,10 +98,10 @@ class Accounts:
         is_admin: bool = False,
         user_id: str | None = None,
         password: str | None = None,
-        link_id: str | None = None,
+        link: Link | None = None,
     ) -> User:
         """A new account; without a password it is entered through a one-time link or by tokens. It uses up the link by
-        which somebody came."""
+        which somebody came, and guards the ward who invites by it."""
         return await self._storage.users.add(
             email=email,
             first_name=first_name,
@@ -110,7 +110,7 @@ class Accounts:
             user_id=user_id,
             now=self._clock.now().wall,
             password_hash=None if password is None else await self._hash(password),
-            link_id=link_id,
+            link=link,
         )
 
     async def change(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from liveguard.clock import Clock
 from liveguard.errors import InvalidPayload, NotAllowed, NotFound, UnknownEmail
 from liveguard.events import Person
-from liveguard.storage import Guardianship, Status, Storage, User
+from liveguard.storage import Guardianship, Link, Status, Storage, User
 
 
 class Guardianships:
@@ -89,10 +89,9 @@ class Guardianships:
         """The operator decides. Raises NotFound, and NotAllowed for somebody's own guard."""
         return await self._told(await self._storage.guardians.put(ward_id, guardian_id, status, self._now))
 
-    async def accept_by_link(self, ward_id: str, guardian: User, *, made_at: int) -> Guardianship:
-        """Somebody follows an invitation that was made then. Raises NotFound where either side has ended it since."""
-        accepting = self._storage.guardians.accept_by_link(ward_id, guardian.id, self._now, made_at=made_at)
-        return await self._told(await accepting)
+    async def follow_link(self, link: Link, guardian: User) -> Guardianship:
+        """Somebody follows an invitation. Raises NotFound where it was used, or either side has ended it since."""
+        return await self._told(await self._storage.guardians.follow_link(link, guardian.id, self._now))
 
     async def _answer(self, user: User, guardianship_id: str, status: Status) -> Guardianship:
         known = await self._of(user, guardianship_id)

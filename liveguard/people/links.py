@@ -4,7 +4,7 @@ A link carries a random token, of which only a hash is kept. Looking at it leave
 several who try at once one succeeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
@@ -23,11 +23,19 @@ MOST_INVITATIONS = 20  # open at once, for one ward
 class Links:
     """Makes one-time links and honours them."""
 
-    def __init__(self, storage: Storage, accounts: Accounts, guardianships: Guardianships, clock: Clock) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        accounts: Accounts,
+        guardianships: Guardianships,
+        clock: Clock,
+        access_changed: Callable[[set[str], set[str]], Awaitable[None]],
+    ) -> None:
         self._storage = storage
         self._accounts = accounts
         self._guardianships = guardianships
         self._clock = clock
+        self._access_changed = access_changed
 
     # -- making them -----------------------------------------------------------------------------------------------
 
@@ -88,21 +96,16 @@ class Links:
 
     async def set_up(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
         """Where there is no admin, one introduces themselves."""
-        await self._look_for("setup", token)
+        link = await self._look_for("setup", token)
         check_chosen(password)
         return await self._accounts.add(
-            email,
-            first_name=first_name,
-            last_name=last_name,
-            password=password,
-            is_admin=True,
-            link_id=digest(token),
+            email, first_name=first_name, last_name=last_name, password=password, is_admin=True, link=link
         )
 
     async def sign_in(self, token: str) -> User:
         """Who signs in by this link."""
         link = await self._look_for("sign-in", token)
-        await self._take(token)
+        await self._storage.logins.take_link(link.id, self._clock.now().wall)
         return await self._accounts.identify(link.user_id or "")
 
     async def reset(self, token: str, password: str) -> User:
@@ -117,9 +120,9 @@ class Links:
         link = await self._look_for("invite", token)
         check_chosen(password)
         user = await self._accounts.add(
-            email, first_name=first_name, last_name=last_name, password=password, link_id=digest(token)
+            email, first_name=first_name, last_name=last_name, password=password, link=link
         )
-        await self._guardianships.accept_by_link(link.user_id or "", user, made_at=link.created_at)
+        await self._access_changed({link.user_id or ""}, {user.id})
         return user
 
     async def accept(self, token: str, user: User) -> Guardianship:
@@ -127,8 +130,7 @@ class Links:
         link = await self._look_for("invite", token)
         if link.user_id == user.id:
             raise InvalidPayload("Nobody is their own guardian")
-        await self._take(token)
-        return await self._guardianships.accept_by_link(link.user_id or "", user, made_at=link.created_at)
+        return await self._guardianships.follow_link(link, user)
 
     async def _look_for(self, purpose: Purpose, token: str) -> Link:
         link, user = await self.look(token)
@@ -137,6 +139,3 @@ class Links:
         if user is not None:
             admitted(user)
         return link
-
-    async def _take(self, token: str) -> None:
-        await self._storage.logins.take_link(digest(token), self._clock.now().wall)

@@ -9,7 +9,8 @@ from liveguard.storage.files import lying_aside
 from liveguard.storage.guardians import Access, Guardians, Guardianship, Status
 from liveguard.storage.history import History, Page, Viewer
 from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
-from liveguard.storage.logins import Link, Login, Logins, Purpose
+from liveguard.storage.links import Link, Purpose
+from liveguard.storage.logins import Login, Logins
 from liveguard.storage.preferences import Preferences, PreferencesOfPeople
 from liveguard.storage.statistics import Statistics
 from liveguard.storage.users import User, Users

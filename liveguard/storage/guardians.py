@@ -11,6 +11,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
+from liveguard.storage.links import Link, use_up
 from liveguard.storage.reach import accepted_guardians
 from liveguard.storage.rows import one, select, table
 
@@ -131,14 +132,11 @@ class Guardians:
         """Make the pair's status this one, whatever it was; a pair that is not there is added."""
         return self._database.submit(lambda db: self._put(db, ward_id, guardian_id, status, now), write=True)
 
-    def accept_by_link(self, ward_id: str, guardian_id: str, now: int, *, made_at: int) -> asyncio.Future[Guardianship]:
-        """An invitation that was made then is followed. Raises :class:`NotFound` where the pair was ended since."""
+    def follow_link(self, link: Link, guardian_id: str, now: int) -> asyncio.Future[Guardianship]:
+        """Somebody who is here follows a ward's invitation. Raises as :func:`follow_link` does."""
 
         def job(db: sqlite3.Connection) -> Guardianship:
-            known = _pair(db, ward_id, guardian_id)
-            if known and known.status == "revoked" and known.updated_at >= made_at:
-                raise NotFound("This link was withdrawn")
-            return self._put(db, ward_id, guardian_id, "accepted", now)
+            return follow_link(db, self._database.entries.last_seq(db), link, guardian_id, now)
 
         return self._database.submit(job, write=True)
 
@@ -180,6 +178,19 @@ class Guardians:
 
     def _list(self, where: str, *values: str) -> asyncio.Future[list[Guardianship]]:
         return self._database.submit(lambda db: _guardianships(db, where, *values), write=False)
+
+
+def follow_link(db: sqlite3.Connection, seq: int, link: Link, guardian_id: str, now: int) -> Guardianship:
+    """Within a job, use up a ward's invitation, and make somebody their guardian.
+
+    Raises :class:`NotFound` for a link that is not good any more, and where the pair was ended since it was made.
+    """
+    ward_id = link.user_id or ""
+    use_up(db, link.id, now)
+    known = _pair(db, ward_id, guardian_id)
+    if known and known.status == "revoked" and known.updated_at >= link.created_at:
+        raise NotFound("This link was withdrawn")
+    return _put(db, seq, ward_id, guardian_id, "accepted", now)
 
 
 def _pair(db: sqlite3.Connection, ward_id: str, guardian_id: str) -> Guardianship | None:

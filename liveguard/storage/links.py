@@ -1,11 +1,26 @@
 """A one-time link is used up by what it is used for: together with it, or not at all."""
 
 import sqlite3
+from typing import Literal
+
+from msgspec import Struct
 
 from liveguard.errors import NotFound
 
 LINK_OVER = "This link was used already or has expired"
 HAS_ADMIN = "This server has an admin already"
+
+Purpose = Literal["setup", "sign-in", "invite", "reset"]
+
+
+class Link(Struct, frozen=True):
+    """A link that works once."""
+
+    id: str
+    purpose: Purpose
+    user_id: str | None
+    created_at: int
+    expires_at: int
 
 
 def withdraw_made_by(db: sqlite3.Connection, admin_id: str) -> None:

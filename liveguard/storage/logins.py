@@ -6,19 +6,17 @@ The ids are hashes of random tokens; the tokens themselves are nowhere in the da
 import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from liveguard.errors import Conflict, NotAllowed, NotFound, WrongCredentials
 from liveguard.storage.database import Database
-from liveguard.storage.links import use_up
+from liveguard.storage.links import Link, Purpose, use_up
 from liveguard.storage.rows import one, select, table
 from liveguard.storage.users import COLUMNS, User, user_of
 
 MOST = 500  # logins of one user
-
-Purpose = Literal["setup", "sign-in", "invite", "reset"]
 
 
 class Login(Struct, frozen=True):
@@ -30,16 +28,6 @@ class Login(Struct, frozen=True):
     last_used_at: int
     expires_at: int
     user_agent: str
-
-
-class Link(Struct, frozen=True):
-    """A link that works once."""
-
-    id: str
-    purpose: Purpose
-    user_id: str | None
-    created_at: int
-    expires_at: int
 
 
 _COLUMNS = f"""

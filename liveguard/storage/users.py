@@ -12,7 +12,8 @@ from msgspec import Struct
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound, WrongCredentials
 from liveguard.events import Person
 from liveguard.storage.database import Database
-from liveguard.storage.links import HAS_ADMIN, use_up, withdraw_made_by
+from liveguard.storage.guardians import follow_link
+from liveguard.storage.links import HAS_ADMIN, Link, use_up, withdraw_made_by
 from liveguard.storage.rows import one, select, table
 
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
@@ -119,9 +120,9 @@ class Users:
         is_admin: bool = False,
         is_active: bool = True,
         password_hash: str | None = None,
-        link_id: str | None = None,
+        link: Link | None = None,
     ) -> asyncio.Future[User]:
-        """A new user, who uses up a link where they came by one.
+        """A new user, who uses up a link where they came by one, and guards the ward who invites by it.
 
         Raises :class:`InvalidPayload`, :class:`Conflict` where the id or the email is taken, and :class:`NotFound` for
         a link that is not good any more.
@@ -136,15 +137,14 @@ class Users:
         )
 
         def job(db: sqlite3.Connection) -> User:
-            if find(db, "id = ?", user.id):
-                raise Conflict("A user with this id is already there")
-            if find(db, "email_key = ?", email_key(user.email)):
-                raise Conflict("A user with this email is already there")
-            if link_id is not None:
-                if is_admin and has_admin(db):
+            _check_new(db, user)
+            if link is not None and link.purpose == "setup":
+                if has_admin(db):
                     raise NotFound(HAS_ADMIN)
-                use_up(db, link_id, now)
+                use_up(db, link.id, now)
             _insert(db, user, password_hash, now)
+            if link is not None and link.purpose == "invite":
+                follow_link(db, self._database.entries.last_seq(db), link, user.id, now)
             return user
 
         return self._database.submit(job, write=True)
@@ -278,6 +278,13 @@ def _insert(db: sqlite3.Connection, user: User, password_hash: str | None, now: 
             user.is_active, password_hash, now,
         ),
     )  # fmt: skip
+
+
+def _check_new(db: sqlite3.Connection, user: User) -> None:
+    if find(db, "id = ?", user.id):
+        raise Conflict("A user with this id is already there")
+    if find(db, "email_key = ?", email_key(user.email)):
+        raise Conflict("A user with this email is already there")
 
 
 def _changed(db: sqlite3.Connection, user_id: str, change: str, *values: object) -> User:
