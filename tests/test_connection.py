@@ -163,6 +163,34 @@ async def test_both_sides_write_to_the_room(house):
         assert (await ben.hear("message"))["replyTo"] == "2"
 
 
+@pytest.mark.gen_test
+async def test_what_a_guardian_says_before_they_have_heard_all_is_said_behind_it(house, monkeypatch):
+    async with house:
+        ana = await house.ward("ana")
+        ana.say("start-live-session")
+        await ana.hear("session-started")
+        told, view = asyncio.Event(), house.storage.journal.guardian_view
+
+        async def late(*what):
+            await told.wait()
+            return await view(*what)
+
+        monkeypatch.setattr(house.storage.journal, "guardian_view", late)
+        monkeypatch.setattr("liveguard.web.connection.MOST_TOO_EARLY", 3)
+        ben = await house.guardian("ben")
+        for number in range(4):
+            ben.say("send-message", {"text": f"Coming {number}", "wardId": "ana"}, id=str(number))
+        assert (await ben.hear("session-error"))["data"]["code"] == "rate_limited"
+        told.set()
+        assert (await ben.event())["event"] == "guardian:snapshot"
+        for number in range(3):
+            assert (await ana.hear("message"))["data"]["text"] == f"Coming {number}"
+            assert (await ben.hear("message"))["replyTo"] == str(number)
+        ben.say("send-message", {"text": "Here", "wardId": "ida"})
+        assert (await ben.hear("session-error"))["data"]["code"] == "not_in_room"
+
+
+
 @OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_each_device_of_a_guardian_hears_what_is_said_while_it_is_there(house):

@@ -46,6 +46,8 @@ from liveguard.web.connections import INTERNAL_ERROR, KEEPALIVE_MISSED, NOT_AUTH
 from liveguard.web.keepalive import Pulse
 from liveguard.web.rate import Bucket
 
+MOST_TOO_EARLY = 100
+
 
 class Connection(ABC):
     """One open connection of a person, as a ward, as a guardian, or as both."""
@@ -66,6 +68,8 @@ class Connection(ABC):
         self._came_as_guardian = False
         self._gone = False
         self._prolonging = False  # a token is being looked at
+        # What a guardian says before they are in their rooms; None once they are.
+        self._too_early: list[tuple[Request, SendMessage]] | None = [] if as_guardian else None
         self._caught_up = False  # as a guardian: what they missed is on its way, and they hear on from there
         self._unconfirmed = 0  # the newest event of the journal that was sent and not answered by a sign of life
 
@@ -134,6 +138,13 @@ class Connection(ABC):
             # Better to come again than to wait here for news that never come.
             log_fault("a guardian's arrival", fault)
             self.close(INTERNAL_ERROR)
+            return
+        said, self._too_early = self._too_early or [], None
+        for request, event in said:
+            try:
+                self._say(request, event)
+            except Exception as fault:
+                self._failed(request, fault)
 
     def gone(self, own_word: bool) -> None:
         """The connection has ended, by the client's own word or not. Told to the use cases at the first call only."""
@@ -189,13 +200,17 @@ class Connection(ABC):
             event = decode(request.event, data)
             self._check_role(event)
             _DEEDS[type(event)](self, request, event)
-        except Refusal as refusal:
-            self.refuse(request, refusal)
         except Exception as fault:
-            log_fault(f"{type(self).__name__}.handle", fault)
-            self.refuse(request, InternalError())
+            self._failed(request, fault)
         if too_many and self._bucket.overflows(self.last_heard):
             self.close(TOO_MANY)
+
+    def _failed(self, request: Request, fault: Exception) -> None:
+        if isinstance(fault, Refusal):
+            self.refuse(request, fault)
+            return
+        log_fault(f"{type(self).__name__}.handle", fault)
+        self.refuse(request, InternalError())
 
     def reject(self, request: Request, refusal: Refusal) -> None:
         """Refuse a message that says nothing; it counts for the rate like any other."""
@@ -230,6 +245,10 @@ class Connection(ABC):
             raise NotAllowed
         elif event.ward_id is None:
             raise InvalidPayload("wardId must be the id of a ward")
+        elif self._too_early is not None:
+            if len(self._too_early) >= MOST_TOO_EARLY:
+                raise RateLimited
+            self._too_early.append((request, event))
         else:
             self._live.say_as_guardian(request, event.ward_id, event.text)
 
