@@ -21,7 +21,7 @@ from tornado.ioloop import IOLoop
 
 from liveguard.addresses import parse_network
 from liveguard.web import line, line_wire, lines, strangers
-from liveguard.web.websocket import TEXT
+from liveguard.web.websocket import CLOSE, TEXT
 
 
 @pytest.fixture(autouse=True)
@@ -312,6 +312,29 @@ async def test_a_line_changes_over_and_nothing_is_lost_on_the_way(tmp_path):
         wire.close(1000)
         assert await wire.closed() == 1000
         wire.hang_up()
+        await emptied(home.server)
+
+
+@pytest.mark.gen_test
+async def test_of_several_websockets_asked_for_at_once_a_line_changes_to_one(tmp_path):
+    async with house(tmp_path) as home:
+        address = (await signed_in(home)).replace("polling", "websocket")
+        wires = await asyncio.gather(*(Client.open(home.port, address) for _ in range(10)))
+        await asyncio.gather(*(wire.answer() for wire in wires))
+        for wire in wires:
+            if wire.status == 101:
+                wire.frame(TEXT, b"2probe")
+                wire.frame(TEXT, b"5")
+        first_words = [(wire, await wire.receive()) for wire in wires if wire.status == 101]
+        assert len(first_words) > 1
+        (lives,) = (wire for wire, words in first_words if words == (TEXT, b"3probe"))
+        for wire, words in first_words:
+            if wire is not lives:
+                assert words == (CLOSE, (1002).to_bytes(2, "big"))
+                wire.hang_up()
+        lives.frame(TEXT, b'42["ping"]')
+        assert (await lives.message())[1].startswith(b'42["pong"')
+        lives.hang_up()
         await emptied(home.server)
 
 

@@ -264,7 +264,11 @@ class Line:
     # -- to WebSocket ----------------------------------------------------------------------------------------------
 
     def probe(self, wire: "LineWire") -> None:
-        """The client tries a WebSocket; what is being polled, it wants to have before it changes over."""
+        """The client tries a WebSocket; what is being polled, it wants to have before it changes over. It tries one:
+        where several were asked for at once, the others are nobody's."""
+        if self._probe is not None or self.upgraded or self.closed:
+            wire.shut(PROTOCOL_ERROR)
+            return
         self._probe = wire
         self._end_poll()
 
