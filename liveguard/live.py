@@ -71,7 +71,8 @@ class Live:
             clock, self.sessions, self.wards, self.audience, self._journaling, self._deadlines, self._happened
         )
         self._watchers: list[Watcher] = []
-        self._closing = False
+        self._closing = False  # who leaves now is not lost
+        self._closed = False  # what anybody says now comes too late
 
     # -- a ward's connection ---------------------------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class Live:
 
     def ward_gone(self, connection: WardConnection, own_word: bool) -> None:
         """A ward's connection ended: by the ward's own word, or it was lost (PROTOCOL 5, rule 5)."""
-        if not self._closing:
+        if not (self._closed if own_word else self._closing):
             self._turns.take(connection.person.id, partial(self._ward_gone, connection, own_word))
 
     def _ward_gone(self, connection: WardConnection, own_word: bool) -> Rest:
@@ -308,6 +309,7 @@ class Live:
         self._deadlines.close()
         self._admission.close()
         await self._turns.settled()
+        self._closed = True
         await self._journaling.close()
         await self.write_lazily()
 

@@ -172,7 +172,7 @@ class Model:
                 session.interruption = Interruption(self.now + self.grace)
                 self._room_must_hear(session, "session-interrupted")
 
-        if not self.closing:
+        if own_word or not self.closing:
             self._take(ward, step)
 
     def asks(self, device: Any, what: str, request: Any) -> None:

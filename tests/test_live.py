@@ -1,5 +1,6 @@
 """The life of a session as PROTOCOL section 5 has it, rule by rule, with races driven by hand."""
 
+import asyncio
 import gc
 
 import pytest
@@ -180,6 +181,22 @@ async def test_the_wards_own_word_ends_the_session_at_once(stage: Stage) -> None
     await settle()
     ended = ben.last("session-ended")
     assert (ended["reason"], ended["duration"]) == ("ward_disconnected", 62)
+
+
+async def test_a_goodbye_to_a_server_that_stops_ends_the_session_and_a_loss_does_not(stage: Stage) -> None:
+    ana, ida, tom = await stage.ward("ana"), await stage.ward("ida"), await stage.ward("tom")
+    ana.start()
+    ida.start()
+    await settle()
+    stage.crank.hold()
+    tom.start()
+    stopping = asyncio.ensure_future(stage.live.close())
+    await settle()
+    ana.leave()
+    ida.lose()
+    stage.crank.release()
+    await stopping
+    assert {one.ward.id for one in await stage.storage.journal.active()} == {"ida", "tom"}
 
 
 async def test_the_close_of_another_device_changes_nothing(stage: Stage) -> None:
