@@ -96,6 +96,8 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
         Change(Audience, "_enter", ("if other_connections is not None:", "if False:")),
     ),
     "revoked guardians stay": (Change(Audience, "admit", ("self._put_out(session, guardian_id, now)", "pass")),),
-    "disabled guardians stay": (Change(Live, "_shut_out", ("self.audience.shut_out(user_id)", "pass")),),
+    "disabled guardians stay": (
+        Change(Live, "_shut_out", ("self.audience.shut_out(user_id, closed_later=as_ward)", "pass")),
+    ),
     "disabled wards stay": (Change(Admission, "_apply", ("for user_id in access.gone:", "for user_id in ():")),),
 }
