@@ -249,23 +249,26 @@ async def serve(settings: Settings, beside: Beside | None = None) -> None:
         loop.add_signal_handler(number, told_to_stop.set)
     server = Server(settings)
     await server.start()
-    _announce(server)
-    # What is there now stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    # What is over leaves nothing for it, so it need not look after each 700 things that are new.
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
-    company = None if beside is None else loop.create_task(_keep_company(server, beside))
-    await told_to_stop.wait()
-    if company is not None:
-        company.cancel()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
-        # Whoever insists need not wait. Python's own Ctrl-C would end the loop and then wait for the storage's thread.
-        signal.signal(number, signal.SIG_DFL)
-    # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
-    loop.call_later(PATIENCE, os._exit, 0)
-    await server.stop()
+    company: asyncio.Task[None] | None = None
+    try:
+        _announce(server)
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        # What is over leaves nothing for it, so it need not look after each 700 things that are new.
+        gc.set_threshold(COLLECT_AFTER, 20, 20)
+        company = None if beside is None else loop.create_task(_keep_company(server, beside))
+        await told_to_stop.wait()
+    finally:
+        if company is not None:
+            company.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            # Whoever insists need not wait. Python's own Ctrl-C would end the loop, then wait for the storage's thread.
+            signal.signal(number, signal.SIG_DFL)
+        # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
+        loop.call_later(PATIENCE, os._exit, 0)
+        await server.stop()
 
 
 async def _keep_company(server: Server, beside: Beside) -> None:
@@ -278,9 +281,20 @@ async def _keep_company(server: Server, beside: Beside) -> None:
 
 
 def _announce(server: Server) -> None:
-    sys.stdout.write(f"liveguard serves at {server.url}\n")
+    """Print where it serves. Where that cannot be printed, the log says it, but for the link: a secret is in no log."""
+    link, lines = server.set_up_link, [f"liveguard serves at {server.url}"]
     if server.settings.host in WILDCARDS and server.settings.public_url is None:
-        sys.stdout.write("Set LIVEGUARD_PUBLIC_URL to the address by which people reach it from elsewhere\n")
-    if server.set_up_link is not None:
-        sys.stdout.write(f"There is no admin here yet. Introduce yourself once: {server.set_up_link}\n")
-    sys.stdout.flush()
+        lines.append("Set LIVEGUARD_PUBLIC_URL to the address by which people reach it from elsewhere")
+    introduction = [] if link is None else [f"There is no admin here yet. Introduce yourself once: {link}"]
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines + introduction))
+        sys.stdout.flush()
+    except OSError as problem:
+        # What could not be written is still in the buffer, and would be tried once more at the end.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        log.warning("The standard output cannot be written: %s", problem.strerror)
+        for line in lines:
+            log.warning("%s", line)
+        if link is not None:
+            log.warning("There is no admin here yet: for the link, start with a standard output that can be written")

@@ -8,13 +8,14 @@ import re
 import signal
 import socket
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from server import PASSWORD, Process, environment_of, house, process, run_cli, token_of
+from server import PASSWORD, Process, Stage, environment_of, house, process, run_cli, token_of
 from tornado.testing import ExpectLog
 
 PLACE = {"latitude": 53.551234, "longitude": 9.931234}
@@ -101,6 +102,71 @@ async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(
         assert await again.child.stdout.read() == b""  # type: ignore[union-attr]
     finally:
         await ended(home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["a pipe that nobody reads", "a full disk"])
+@pytest.mark.gen_test
+async def test_where_its_address_cannot_be_printed_it_serves_and_logs_all_but_the_link(
+    tmp_path: Path, free_port: int, place: str
+) -> None:
+    stdout = unwritable(place)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "liveguard", "serve", env=environment_of(tmp_path, host="0.0.0.0", port=free_port),
+        stdout=stdout, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(stdout)
+    assert child.stderr is not None
+    try:
+        log = await asyncio.wait_for(child.stderr.readuntil(b"a standard output that can be written\n"), 10)
+        said = [line.partition("WARNING liveguard.app: ")[2] for line in log.decode().splitlines()]
+        assert said[0].startswith("The standard output cannot be written: ")
+        assert said[1] == f"liveguard serves at http://localhost:{free_port}"
+        assert said[2].startswith("Set LIVEGUARD_PUBLIC_URL")
+        assert said[3].startswith("There is no admin here yet")
+        home = Stage(f"http://127.0.0.1:{free_port}", tmp_path / "liveguard.db")
+        assert (await home.fetch("/healthz")).status == 200
+        child.terminate()
+        rest = await asyncio.wait_for(child.stderr.read(), 10)
+        assert await child.wait() == 0
+        assert b"/link/" not in log + rest
+        assert b"Error" not in rest
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+def unwritable(place: str) -> int:
+    """A descriptor that takes nothing."""
+    if place == "a full disk":
+        return os.open("/dev/full", os.O_WRONLY)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+FAILING = """
+import asyncio, gc
+from liveguard import app
+from liveguard.config import Settings
+
+def fail() -> None:
+    raise MemoryError
+
+gc.freeze = fail
+asyncio.run(app.serve(Settings.read()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_what_fails_once_it_listens_ends_it_and_leaves_nothing_taken(tmp_path: Path) -> None:
+    async with process(tmp_path, program=("-c", FAILING)) as home:
+        assert await asyncio.wait_for(home.child.wait(), 10) == 1
+        assert "MemoryError" in home.log
+        async with process(tmp_path, port=home.port) as again:
+            assert (await again.fetch("/healthz")).status == 200
 
 
 async def ended(home: Process) -> None:
