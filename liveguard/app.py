@@ -240,13 +240,16 @@ def limits_of(settings: Settings) -> Limits:
 
 
 async def serve(settings: Settings, beside: Beside | None = None) -> None:
-    """Serve until told to stop by SIGTERM or Ctrl-C; meanwhile do what is to be done beside it."""
+    """Serve until SIGTERM, Ctrl-C or the end of the terminal; meanwhile do what is to be done beside it."""
     logs.configure(settings.log_format, settings.log_level)
     descriptors.raise_limit()
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup(1)
+        # It stays to the end: who runs in a terminal that closes may hear of it from the shell, then from the system.
+        loop.add_signal_handler(signal.SIGHUP, told_to_stop.set)
     server = Server(settings)
     await server.start()
     company: asyncio.Task[None] | None = None

@@ -232,7 +232,7 @@ async def test_what_makes_no_sense_stops_the_start_in_one_line(tmp_path: Path, n
 # -- the end -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_told_to_stop_it_closes_all_connections_and_is_gone_within_five_seconds(
@@ -270,6 +270,37 @@ async def test_whoever_insists_need_not_wait_for_the_end(tmp_path: Path, number:
         async with process(tmp_path) as again:
             ana = await again.ward("ana")
             assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_a_terminal_that_closes_says_so_twice_and_insists_on_nothing(tmp_path: Path) -> None:
+    async with process(tmp_path) as home:
+        ana = await home.ward("ana")
+        silent = await home.connect("/ws/guardian", token=token_of("chloe"))
+        silent._reader.cancel()  # answers no close frame, so the server waits for it
+        home.child.send_signal(signal.SIGHUP)
+        assert await ana.closed() == 1012
+        assert await home.stop(signal.SIGHUP) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_under_nohup_it_serves_on_when_the_terminal_closes(tmp_path: Path) -> None:
+    async with process(tmp_path, program=("-c", NOHUP)) as home:
+        ana = await home.ward("ana")
+        home.child.send_signal(signal.SIGHUP)
+        home.child.send_signal(signal.SIGHUP)
+        await ana.answer("ping")
+        assert (await home.fetch("/healthz")).status == 200
+        assert await home.stop() == 0
+
+
+NOHUP = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "liveguard", "serve"])
+"""
 
 
 @pytest.mark.slow
