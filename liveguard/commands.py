@@ -252,7 +252,7 @@ def _write(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    with drafted(path.resolve()) as draft:
+    with drafted(path) as draft:
         draft.write_bytes(content)
 
 

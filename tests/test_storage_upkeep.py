@@ -74,6 +74,29 @@ async def test_a_copy_replaces_an_older_one_and_never_a_database_in_use(tmp_path
                 back_up(path, place)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["backup", "export"])
+@pytest.mark.gen_test
+async def test_through_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Path, command: str) -> None:
+    async with shelf(tmp_path), shelf(tmp_path / "other") as other:
+        elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+        elsewhere.mkdir()
+        link.symlink_to("elsewhere/file")
+        for _ in ("a first one", "another"):
+            assert await run_cli(environment_of(tmp_path), command, str(link)) == (0, "", "")
+            assert link.is_symlink()
+            assert [file.name for file in elsewhere.iterdir()] == ["file"]
+            assert b"ana@example.org" in link.read_bytes()
+            (elsewhere / "file").write_text("an older one")
+        await other.users.list()
+        link.unlink()
+        link.symlink_to(other.database.path)
+        if command == "backup":
+            status, out, err = await run_cli(environment_of(tmp_path), command, str(link))
+            assert (status, out) == (1, "")
+            assert err == f"liveguard: {link} is a database in use, and no place for a copy\n"
+
+
 @pytest.mark.gen_test
 async def test_a_copy_that_cannot_be_made_leaves_nothing_half_done(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:

@@ -56,19 +56,21 @@ def back_up(path: Path, target: Path) -> None:
 @contextlib.contextmanager
 def drafted(target: Path) -> Iterator[Path]:
     """A new file that only its owner reads. At the end it takes the target's place, or where anything fails, is gone.
+    A target that is a link stays one: what is replaced is the file that it leads to.
 
     Raises OSError, which names the target.
     """
-    draft = target.with_name(f"{target.name}.{token_hex(8)}")
+    place = _real(target)
+    draft = place.with_name(f"{place.name}.{token_hex(8)}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
             yield draft
             sync(draft)
-            os.replace(draft, target)
+            os.replace(draft, place)
         finally:
             draft.unlink(missing_ok=True)
-        sync(target.parent)
+        sync(place.parent)
     except OSError as problem:
         if str(problem.filename or draft) != str(draft):
             raise
@@ -90,7 +92,8 @@ def problems(path: Path) -> list[str]:
 def _check_place(path: Path, target: Path) -> None:
     if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
         raise ConfigurationError(f"{target} is no place for a copy")
-    if any(target.with_name(target.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
+    place = _real(target)
+    if any(place.with_name(place.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
         raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
     aside = lying_aside(_real(path)) if path.exists() else None
     if aside is not None and target.exists():
