@@ -15,6 +15,7 @@ from liveguard.jwks import fetch
 from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
 from liveguard.people.transfer import export_people, import_people
+from liveguard.storage.files import check_is_no_file_of
 from liveguard.storage.upkeep import back_up, drafted, problems
 from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
 
@@ -243,6 +244,7 @@ async def import_(arguments: Namespace) -> None:
 async def export_(arguments: Namespace) -> None:
     """``liveguard export``"""
     async with at_desk() as desk:
+        check_is_no_file_of(desk.settings.database, Path(arguments.file))
         document = await export_people(desk.storage)
     _write(Path(arguments.file), document + b"\n")
 

@@ -1,6 +1,7 @@
 """A consistent copy of a database in use, and what can be found wrong with one."""
 
 import asyncio
+import os
 import re
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage import Storage
+from liveguard.storage.files import check_is_no_file_of
 from liveguard.storage.migrations import MIGRATIONS
 from liveguard.storage.redo import SUFFIX
 from liveguard.storage.upkeep import back_up, problems
@@ -66,10 +68,9 @@ async def test_a_copy_replaces_an_older_one_and_never_a_database_in_use(tmp_path
         await storage.users.add(email="zoe@example.org", now=NOW)
         back_up(path, copy)
         assert read(copy, "SELECT count(*) FROM users") == [(7,)]
-        (tmp_path / "link").symlink_to(path)
         await other.users.list()
         (tmp_path / f"killed.db{SUFFIX}").touch()
-        for place in (path, tmp_path, tmp_path / "link", other.database.path, tmp_path / "killed.db"):
+        for place in (tmp_path, other.database.path, tmp_path / "killed.db"):
             with pytest.raises(ConfigurationError, match="no place for a copy"):
                 back_up(path, place)
 
@@ -95,6 +96,41 @@ async def test_through_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Pa
             status, out, err = await run_cli(environment_of(tmp_path), command, str(link))
             assert (status, out) == (1, "")
             assert err == f"liveguard: {link} is a database in use, and no place for a copy\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["backup", "export"])
+@pytest.mark.gen_test
+async def test_what_belongs_to_the_database_is_no_place_for_a_copy_or_an_export(tmp_path: Path, command: str) -> None:
+    async with shelf(tmp_path / "data") as storage:
+        path = storage.database.path
+    path.with_name("liveguard.db.lock").touch()
+    (tmp_path / "link").symlink_to(path)
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    environment = environment_of(tmp_path, database=path)
+    for place in (path, tmp_path / "link", os.path.relpath(f"{path}.lock"), f"{path}-redo"):
+        complaint = f"liveguard: {place} is a file of the database {path}: give another name\n"
+        assert await run_cli(environment, command, str(place)) == (1, "", complaint)
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+    assert await run_cli(environment, command, f"{path}-2") == (0, "", "")
+
+
+def test_by_whichever_way_a_file_of_the_database_is_known(tmp_path: Path) -> None:
+    path, by_link = tmp_path / "data" / "liveguard.db", tmp_path / "links" / "link.db"
+    for file in (path, by_link):
+        file.parent.mkdir()
+    path.touch()
+    by_link.symlink_to(path)
+    (tmp_path / "folder").symlink_to(path.parent)
+    (tmp_path / "lock").symlink_to(f"{path}.lock")
+    os.link(path, tmp_path / "same")
+    own = ["", "-journal", "-wal", "-shm", "-redo", ".lock", ".secret", ".damaged-1", ".damaged-1-journal"]
+    ways = [f"{folder}/liveguard.db{end}" for folder in (path.parent, tmp_path / "folder") for end in own]
+    for place in (*ways, by_link, f"{by_link}.secret", tmp_path / "lock", tmp_path / "same"):
+        with pytest.raises(ConfigurationError, match=f"^{re.escape(str(place))} is a file of the database [^\n]+$"):
+            check_is_no_file_of(by_link, Path(place))
+    for place in (f"{path}.json", f"{path}-2", tmp_path / "liveguard.db", tmp_path / "liveguard.db.damaged-1"):
+        check_is_no_file_of(by_link, Path(place))
 
 
 @pytest.mark.gen_test

@@ -19,6 +19,7 @@ from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 OLDEST_SQLITE = (3, 38, 0)
 DAMAGED = ".damaged-"
 HEADER = b"SQLite format 3\x00"
+OF_SQLITE = ("-journal", "-wal", "-shm")
 LEFT_BESIDE = (".lock", ".secret", REDO)  # by a server: a file with one of them is a database of ours, however damaged
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
 SETTLED = 3.0  # seconds; some file systems tell times in steps of two
@@ -104,6 +105,24 @@ def check_is_database(path: Path) -> None:
         raise ConfigurationError(f"The file {path} is no database: LIVEGUARD_DATABASE must name another one")
 
 
+def check_is_no_file_of(path: Path, target: Path) -> None:
+    """Raises :class:`ConfigurationError` for a target that is the database, or belongs to it, whatever leads there."""
+    place = Path(os.path.realpath(target))
+    # By a link to the database, its secret may lie beside the link.
+    for database in (path, Path(os.path.realpath(path))):
+        own = [database.with_name(database.name + end) for end in ("", *OF_SQLITE, *LEFT_BESIDE)]
+        aside = place.name.startswith(database.name + DAMAGED) and _is_same(place.parent, database.parent)
+        if aside or any(_is_same(place, file) for file in own):
+            raise ConfigurationError(f"{target} is a file of the database {path}: give another name")
+
+
+def _is_same(place: Path, other: Path) -> bool:
+    """Are these one file, or will they be once it is there?"""
+    with contextlib.suppress(OSError):
+        return place.samefile(other)
+    return place == Path(os.path.realpath(other))
+
+
 @contextlib.contextmanager
 def served_alone(path: Path, wait: float = 0) -> Iterator[None]:
     """Hold the lock that only one server of a database can hold, from some seconds on at the latest."""
@@ -170,7 +189,7 @@ def set_aside(path: Path) -> Path:
     known = lying_aside(path)
     number = _number(known) + 1 if known else 1
     aside = path.with_name(f"{path.name}{DAMAGED}{number}")
-    for suffix in ("-journal", "-wal", "-shm", REDO):
+    for suffix in (*OF_SQLITE, REDO):
         with contextlib.suppress(FileNotFoundError):
             os.rename(f"{path}{suffix}", f"{aside}{suffix}")
     os.rename(path, aside)

@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
-from liveguard.storage.files import Damaged, check_sound, connect, lying_aside, open_aside
+from liveguard.storage.files import Damaged, check_is_no_file_of, check_sound, connect, lying_aside, open_aside
 from liveguard.storage.migrations import check_origin
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import records, sync
@@ -90,7 +90,8 @@ def problems(path: Path) -> list[str]:
 
 
 def _check_place(path: Path, target: Path) -> None:
-    if target.exists() and (not target.is_file() or (path.exists() and target.samefile(path))):
+    check_is_no_file_of(path, target)
+    if target.exists() and not target.is_file():
         raise ConfigurationError(f"{target} is no place for a copy")
     place = _real(target)
     if any(place.with_name(place.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
