@@ -11,6 +11,7 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from ipaddress import ip_address
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,9 +92,11 @@ def word(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """An address or a name to listen on."""
+    """An address, in the one spelling in which requests name it, or a name to listen on."""
     name = text.lower()
-    if not is_number(name) and (parse_host(name)[1] is not None or re.fullmatch(r"[0-9.]+", name)):
+    if is_number(name):
+        return str(ip_address(name))
+    if parse_host(name)[1] is not None or re.fullmatch(r"[0-9.]+", name):
         raise ValueError("must be an address or a host name, without a port")
     return name
 

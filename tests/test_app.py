@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from server import PASSWORD, Process, Stage, environment_of, house, process, run_cli, token_of
+from tornado.httpclient import AsyncHTTPClient
 from tornado.testing import ExpectLog
 
 PLACE = {"latitude": 53.551234, "longitude": 9.931234}
@@ -52,6 +53,16 @@ async def test_on_all_addresses_it_asks_for_the_one_that_people_use(tmp_path: Pa
         assert await home.stop() == 0
         said = (await home.child.stdout.read()).decode()  # type: ignore[union-attr]
         assert re.fullmatch("" if named else r"[^\n]*LIVEGUARD_PUBLIC_URL[^\n]*\n", said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("host", "printed"), [("0:0:0:0:0:0:0:1", "[::1]"), ("::0", "localhost")])
+@pytest.mark.gen_test
+async def test_it_answers_at_its_address_however_that_was_spelled(tmp_path: Path, host: str, printed: str) -> None:
+    async with process(tmp_path, host=host) as home:
+        assert home.url == f"http://{printed}:{home.port}"
+        answer = await AsyncHTTPClient(force_instance=True).fetch(f"http://[::1]:{home.port}/healthz")
+        assert answer.code == 200
 
 
 @pytest.mark.slow

@@ -261,6 +261,15 @@ def test_a_server_on_all_interfaces_answers_to_addresses_in_numbers_but_not_to_n
     assert not site.allows_origin("http://192.0.2.8:8080", "192.0.2.7:8080")
 
 
+def test_whichever_way_the_address_to_listen_on_is_spelled_it_is_one_address() -> None:
+    site = read(HOST="0:0:0:0:0:0:0:1").site(8080)
+    hosts(site, "[::1]:8080", "[0:0:0:0:0:0:0:1]:8080", "127.0.0.1:8080", "localhost:8080")
+    assert site.public_url == "http://[::1]:8080"
+    assert read(HOST="::0").site(8080) == read(HOST="::").site(8080)
+    hosts(read(HOST="2001:DB8:0::7").site(8080), "[2001:db8::7]:8080", "[2001:0DB8::7]:8080")
+    assert read(HOST="Guard.example.org").host == "guard.example.org"
+
+
 def test_a_public_address_is_answered_with_and_without_its_port() -> None:
     site = read(PUBLIC_URL="https://guard.example.org", ALLOWED_HOSTS="guard.lan, other.lan:81").site(8080)
     hosts(site, "guard.example.org", "guard.example.org:443", "guard.lan:8080", "other.lan:81", "127.0.0.1:8080")
