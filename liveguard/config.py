@@ -238,8 +238,12 @@ class Settings:
 
     @property
     def secret_file(self) -> Path:
-        """Where a secret that nobody set is kept."""
-        return self.database.with_name(self.database.name + ".secret")
+        """Where a secret that nobody set is kept: beside the database itself, as all that belongs to it. One that lies
+        beside a link to it, where it was once made, is used for as long as it is there: all tokens are signed with it.
+        """
+        real = Path(os.path.realpath(self.database))
+        beside_link, beside = (each.with_name(f"{each.name}.secret") for each in (self.database, real))
+        return beside_link if os.path.lexists(beside_link) else beside
 
     def with_secret(self) -> "Settings":
         """These settings with a secret to sign with: the one that was set, or the kept one, or a new one, then kept."""

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
+import jwt
 import pytest
+from server import environment_of, move_in, run_cli
 
 from liveguard.addresses import Site
 from liveguard.config import Settings
@@ -177,6 +179,36 @@ def test_a_kept_secret_that_was_cut_short_is_refused(tmp_path: Path) -> None:
     settings.secret_file.write_text("short")
     with pytest.raises(ConfigurationError, match="too short"):
         settings.with_secret()
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_by_a_link_to_the_database_tokens_are_signed_with_the_secret_beside_the_file(tmp_path: Path) -> None:
+    path, link = tmp_path / "data" / "liveguard.db", tmp_path / "link.db"
+    await move_in(path)
+    link.symlink_to(path)
+
+    async def token_by(database: Path) -> str:
+        environment = environment_of(tmp_path, database=database)
+        del environment["LIVEGUARD_JWT_SECRET"]
+        status, out, err = await run_cli(environment, "token", "ana@example.org")
+        assert (status, err) == (0, "")
+        return out.strip()
+
+    made = await token_by(link)
+    beside = path.with_name("liveguard.db.secret")
+    assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".secret")] == []
+    for token in (made, await token_by(path)):
+        assert jwt.decode(token, beside.read_bytes().strip(), ["HS256"])["sub"] == "ana"
+    # Where an earlier server has made one beside the link, its tokens hold.
+    earlier = tmp_path / "link.db.secret"
+    earlier.touch(mode=0o600)
+    earlier.write_text(SECRET)
+    assert jwt.decode(await token_by(link), SECRET, ["HS256"])["sub"] == "ana"
+    # Moved to the file, it holds by either name.
+    earlier.rename(beside)
+    for database in (link, path):
+        assert jwt.decode(await token_by(database), SECRET, ["HS256"])["sub"] == "ana"
 
 
 def test_a_secret_that_cannot_be_kept_stops_the_start_in_one_line(tmp_path: Path) -> None:
