@@ -173,8 +173,11 @@ def test_neither_log_of_the_proxy_has_a_link_that_is_still_good() -> None:
     proxy = (ROOT / "deploy" / "nginx.conf").read_text()
     servers = re.split(r"^server \{", proxy, flags=re.MULTILINE)[1:]
     assert servers and all(re.search(r"^    access_log \S+ liveguard;", server, re.MULTILINE) for server in servers)
-    (link,) = re.findall(r"location /link/ \{([^}]+)\}", proxy)
+    ((pattern, link),) = re.findall(r"location ~ (\S+) \{([^}]+)\}", proxy)
     assert re.search(r"error_log \S+ emerg;", link)
+    # A page with a link in its address, and one that names it as where to go on.
+    assert re.search(pattern, "/link/token") and re.search(pattern, "/login")
+    assert not re.search(pattern, "/") and not re.search(pattern, "/api/login")
 
 
 def test_the_architecture_has_a_place_for_every_module() -> None:
