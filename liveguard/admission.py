@@ -1,6 +1,7 @@
 """Who may still be here, and who may listen to whom, as the database says now."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -39,12 +40,18 @@ class Admission:
         self._newcomers: set[str] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._changes: Counter[str | None] = Counter()  # of these people's access; None, of anybody's
+
+    def version(self, user_id: str) -> int:
+        """Another number after each change of whom this person guards, or is guarded by."""
+        return self._changes[None] + self._changes[user_id]
 
     async def review(self, ward_ids: Iterable[str] | None, user_ids: Iterable[str] | None) -> None:
         """Look again at these wards' guardians and at these people; None means all that matter.
 
         Raises :class:`StorageUnavailable`.
         """
+        self._changes.update([None] if ward_ids is None or user_ids is None else {*ward_ids, *user_ids})
         # Of whom is named, nobody else is looked at: each who comes is, and a crowd must not make that slower.
         wards = self._all_wards() if ward_ids is None else {id for id in ward_ids if self._is_ward(id)}
         people = self._all_people() if user_ids is None else {id for id in user_ids if self._is_here(id)}

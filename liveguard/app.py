@@ -143,7 +143,9 @@ class Server:
         self.live = Live(storage, clock, grace=settings.reconnect_grace, longest=settings.session_limit)
         self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
         self.live.watch(self.chronicle.happened)
-        self.people = People(storage, self._passwords, clock=clock, access_changed=self._access_changed)
+        self.people = People(
+            storage, self._passwords, clock=clock, live=self.live, access_changed=self._access_changed
+        )
         self._health = Health(storage, clock, lambda: self.live.journal_is_behind())
 
     def _build_doors(self, site: Site) -> None:

@@ -141,6 +141,10 @@ class Journaling:
             except StorageUnavailable:
                 self._moved = moved | self._moved
 
+    def unwritten(self) -> list[LiveSession]:
+        """The sessions whose end waits to be written, the newest first."""
+        return [session for session, _ in reversed(self._unwritten) if session.ended is not None]
+
     def unwritten_ends(self, guardian_id: str, known: int) -> list[SessionEnded]:
         """The ends that this guardian may know, behind the number up to which they and the tables have all of them."""
         recent = (end for end in self._ended if end.seq > known and guardian_id in end.guardians)

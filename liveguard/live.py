@@ -62,11 +62,13 @@ class Live:
         self._turns = Turns(self._failed)
         self._journaling = Journaling(storage, clock)
         self.journal_is_behind = self._journaling.is_behind
+        self.unwritten = self._journaling.unwritten
         self.audience = Audience(storage, clock, self.sessions, self._journaling, self._guardians_changed)
         self._deadlines = Deadlines(clock, longest, self._over)
         self._admission = Admission(
             storage, clock, self.sessions, self.wards, self.audience, self._journaling, self._shut_out
         )
+        self.access_version = self._admission.version
         self._lifecycle = Lifecycle(
             clock, self.sessions, self.wards, self.audience, self._journaling, self._deadlines, self._happened
         )

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 
 import pytest
 from server import PASSWORD, Browser, House, house
+from tornado.testing import ExpectLog
 
+from liveguard.errors import StorageUnavailable
 from liveguard.people import Entry
 from liveguard.tables import csv_line
 from liveguard.web.pages.entrance import local_path
@@ -157,6 +159,61 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
         for event in ("start-live-session", "stop-live-session"):
             await ana.answer(event)
             assert "You did not stop" not in (await home.fetch("/ward", who="ana")).text
+
+
+@pytest.mark.gen_test
+async def test_an_end_that_could_not_be_written_yet_stands_on_all_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, reconnect_grace=0) as home:
+        ana, ben, written = await home.ward("ana"), await home.guardian("ben"), home.server.storage.journal.end
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+
+        async def full(*_: object, **__: object) -> int:
+            raise StorageUnavailable("The disk is full")
+
+        monkeypatch.setattr(home.server.storage.journal, "end", full)
+        with ExpectLog("liveguard.journaling", "The journal cannot be written"):
+            ana.lose()
+            assert (await ben.expect("session-ended"))["reason"] == "ward_disconnected"
+        version = await shows_the_end(home, session_id)
+        assert "seq" not in (await home.fetch(f"/api/sessions/{session_id}", who="ben")).json
+        assert (await home.fetch(f"/api/sessions/{session_id}", who="mallory")).status == 404
+        # Once it is written, an open page hears of it, for what it shows may be less than there is now.
+        monkeypatch.setattr(home.server.storage.journal, "end", written)
+        await home.server.live._journaling._write_what_waits()
+        assert await shows_the_end(home, session_id) != version
+        assert "seq" in (await home.fetch(f"/api/sessions/{session_id}", who="ben")).json
+
+
+async def shows_the_end(home: House, session_id: str) -> str:
+    """Everybody who may sees that Ana was lost; the version of Ben's dashboard."""
+    changes = (await home.fetch("/live?since=", who="ben")).json
+    pages = [(await home.fetch("/", who=who)).text for who in ("ben", "alex")]
+    for page in (changes["worrying"], *pages):
+        assert page.count("Ana Winter has not stopped the last session") == 1
+    assert "All is quiet" not in changes["summary"]
+    assert changes["ended"].count(f'href="/history/{session_id}"') == 1
+    assert "You did not stop your last session" in (await home.fetch("/ward", who="ana")).text
+    assert (await home.fetch(f"/history/{session_id}", who="ben")).status == 200
+    assert "Ana Winter" not in (await home.fetch("/", who="mallory")).text
+    return changes["version"]
+
+
+@pytest.mark.gen_test
+async def test_an_open_dashboard_hears_whom_one_guards(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        guardianships = home.server.people.guardianships
+        before = (await home.fetch("/live?since=", who="mallory")).json
+        assert "You watch over nobody yet" in before["calm"]
+        other = (await home.fetch("/live?since=", who="chloe")).json["version"]
+        await guardianships.put("ana", "mallory", "accepted")
+        after = (await home.fetch(f"/live?since={before['version']}", who="mallory")).json
+        assert "As soon as Ana Winter starts a session" in after["calm"]
+        await guardianships.put("ana", "mallory", "revoked")
+        again = (await home.fetch(f"/live?since={after['version']}", who="mallory")).json
+        assert "You watch over nobody yet" in again["calm"]
+        assert list((await home.fetch(f"/live?since={other}", who="chloe")).json) == ["heard"]
 
 
 @pytest.mark.gen_test

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from liveguard.auth import Passwords, Tokens
 from liveguard.clock import Clock
+from liveguard.live import Live
 from liveguard.people.accounts import Accounts
 from liveguard.people.doorkeeper import Doorkeeper, Visitor
 from liveguard.people.guardianships import Guardianships
@@ -39,13 +40,14 @@ class People:
         passwords: Passwords,
         *,
         clock: Clock,
+        live: Live | None = None,
         access_changed: AccessChanged = _nobody_is_told,
     ) -> None:
         self.accounts = Accounts(storage, passwords, clock, access_changed)
         self.logins = Logins(storage, clock, access_changed)
         self.guardianships = Guardianships(storage, clock, access_changed)
         self.links = Links(storage, self.accounts, self.guardianships, clock, access_changed)
-        self.history = History(storage)
+        self.history = History(storage, live)
         self.reading = Reading(storage)
         self.stories = Stories(storage)
 

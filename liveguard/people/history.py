@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from liveguard.errors import NotFound
-from liveguard.events import Person, Reason, Seconds, Timestamp, timestamp
+from liveguard.events import WORRYING, Person, Reason, Seconds, Timestamp, timestamp
+from liveguard.live import Live
+from liveguard.sessions import LiveSession
 from liveguard.storage import EndedSession, JournaledSession, Storage, User, Viewer
 
 PAGE = 200
@@ -42,7 +44,10 @@ class RunningSession(Struct, frozen=True, rename="camel"):
 
 
 class PastSession(Struct, frozen=True, rename="camel"):
-    """A session that ended; the fields are those of ``session-ended`` and what was said at the start."""
+    """A session that ended; the fields are those of ``session-ended`` and what was said at the start.
+
+    ``seq`` is there once the journal has it.
+    """
 
     session_id: str
     ward_id: str
@@ -55,7 +60,26 @@ class PastSession(Struct, frozen=True, rename="camel"):
     reason: Reason
     ended_by: str | None
     metadata: dict[str, Any] | None
-    seq: int
+    seq: int | UnsetType = UNSET
+
+    @classmethod
+    def unwritten(cls, session: LiveSession) -> Self:
+        """What is known of a session whose end waits to be written."""
+        ward, ended = session.ward, session.ended
+        assert ended is not None
+        return cls(
+            session.id,
+            ward.id,
+            ward.email,
+            ward.first_name,
+            ward.last_name,
+            ended.start_time,
+            ended.end_time,
+            ended.duration,
+            ended.reason,
+            None,
+            session.metadata,
+        )
 
     @classmethod
     def of(cls, session: EndedSession) -> Self:
@@ -84,10 +108,14 @@ class PastPage(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class History:
-    """Reads that take their time, beside all that is live."""
+    """Reads that take their time, beside all that is live.
 
-    def __init__(self, storage: Storage) -> None:
+    What has ended and could not be written yet, ``live`` knows; without it there is only what the file has.
+    """
+
+    def __init__(self, storage: Storage, live: Live | None) -> None:
         self._storage = storage
+        self._live = live
 
     async def page(
         self,
@@ -107,17 +135,19 @@ class History:
 
     async def last(self, user: User, limit: int) -> list[PastSession]:
         """What ended last, of what this person may see; the newest end first."""
-        return [PastSession.of(session) for session in await self._storage.history.last(_viewer(user), limit)]
+        unwritten = await self._unwritten(_viewer(user))
+        known = {session.session_id for session in unwritten}
+        written = map(PastSession.of, await self._storage.history.last(_viewer(user), limit))
+        return [*unwritten, *(session for session in written if session.session_id not in known)][:limit]
 
     async def worrying(self, user: User, since: int) -> list[PastSession]:
         """What ended since then without a word of anybody, by other wards, who have begun nothing after it."""
-        found = await self._storage.history.worrying(_viewer(user), since)
-        return [PastSession.of(session) for session in found if session.ward.id != user.id]
+        return [session for session in await self._worrying(_viewer(user), since) if session.ward_id != user.id]
 
     async def unstopped_by(self, ward: User, since: int) -> PastSession | None:
         """This ward's last session, if it ended since then without a word of theirs."""
-        found = await self._storage.history.worrying(Viewer(ward.id), since)
-        return next((PastSession.of(session) for session in found if session.ward.id == ward.id), None)
+        found = await self._worrying(Viewer(ward.id), since)
+        return next((session for session in found if session.ward_id == ward.id), None)
 
     async def wards(self, user: User, limit: int = 500) -> list[Person]:
         """Those whose sessions this person may ask for, themselves first; for an admin, whoever has had one."""
@@ -143,9 +173,35 @@ class History:
     async def get(self, user: User, session_id: str) -> PastSession:
         """One session that ended. Raises NotFound to those who may not see it."""
         session = await self._storage.history.get(_viewer(user), session_id)
-        if session is None:
-            raise NotFound
-        return PastSession.of(session)
+        if session is not None:
+            return PastSession.of(session)
+        for unwritten in await self._unwritten(_viewer(user)):
+            if unwritten.session_id == session_id:
+                return unwritten
+        raise NotFound
+
+    async def _worrying(self, viewer: Viewer, since: int) -> list[PastSession]:
+        """The newest first, of each ward their last alone."""
+        unwritten = await self._unwritten(viewer)
+        written = map(PastSession.of, await self._storage.history.worrying(viewer, since))
+        last: dict[str, PastSession] = {}
+        for session in (*unwritten, *written):
+            last.setdefault(session.ward_id, session)
+        return [
+            session
+            for session in last.values()
+            if session.reason in WORRYING
+            and session.end_time >= timestamp(since)
+            and not (self._live and self._live.sessions.of_ward(session.ward_id))
+        ]
+
+    async def _unwritten(self, viewer: Viewer) -> list[PastSession]:
+        """What has ended and waits to be written, of what this viewer may see; the newest first."""
+        sessions = self._live.unwritten() if self._live else []
+        if sessions and not viewer.is_admin:
+            visible = {viewer.user_id, *(ward.id for ward in await self._storage.guardians.wards_of(viewer.user_id))}
+            sessions = [session for session in sessions if session.ward.id in visible]
+        return [PastSession.unwritten(session) for session in sessions]
 
     async def running(self) -> list[RunningSession]:
         """What runs, as the journal has it, for the operator."""

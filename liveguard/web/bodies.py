@@ -144,7 +144,7 @@ class RunningSessions(Struct, frozen=True):
     sessions: list[RunningSession]
 
 
-class EndedSession(PastSession, frozen=True, rename="camel"):
+class EndedSession(PastSession, frozen=True, kw_only=True, rename="camel"):
     """A session that has ended, where one that runs could stand as well."""
 
     state: Literal["ended"]

@@ -39,7 +39,9 @@ class View:
         self.newest = max((memory.version for memory in memories), default=0)
         order = [memory.session.id for memory in self.memories]
         self.kind = f"{services.chronicle.epoch}-{'c' if self.compact else 'f'}"
-        self.who = f"{_sum(sorted(order))}"
+        # What stands around the cards changes with these: who is live, whose end the journal has, and whom one guards.
+        unwritten = [session.id for session in services.live.unwritten()]
+        self.who = _sum([*sorted(order), "", *unwritten, str(services.live.access_version(page.user.id))])
         # Whoever holds this and asks again, is told nothing unless something that they see has changed.
         self.version = f"{self.kind}.{self.who}.{_sum(order)}.{self.newest}"
 
