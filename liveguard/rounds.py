@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
-from liveguard.clock import Clock, pause
+from liveguard.clock import Clock
 from liveguard.errors import StorageUnavailable
 from liveguard.faults import log_fault
 from liveguard.people import People
@@ -53,15 +53,19 @@ class Rounds:
         self._stale = False
         self._faults = 0
         self._walk: asyncio.Task[None] | None = None
+        self._over = False
+        self._wake = asyncio.Event()
 
     def begin(self) -> None:
         """Go."""
         self._walk = asyncio.get_running_loop().create_task(self._go())
 
     async def end(self) -> None:
-        """Go no more, and do once what may have become late."""
+        """Go no more: finish what is under way, and do once what may have become late."""
+        self._over = True
+        self._wake.set()
         if self._walk is not None:
-            self._walk.cancel()
+            # Not cancelled: of a write that is torn off nobody knows what is kept, and so what to write once more.
             await asyncio.wait([self._walk])
         for duty in self._lazily:
             await self._do(duty)
@@ -78,8 +82,7 @@ class Rounds:
 
     async def _go(self) -> None:
         written = purged = self._clock.now().steady
-        while True:
-            await pause(self._clock, LOOK)
+        while await self._goes_on():
             await self._do(self._look)
             now = self._clock.now().steady
             if now - written >= WRITE:
@@ -89,6 +92,14 @@ class Rounds:
             if now - purged >= PURGE:
                 purged = now
                 await self._do(self._people.logins.purge)
+
+    async def _goes_on(self) -> bool:
+        """Wait for the next round. False where there is none any more."""
+        timer = self._clock.call_later(LOOK, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+        self._wake.clear()
+        return not self._over
 
     async def _look(self) -> None:
         # What failed may have been kept all the same, and then nobody was told.

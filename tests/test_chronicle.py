@@ -1,5 +1,6 @@
 """What is remembered of sessions, and how long."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,11 @@ import pytest
 from family import DAY, MovedClock
 from server import House, house
 
+from liveguard import rounds
 from liveguard.chronicle import Chronicle
 from liveguard.people import PastSession
+from liveguard.rounds import Rounds
+from liveguard.storage import Storage
 
 HERE = {"latitude": 48.2, "longitude": 16.37, "battery": 80}
 
@@ -85,6 +89,37 @@ async def test_a_restart_forgets_neither_the_trail_nor_the_messages(tmp_path: Pa
         memory = home.server.chronicle.of(session)
         assert memory.battery == 80
         assert [entry.details["text"] for entry in memory.messages] == ["still walking"]
+
+
+@pytest.mark.gen_test
+async def test_an_orderly_stop_during_a_write_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, under_way, end = asyncio.Event(), asyncio.Event(), Rounds.end
+
+    async def slowly(*what: Any) -> None:
+        under_way.set()
+        await stopping.wait()
+        await write(*what)
+
+    async def ending(self: Rounds) -> None:
+        stopping.set()
+        await end(self)
+
+    monkeypatch.setattr(rounds, "WRITE", 0)
+    monkeypatch.setattr(Rounds, "end", ending)
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        write = home.server.storage.chronicle.write
+        monkeypatch.setattr(home.server.storage.chronicle, "write", slowly)
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        await ana.answer("update-location", HERE)
+        await ana.answer("send-message", {"text": "somebody follows me"})
+        await under_way.wait()
+    storage = await Storage.open(tmp_path / "liveguard.db")
+    try:
+        assert [entry.kind for entry in await storage.chronicle.entries(session_id)][:2] == ["started", "message"]
+        assert [point.latitude for point in await storage.chronicle.trail(session_id)] == [48.2]
+    finally:
+        await storage.close()
 
 
 def _admin() -> Any:
