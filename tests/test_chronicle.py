@@ -12,7 +12,8 @@ from liveguard import rounds
 from liveguard.chronicle import Chronicle
 from liveguard.people import PastSession
 from liveguard.rounds import Rounds
-from liveguard.storage import Storage
+from liveguard.storage import Entry, Storage
+from liveguard.storage.chronicle import MOST_ENTRIES
 
 HERE = {"latitude": 48.2, "longitude": 16.37, "battery": 80}
 
@@ -89,6 +90,17 @@ async def test_a_restart_forgets_neither_the_trail_nor_the_messages(tmp_path: Pa
         memory = home.server.chronicle.of(session)
         assert memory.battery == 80
         assert [entry.details["text"] for entry in memory.messages] == ["still walking"]
+
+
+@pytest.mark.gen_test
+async def test_of_a_very_long_story_its_end_is_kept_in_view(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        session_id = await walk(home)
+        lived_through = [Entry.of(session_id, moment, "interrupted") for moment in range(MOST_ENTRIES)]
+        calls = [Entry.of(session_id, MOST_ENTRIES, "message", text=text) for text in ("help", "I am safe again")]
+        await home.server.storage.chronicle.write([*lived_through, *calls], {})
+        entries = await home.server.people.stories.entries(session_id)
+        assert entries == [*lived_through[2:], *calls]
 
 
 @pytest.mark.gen_test

@@ -14,7 +14,7 @@ class Stories:
         self._storage = storage
 
     async def entries(self, session_id: str) -> list[Entry]:
-        """What happened, in the order of time."""
+        """What happened, in the order of time; of a very long session, what happened last."""
         return await self._storage.chronicle.entries(session_id)
 
     async def trail(self, session_id: str) -> list[Point]:

@@ -83,11 +83,11 @@ class Chronicle:
         return self._database.submit(job, write=False, of_sessions=True)
 
     async def entries(self, session_id: str) -> list[Entry]:
-        """What happened in one session, in the order of time."""
+        """What happened in one session, in the order of time; of a very long one, what happened last."""
 
         def job(db: sqlite3.Connection) -> list[Entry]:
-            rest = f"FROM session_entries WHERE session_id = ? ORDER BY id LIMIT {MOST_ENTRIES:d}"
-            return [_entry(row) for row in select(db, ENTRY_COLUMNS, rest, (session_id,))]
+            rest = f"FROM session_entries WHERE session_id = ? ORDER BY id DESC LIMIT {MOST_ENTRIES:d}"
+            return [_entry(row) for row in select(db, ENTRY_COLUMNS, rest, (session_id,))][::-1]
 
         return await self._database.read_aside(job, of_sessions=True)
 
