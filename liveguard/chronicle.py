@@ -6,6 +6,7 @@ change, so whoever shows a session knows whether there is anything new to show.
 """
 
 import logging
+import sys
 from collections.abc import Hashable, Iterable
 from typing import Any
 from uuid import uuid4
@@ -31,6 +32,9 @@ from liveguard.trail import Point, Trail
 MOST_SHOWN = 200  # messages of a running session
 PURGE_EVERY = 60.0  # seconds
 AT_ONCE = 5000  # entries that are written in one go: a start that comes meanwhile waits some 25 ms for them
+ROOM = 16 * 1024 * 1024  # bytes, more or less, for what happened and cannot be written
+BESIDE_TEXT = 200  # bytes of an entry
+MOST_POINTS = 50_000  # of trails that have ended and cannot be written: some 15 MB
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +81,7 @@ class Chronicle:
         self._entries: list[Entry] = []
         self._being_written: list[Entry] = []
         self._ending: dict[str, Trail] = {}
+        self._out_of_room = False
         self._purged_at = float("-inf")
 
     def of(self, session: LiveSession) -> Memory:
@@ -186,8 +191,20 @@ class Chronicle:
             self._ending = ending | self._ending
             for session_id in changes:
                 trails[session_id].write_again()
+            self._make_room()
+        else:
+            self._out_of_room = False
         finally:
             self._being_written = []
+
+    def _make_room(self) -> None:
+        """What waits must not take all memory, however long it has to."""
+        entries, ending = _within_room(self._entries), _newest(self._ending)
+        forgotten = len(self._entries) - len(entries) + len(self._ending) - len(ending)
+        self._entries, self._ending = entries, ending
+        if forgotten and not self._out_of_room:
+            self._out_of_room = True
+            log.error("The history will lack some of what happens: too much waits for the database to be written")
 
     async def _forget(self, at_once: bool) -> None:
         now = self._clock.now()
@@ -196,6 +213,33 @@ class Chronicle:
         self._purged_at = now.steady
         while await self._storage.chronicle.purge(now.wall - self._keep_for):
             pass
+
+
+def _within_room(entries: list[Entry]) -> list[Entry]:
+    """All of them, if there is room. Who came and left matters least, then what is oldest."""
+    if sum(map(_size, entries)) <= ROOM:
+        return entries
+    entries = [entry for entry in entries if entry.kind not in ("came", "left")]
+    left = ROOM
+    for place in range(len(entries) - 1, -1, -1):
+        left -= _size(entries[place])
+        if left < 0:
+            return entries[place + 1 :]
+    return entries
+
+
+def _size(entry: Entry) -> int:
+    return BESIDE_TEXT + sys.getsizeof(entry.data)
+
+
+def _newest(trails: dict[str, Trail]) -> dict[str, Trail]:
+    """As many of these as there is room for."""
+    left = MOST_POINTS
+    for place, trail in enumerate(reversed(trails.values())):
+        left -= len(trail)
+        if left < 0:
+            return dict(list(trails.items())[len(trails) - place :])
+    return trails
 
 
 def _point(location: Location, when: int) -> Point:

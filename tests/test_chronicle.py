@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from family import DAY, MovedClock
 from server import House, house
+from tornado.testing import ExpectLog
 
-from liveguard import rounds
+from liveguard import chronicle, rounds
 from liveguard.chronicle import Chronicle
+from liveguard.errors import StorageUnavailable
 from liveguard.people import PastSession
 from liveguard.rounds import Rounds
 from liveguard.storage import Entry, Storage
@@ -101,6 +103,82 @@ async def test_of_a_very_long_story_its_end_is_kept_in_view(tmp_path: Path) -> N
         await home.server.storage.chronicle.write([*lived_through, *calls], {})
         entries = await home.server.people.stories.entries(session_id)
         assert entries == [*lived_through[2:], *calls]
+
+
+async def fails(*what: Any) -> None:
+    raise StorageUnavailable("There is no room on the disk")
+
+
+def said_to_be_lacking() -> ExpectLog:
+    return ExpectLog("liveguard.chronicle", "The history will lack")
+
+
+@pytest.mark.gen_test
+async def test_while_nothing_can_be_written_the_newest_messages_are_kept_and_the_others_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chronicle, "ROOM", 20_000)
+    async with house(tmp_path, rate_limit=0) as home:
+        story, storage = home.server.chronicle, home.server.storage.chronicle
+        write = storage.write
+        monkeypatch.setattr(storage, "write", fails)
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        await (await home.guardian("ben")).leave()
+        await ana.expect("guardians-changed", connectedGuardians=0)
+        await ana.answer("send-message", {"text": "who was there matters less than this"})
+        with said_to_be_lacking() as said:
+            for number in range(100):
+                await ana.answer("send-message", {"text": f"{number}: {'help ' * 100}"})
+                await story.write()
+        assert said.matched == 1
+        kept = story.unwritten(session_id)
+        assert 20 < len(kept) < 40
+        monkeypatch.setattr(storage, "write", write)
+        await story.write()
+        told = await home.server.people.stories.entries(session_id)
+        assert [entry.details["text"].partition(":")[0] for entry in told] == [*map(str, range(100 - len(kept), 100))]
+
+
+@pytest.mark.gen_test
+async def test_where_there_is_little_room_who_came_and_left_is_forgotten_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        monkeypatch.setattr(home.server.storage.chronicle, "write", fails)
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        await ana.answer("send-message", {"text": "I hear somebody"})
+        await (await home.guardian("ben")).leave()
+        await ana.expect("guardians-changed", connectedGuardians=0)
+        await home.server.chronicle.write()
+        assert [entry.kind for entry in home.server.chronicle.unwritten(session_id)][2:] == ["came", "left"]
+        monkeypatch.setattr(chronicle, "ROOM", 1000)
+        with said_to_be_lacking():
+            await home.server.chronicle.write()
+        assert [entry.kind for entry in home.server.chronicle.unwritten(session_id)] == ["started", "message"]
+
+
+@pytest.mark.gen_test
+async def test_while_nothing_can_be_written_the_trails_of_the_newest_sessions_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chronicle, "MOST_POINTS", 3)
+    async with house(tmp_path) as home:
+        storage, stories = home.server.storage.chronicle, home.server.people.stories
+        write = storage.write
+        monkeypatch.setattr(storage, "write", fails)
+        ana, walks = await home.ward("ana"), []
+        with said_to_be_lacking() as said:
+            for _ in range(5):
+                walks.append((await ana.answer("start-live-session"))["data"]["sessionId"])
+                await ana.answer("update-location", HERE)
+                await ana.answer("stop-live-session")
+                await home.server.chronicle.write()
+        assert said.matched == 1
+        monkeypatch.setattr(storage, "write", write)
+        await home.server.chronicle.write()
+        assert [len(await stories.trail(session_id)) for session_id in walks] == [0, 0, 1, 1, 1]
 
 
 @pytest.mark.gen_test
