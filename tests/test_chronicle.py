@@ -105,6 +105,22 @@ async def test_of_a_very_long_story_its_end_is_kept_in_view(tmp_path: Path) -> N
         assert entries == [*lived_through[2:], *calls]
 
 
+@pytest.mark.gen_test
+async def test_the_page_of_a_session_of_which_much_waits_to_be_written_is_not_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, rate_limit=0) as home:
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        written = [Entry.of(session_id, moment, "interrupted") for moment in range(MOST_ENTRIES)]
+        await home.server.storage.chronicle.write(written, {})
+        monkeypatch.setattr(home.server.storage.chronicle, "write", fails)
+        await ana.answer("send-message", {"text": "somebody follows me"})
+        page = (await home.fetch(f"/history/{session_id}", who="ben")).text
+        assert page.count("<li class=") == MOST_ENTRIES
+        assert "somebody follows me" in page
+
+
 async def fails(*what: Any) -> None:
     raise StorageUnavailable("There is no room on the disk")
 

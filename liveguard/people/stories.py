@@ -1,9 +1,11 @@
 """What happened in a session, and on which days there were any. Whether somebody may see it was asked before."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import date, datetime, tzinfo
 
 from liveguard.storage import Entry, Storage, User, Viewer
+from liveguard.storage.chronicle import MOST_ENTRIES
 from liveguard.trail import Point
 
 
@@ -13,9 +15,12 @@ class Stories:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    async def entries(self, session_id: str) -> list[Entry]:
-        """What happened, in the order of time; of a very long session, what happened last."""
-        return await self._storage.chronicle.entries(session_id)
+    async def entries(self, session_id: str, unwritten: Iterable[Entry] = ()) -> list[Entry]:
+        """What happened, in the order of time; of a very long session, what happened last. What was ``unwritten`` a
+        moment ago may be written by now."""
+        written = await self._storage.chronicle.entries(session_id)
+        known = set(written)
+        return [*written, *(entry for entry in unwritten if entry not in known)][-MOST_ENTRIES:]
 
     async def trail(self, session_id: str) -> list[Point]:
         """Where the ward was, as far as that is still kept."""

@@ -163,9 +163,7 @@ class Session(Page):
         if memory:
             self.page = "dashboard"
         # Of a running session, what is newest is not written yet.
-        unwritten = self.services.chronicle.unwritten(session_id)
-        written: list[Entry] = await stories.entries(session_id)
-        entries = [*written, *(entry for entry in unwritten if entry not in written)]
+        entries: list[Entry] = await stories.entries(session_id, self.services.chronicle.unwritten(session_id))
         if not memory:
             entries.append(Entry.of(session_id, session["end"], "ended", reason=session["reason"]))
         trail: list[Point] = memory.trail.points if memory else await stories.trail(session_id)
