@@ -4,6 +4,7 @@ A point is kept each five seconds at most. When there are too many, each second 
 many are kept: a trail stays even from its first to its last minute. The newest place is always known beside them.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -36,9 +37,7 @@ class Trail:
         self._unwritten: list[Point] = []
         self._written_newest: int | None = None
         self._thinned = False
-        self._spacing = SPACING
-        while len(self._kept) > 1 and len(self._kept) * self._spacing < self._span() / 2:
-            self._spacing *= 2
+        self._spacing = _spacing_of(self._kept)
 
     def __len__(self) -> int:
         return len(self._kept) + (self._newest is not None)
@@ -83,8 +82,16 @@ class Trail:
         """What was to be written could not be: the next changes are the whole trail."""
         self._thinned = True
 
-    def _span(self) -> int:
-        return self._kept[-1].moment - self._kept[0].moment
+
+def _spacing_of(points: list[Point]) -> int:
+    """How far apart the points of a trail were kept last. Fewer than half of what there may be were never thinned."""
+    spacing = SPACING
+    if len(points) >= MOST // 2:
+        # Silence leaves wider gaps, each restart may have left a narrow one.
+        gaps = sorted(later.moment - earlier.moment for earlier, later in pairwise(points))
+        while spacing * 2 <= gaps[len(gaps) // 10]:
+            spacing *= 2
+    return spacing
 
 
 class Changes(NamedTuple):

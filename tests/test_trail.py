@@ -47,3 +47,26 @@ def test_nothing_is_written_twice() -> None:
     changes = trail.changes()
     assert changes is not None
     assert changes.points == trail.points
+
+
+def test_a_trail_with_a_long_silence_goes_on_after_a_restart_as_it_would_have() -> None:
+    trail = Trail()
+    for second in (*range(0, 65, 5), 8 * 3600):
+        trail.add(Point(second * 1000, 48, 16))
+    restored = Trail(trail.points)
+    for second in range(8 * 3600, 9 * 3600):
+        trail.add(Point(second * 1000, 48, 16))
+        restored.add(Point(second * 1000, 48, 16))
+    assert len(restored) == len(trail) > 700
+
+
+def test_a_long_trail_stays_even_over_restarts() -> None:
+    trail = Trail()
+    for second in range(31 * 3600):
+        if second % (7 * 3600) == 11:
+            trail = Trail(trail.points)
+        trail.add(Point(second * 1000, 48, 16))
+    assert MOST / 2 <= len(trail) <= MOST
+    gaps = sorted(later.moment - earlier.moment for earlier, later in pairwise(trail.points[:-1]))
+    assert gaps[4] == gaps[-4] == 80_000
+    assert gaps[-1] <= 160_000
