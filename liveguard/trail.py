@@ -54,7 +54,7 @@ class Trail:
 
     def add(self, point: Point) -> None:
         """The ward is somewhere."""
-        if self._kept and point.moment - self._kept[-1].moment < self._spacing:
+        if self._kept and 0 <= point.moment - self._kept[-1].moment < self._spacing:
             self._newest = point
             return
         self._newest = None

@@ -70,3 +70,11 @@ def test_a_long_trail_stays_even_over_restarts() -> None:
     gaps = sorted(later.moment - earlier.moment for earlier, later in pairwise(trail.points[:-1]))
     assert gaps[4] == gaps[-4] == 80_000
     assert gaps[-1] <= 160_000
+
+
+def test_a_clock_that_is_set_back_stops_no_trail() -> None:
+    trail, hour = Trail(), 3600
+    for second in (*range(2 * hour, 3 * hour), *range(2 * hour, 3 * hour)):
+        trail.add(Point(second * 1000, 48, 16))
+    assert len(trail) == 2 * hour * 1000 / SPACING + 1
+    assert trail.newest == Point((3 * hour - 1) * 1000, 48, 16)
