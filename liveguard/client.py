@@ -209,7 +209,9 @@ class GuardianClient(Client):
     def _deliver(self, event: Event) -> None:
         seq = event.data.get("seq")
         if isinstance(seq, int):
-            self._since = max(seq, self._since or 0)
+            # A snapshot may say less than was known: where the server's database went back to an older copy.
+            before = 0 if event.name == events.GuardianSnapshot.name else self._since or 0
+            self._since = max(seq, before)
         super()._deliver(event)
 
 

@@ -229,6 +229,22 @@ async def test_a_guardian_comes_back_where_they_stood(server: Server) -> None:
         assert again.request.uri == "/ws/guardian?since=42"
 
 
+@pytest.mark.gen_test
+async def test_a_guardian_follows_a_server_whose_numbers_went_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "pause", lambda tries: 0)
+    async with GuardianClient(server.url, token("ben"), since=42) as ben:
+        door = await server.connection()
+        door.say("guardian:snapshot", {"sessions": [], "seq": 5})
+        door.say("guardian:session-started", {"sessionId": "s1", "seq": 3})
+        for _ in range(2):
+            await anext(ben)
+        door.close(1012)
+        again = await server.connection()
+        assert again.request.uri == "/ws/guardian?since=5"
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_server_that_no_longer_answers_is_left(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
