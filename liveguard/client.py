@@ -105,6 +105,9 @@ class Client:
 
     def _finish(self, reason: LiveguardError) -> None:
         self._over = reason
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
         if self._connection.done():
             self._connection = asyncio.get_running_loop().create_future()
         self._connection.set_exception(reason)

@@ -334,6 +334,21 @@ async def test_a_final_refusal_ends_the_iteration_and_every_call(server: Server,
             assert refused.value.code == code
 
 
+@pytest.mark.gen_test
+async def test_after_a_final_refusal_nobody_is_asked_for_tokens(server: Server) -> None:
+    async def refresh() -> str:
+        return token(seconds=2)
+
+    async with WardClient(server.url, token(seconds=2), refresh=refresh) as ana:
+        door = await server.connection()
+        door.say("session-error", {"code": "account_inactive", "message": "Account inactive"})
+        door.close(4401)
+        with pytest.raises(Refused, match="inactive"):
+            await collect(ana)
+        _, going_on = await asyncio.wait(ana._tasks, timeout=3)
+        assert not going_on
+
+
 @pytest.mark.parametrize("code", [1000, 1001])
 @pytest.mark.gen_test
 async def test_closing_says_goodbye_and_ends_the_iteration(server: Server, code: int) -> None:
