@@ -74,11 +74,18 @@ class Rounds:
         """Who may see what has changed, and is applied; where that cannot be read, as soon as it can."""
         try:
             await self._admit(ward_ids, user_ids)
-            asked = self._crowd.login_ids(user_ids)
-            if asked:
-                self._crowd.close_logins(await self._people.logins.ended(asked))
+            await self._close_ended(user_ids)
         except StorageUnavailable:
             self._stale = True
+
+    async def _close_ended(self, user_ids: Iterable[str] | None) -> None:
+        asked = self._crowd.login_ids(user_ids)
+        if asked:
+            self._crowd.close_logins(await self._people.logins.ended(asked))
+
+    async def _purge(self) -> None:
+        await self._people.logins.purge()
+        await self._close_ended(None)
 
     async def _go(self) -> None:
         written = purged = self._clock.now().steady
@@ -91,7 +98,7 @@ class Rounds:
                     await self._do(duty)
             if now - purged >= PURGE:
                 purged = now
-                await self._do(self._people.logins.purge)
+                await self._do(self._purge)
 
     async def _goes_on(self) -> bool:
         """Wait for the next round. False where there is none any more."""

@@ -19,6 +19,8 @@ from server import PASSWORD, Process, Stage, environment_of, house, process, run
 from tornado.httpclient import AsyncHTTPClient
 from tornado.testing import ExpectLog
 
+from liveguard import rounds
+
 PLACE = {"latitude": 53.551234, "longitude": 9.931234}
 
 
@@ -388,6 +390,22 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path:
         assert (await home.cli("user", "disable", "ana@example.org"))[0] == 0
         assert await ana.closed(patience=1) == 4401
         assert (await mallory.expect("session-ended"))["reason"] == "account_disabled"
+
+
+@pytest.mark.gen_test
+async def test_a_page_hears_no_more_once_its_login_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "PURGE", 0)
+    async with house(tmp_path, with_password=("ben",)) as home:
+        browser, device = home.browser(), await home.guardian("ben")
+        await browser.get("/login")
+        assert (await browser.post("/login", {"email": "ben@example.org", "password": PASSWORD})).status == 303
+        page = await home.connect("/ws/guardian", headers={"Cookie": browser.cookie_header, "Origin": home.url})
+        await page.expect("guardian:snapshot")
+        await home.server.storage.database.changed_elsewhere()  # nor will a round find that it has
+        await home.server.storage.database.submit(lambda db: db.execute("UPDATE logins SET expires_at = 1"), write=True)
+        assert (await page.expect("session-error"))["code"] == "authentication_required"
+        assert await page.closed() == 4401
+        assert (await device.answer("ping"))["event"] == "pong"
 
 
 # -- readiness -----------------------------------------------------------------------------------------------------
