@@ -151,6 +151,19 @@ async def test_no_connection_outlives_its_token(calm_house):
         await ben.hear("session-interrupted")
 
 
+@pytest.mark.gen_test
+async def test_a_token_grows_older_while_the_machine_sleeps(house, monkeypatch):
+    async with house:
+        ana, since_boot = await house.ward("ana"), time.clock_gettime
+        ana.say("ping")
+        assert (await ana.event())["event"] == "pong"
+        # The monotonic clock, on which all else here is measured, has stood still meanwhile.
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: since_boot(clock) + 3600)
+        error = await ana.hear("session-error")
+        assert error["data"]["code"] == "token_expired"
+        assert await ana.closed() == 4401
+
+
 @OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_a_newer_token_prolongs_a_connection(calm_house):

@@ -47,6 +47,7 @@ from liveguard.web.keepalive import Pulse
 from liveguard.web.rate import Bucket
 
 MOST_TOO_EARLY = 100
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Connection(ABC):
@@ -179,14 +180,15 @@ class Connection(ABC):
 
     def due(self, now: float) -> float | None:
         """The sweep comes by: close what has expired or is dead. Returns the moment of its next visit."""
-        if now >= self._expires:
+        left = self._expires - _since_boot()
+        if left <= 0:
             self.close(NOT_AUTHENTICATED, TokenExpired())
             return None
         look_again = self._pulse.feel(self, now)
         if look_again is None:
             self.close(KEEPALIVE_MISSED)
             return None
-        return min(look_again, self._expires)
+        return min(look_again, now + left)
 
     # -- what the client asks for ----------------------------------------------------------------------------------
 
@@ -305,7 +307,12 @@ def _wall_clock() -> int:
 
 
 def _deadline(visitor: Visitor) -> float:
-    """When the visitor's sign-in expires, on the monotonic clock: a jump of the wall clock prolongs nothing."""
+    """When the visitor's sign-in expires, in seconds since boot: a jump of the wall clock prolongs nothing."""
     if visitor.expires_at is None:
         return inf
-    return monotonic() + (visitor.expires_at - _wall_clock()) / 1000
+    return _since_boot() + (visitor.expires_at - _wall_clock()) / 1000
+
+
+def _since_boot() -> float:
+    """As the monotonic clock, which on Linux stands still while the machine is suspended; a token grows older then."""
+    return time.clock_gettime(_SINCE_BOOT)
