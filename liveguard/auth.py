@@ -27,6 +27,7 @@ MAX_PASSWORD = 1024  # bytes
 MAX_USER_ID = 255
 LATEST = 253_402_300_799  # the last second that a timestamp on the wire can name: the end of the year 9999
 CLOCK_SKEW = 5  # seconds by which a provider's clock may be ahead of ours
+SET_BACK = 1800  # seconds by which the own clock may be set right
 
 TOKEN_TYPES = frozenset({"jwt", "application/jwt", "at+jwt", "application/at+jwt"})
 
@@ -176,8 +177,8 @@ class Tokens:
             0 < len(payload.user_id) <= MAX_USER_ID
             and payload.exp <= LATEST
             and 0 <= (payload.nbf or 0) <= now + CLOCK_SKEW
-            # Where our own clock was set back, a token of our own is from the future, and as good as it was.
-            and 0 <= (payload.iat or 0) <= LATEST
+            # Where our own clock was set right, a token of our own may be from the future, and is as good as it was.
+            and 0 <= (payload.iat or 0) <= now + SET_BACK
             and (self._issuer is None or payload.iss == self._issuer)
             and (self._audience is None or self._audience in audiences)
         )
