@@ -152,14 +152,15 @@ class Audience:
 
     def admit(self, session: LiveSession, guardians: Iterable[Person]) -> None:
         """Apply whom the ward accepts now to a session that runs."""
-        now = self._clock.now()
+        now, before = self._clock.now(), session.guardians.keys()
         session.guardians = {guardian.id: guardian for guardian in guardians}
         revoked = [guardian_id for guardian_id in session.room.guardians if guardian_id not in session.guardians]
         for guardian_id in revoked:
             self._put_out(session, guardian_id, now)
         accepted = (self.present.get(guardian_id) for guardian_id in session.guardians)
         let_in = [self._let_in(session, presence, now) for presence in accepted if presence is not None]
-        if revoked or any(let_in):
+        # Also where nobody of them is here: the ward sees who will be told.
+        if before != session.guardians.keys() or revoked or any(let_in):
             self._changed(session)
 
     def shut_out(self, guardian_id: str, closed_later: Sequence[Connection]) -> None:
@@ -169,7 +170,8 @@ class Audience:
             if connection not in closed_later:
                 connection.close(ACCOUNT_INACTIVE, AccountInactive())
         for session in self._sessions.get_active_sessions():
-            session.guardians.pop(guardian_id, None)
+            if session.guardians.pop(guardian_id, None) is not None:
+                self._changed(session)
 
     def _let_in(self, session: LiveSession, presence: Presence[Member], now: Moment) -> bool:
         joined = session.room.join(presence)

@@ -320,6 +320,23 @@ async def test_whoever_is_accepted_during_a_session_joins_it_and_whoever_is_revo
     assert mallory.news() == ["location-updated"]
 
 
+async def test_the_ward_learns_who_guards_them_also_of_those_who_are_not_there(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    await settle()
+    ana.news()
+    for change in (
+        lambda: stage.permit("ana", "ben", "revoked"),
+        lambda: stage.permit("ana", "mallory", "accepted"),
+        lambda: stage.disable("mallory"),
+    ):
+        await change()
+        assert ana.news() == ["guardians-changed"]
+        await stage.live.access_changed({"ana"}, {"ben", "mallory"})
+        await settle()
+        assert ana.news() == []
+
+
 async def test_whoever_is_revoked_while_the_start_waits_hears_nothing(stage: Stage) -> None:
     ana, ben = await stage.ward("ana"), await stage.guardian("ben")
     ben.news()
