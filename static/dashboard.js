@@ -194,3 +194,6 @@ function keepWhatIsWritten(card, why) {
   input.focus({ preventScroll: true });
   input.setSelectionRange(...selection);
 }
+
+// Until now the page was about to say that it stands still.
+document.documentElement.dataset.runs = "";

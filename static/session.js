@@ -112,3 +112,6 @@ page.addEventListener("submit", async (event) => {
   // It arrived just before the end.
   if (input.readOnly && !input.value) document.getElementById("write").remove();
 });
+
+// Until now the page was about to say that it stands still.
+document.documentElement.dataset.runs = "";

@@ -319,3 +319,6 @@ navigator.serviceWorker?.register(ward.dataset.worker).catch(() => {});
 setInterval(tick, 1000);
 tick();
 if (state === "running") become("running");
+
+// Until now the page was about to say that it stands still.
+document.documentElement.dataset.runs = "";

@@ -24,6 +24,10 @@ SEES_JUMPS = """
 
 IS_SETTLED = "() => document.getAnimations().every((one) => one instanceof CSSAnimation || one.playState !== 'running')"
 
+TIME_IS_UP = """
+    for (const one of document.getAnimations()) if (one.animationName === "standstill") one.finish();
+"""
+
 # A glide takes minutes, so that whatever is further away in the next frame has leapt there.
 SEES_LEAPS = """
     window.leap = 0;
@@ -396,6 +400,27 @@ async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Stre
     await expect(page.get_by_text("Not sent")).to_have_count(0)
     await expect(field).to_have_value("I am at the bridge")
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+    pages = [("ben", "/", "morph"), ("ben", f"/history/{session_id}", "news"), ("ana", "/ward", "place")]
+    for name, path, module in pages:
+        page = await street.sign_in(name, "/account")
+        await page.context.route(f"**/static/*/{module}.js", lambda route: route.abort())
+        await page.goto(f"{street.home.url}{path}")
+        line = page.get_by_text("Something of this page did not load")
+        await expect(line).to_be_hidden()
+        await page.evaluate(TIME_IS_UP)
+        await expect(line).to_be_visible()
+        await page.context.unroute_all()
+        await page.get_by_role("link", name="Load it again").click()
+        await page.wait_for_function("() => 'runs' in document.documentElement.dataset")
+        await page.evaluate(TIME_IS_UP)
+        await expect(line).to_be_hidden()
+    street.excuse("net::ERR_FAILED")
 
 
 @story
