@@ -257,6 +257,9 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert started["wardId"] == "ana"
         page = await alex.get(done.headers["Location"])
         assert re.search('<p class="done" role="status">.*They guard from now on', page.text, re.DOTALL)
+        # To be asked takes nothing from whoever guards already.
+        asked = await alex.post("/admin/guardians", pair | {"status": "pending"})
+        assert asked.headers["Location"] == done.headers["Location"]
         (path,) = {
             form
             for form, name in re.findall(r'action="(/admin/guardians/[^"]+)".*?class="hidden"> (\w+) ', page.text)
@@ -265,6 +268,18 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert (await alex.post(path, {})).status == 303
         assert (await mallory.expect("guardian:access-revoked"))["wardId"] == "ana"
         assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
+
+
+@pytest.mark.gen_test
+async def test_what_was_done_is_said_as_it_is(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex", "ana")) as home:
+        alex, ana = await sign_in(home, "alex", "/admin"), await sign_in(home, "ana", "/people")
+        done = await ana.post("/people/invite", {"email": "ben@example.org"})
+        assert "They watch over you already" in (await ana.get(done.headers["Location"])).text
+        await home.server.people.accounts.disable("mallory")
+        pair = {"ward": "ana@example.org", "guardian": "mallory@example.org", "status": "accepted"}
+        done = await alex.post("/admin/guardians", pair)
+        assert "it takes effect once it is enabled" in (await alex.get(done.headers["Location"])).text
 
 
 @pytest.mark.gen_test

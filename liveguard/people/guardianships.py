@@ -47,13 +47,18 @@ class Guardianships:
         return await self._storage.guardians.of_wards(ward_ids)
 
     async def arrange(self, ward_email: str, guardian_email: str, status: Status) -> Guardianship:
-        """An admin decides. Raises UnknownEmail where nobody here has it, and NotAllowed for one and the same."""
+        """An admin decides; to be asked takes nothing from whoever guards already.
+
+        Raises UnknownEmail where nobody here has it, and NotAllowed for one and the same.
+        """
         ward = await self._storage.users.by_email(ward_email)
         if ward is None:
             raise UnknownEmail(ward_email)
         guardian = await self._storage.users.by_email(guardian_email)
         if guardian is None:
             raise UnknownEmail(guardian_email)
+        if status == "pending":
+            return await self._told(await self._storage.guardians.invite(ward.id, guardian.id, self._now))
         return await self.put(ward.id, guardian.id, status)
 
     async def dissolve(self, guardianship_id: str) -> Guardianship:

@@ -100,14 +100,14 @@ class Arrange(Admin):
         ward, guardian = self.text("ward"), self.text("guardian")
         status: Literal["pending", "accepted"] = "pending" if self.text("status") == "pending" else "accepted"
         try:
-            await self.services.people.guardianships.arrange(ward, guardian, status)
+            pair = await self.services.people.guardianships.arrange(ward, guardian, status)
         except (UnknownEmail, NotAllowed) as refusal:
             self.set_status(status_of(refusal))
             problem = "self" if isinstance(refusal, NotAllowed) else "nobody"
             wrong = "ward" if isinstance(refusal, UnknownEmail) and refusal.email == ward else "guardian"
             await self.show_admin(problem, ward=ward, guardian=guardian, status=status, wrong=wrong)
         else:
-            self.go("/admin", q=ward, done=status)
+            self.go("/admin", q=ward, done=pair.status if pair.guardian_is_active else "once_enabled")
 
 
 class Dissolve(AdminPage):

@@ -54,13 +54,13 @@ class Invite(People):
     async def post(self) -> None:
         email = self.text("email")
         try:
-            await self.services.people.guardianships.invite(self.user, email)
+            pair = await self.services.people.guardianships.invite(self.user, email)
         except NotFound as refusal:
             await self._again(404, refusal.code, email)
         except InvalidPayload:
             await self._again(400, "self", email)
         else:
-            self.go("/people", done="invited")
+            self.go("/people", done="invited" if pair.status == "pending" else "guards_already")
 
     async def _again(self, status: int, problem: str, email: str) -> None:
         self.set_status(status)
