@@ -1,5 +1,6 @@
 // The ward's page: one session, carried on whatever happens to this page or its network.
 
+import { keepAwake, letSleep } from "./awake.js";
 import { ago, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
@@ -28,7 +29,6 @@ let startLost = false; // a start was asked for, and has no answer
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
 let placeProblem = ""; // why there is none
-let wakeLock = null;
 
 learn(Number(ward.dataset.now));
 
@@ -174,8 +174,7 @@ function become(next) {
     stopLost = false;
     told = null;
     showPlace();
-    wakeLock?.release().catch(() => {});
-    wakeLock = null;
+    letSleep();
   }
   tick();
 }
@@ -300,16 +299,6 @@ $("write").addEventListener("submit", (event) => {
 });
 
 // -- the screen and the shell -----------------------------------------------------------------------------------------
-
-async function keepAwake() {
-  if (wakeLock || document.hidden || !("wakeLock" in navigator)) return;
-  try {
-    wakeLock = await navigator.wakeLock.request("screen");
-    wakeLock.addEventListener("release", () => (wakeLock = null));
-  } catch {
-    // A low battery, say. The session runs without it.
-  }
-}
 
 document.addEventListener("visibilitychange", () => {
   if (state === "running") keepAwake();
