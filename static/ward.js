@@ -18,6 +18,7 @@ const words = JSON.parse(ward.dataset.words);
 
 let state = ward.dataset.state; // idle, starting, running, stopping
 let changes = 0; // of the state
+let watchers = 0; // times that others may have come to watch, or left
 let started = Number(ward.dataset.start);
 let looking = false;
 let lookAgain = false;
@@ -53,6 +54,7 @@ const received = {
     look();
   },
   "guardians-changed": ({ connectedGuardians }) => {
+    watchers += 1;
     if (!connectedGuardians) forgetWhoWatches();
     look();
   },
@@ -108,6 +110,7 @@ const socket = new Socket("/ws/ward", {
 
 /** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
 function forgetWhoWatches() {
+  watchers += 1;
   $("watching").classList.remove("somebody");
   change($("watching-line"), words.watching_unknown);
   $("told-line").hidden = true;
@@ -119,7 +122,7 @@ async function look() {
   if (looking) return;
   clearTimeout(nextTry);
   looking = true;
-  const before = changes;
+  const [before, watchersBefore] = [changes, watchers];
   const page = await ownPage();
   looking = false;
   // What was rendered before a start knows nothing of it, and ends nothing.
@@ -139,7 +142,8 @@ async function look() {
       become("idle");
       return say(words.ended_away);
     }
-    if (socket.open) morph($("watching"), document.adoptNode(page.getElementById("watching")));
+    // Who has left since it was asked for, must not come back with it; the next look is under way then.
+    if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
     $("messages").scrollTop = $("messages").scrollHeight;
   }

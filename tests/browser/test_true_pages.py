@@ -1,0 +1,78 @@
+"""Pages stay true: to whom they belong, to what runs, and to whether they are connected."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Page, Route, expect
+from visitors import Street
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+LOOKS_AGAIN = "document.dispatchEvent(new Event('visibilitychange'))"
+NOTES_WHAT_IS_SAID = """(element) => {
+    window.said = [];
+    new MutationObserver(() => window.said.push(element.textContent.trim().split(/\\s*\\n\\s*/)[0]))
+      .observe(element, { childList: true, subtree: true, characterData: true });
+}"""
+
+
+async def started(street: Street, **how: object) -> Page:
+    """Ana has started."""
+    ana = await street.sign_in("ana", "/ward", **how)
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    return ana
+
+
+class HeldBack:
+    """The next answer of an address, made now and given when it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, route: Route) -> None:
+        answer = await route.fetch(max_redirects=0)
+        self.asked.set()
+        await self.let_go.wait()
+        await route.fulfill(response=answer)
+
+
+async def is_of(page: Page, who: str) -> None:
+    """The page was loaded anew, for somebody else than the one of whom it was."""
+    await page.wait_for_function("(who) => !window.old && document.body?.dataset.viewer === who", arg=who)
+
+
+@story
+async def test_who_left_while_the_page_was_on_its_way_is_not_said_to_watch(street: Street) -> None:
+    ben = await street.home.guardian("ben")
+    ana = await started(street)
+    watching, late = ana.locator("#watching-line"), HeldBack()
+    await expect(watching).to_contain_text("Ben Keller")
+    await ana.route("**/ward", late, times=1)
+    await ana.evaluate(LOOKS_AGAIN)
+    await late.asked.wait()
+    await ben.leave()
+    await expect(watching).to_have_text("Who is watching is not known just now.")
+    await watching.evaluate(NOTES_WHAT_IS_SAID)
+    late.let_go.set()
+    await expect(watching).to_have_text("Nobody is connected just now")
+    assert set(await ana.evaluate("window.said")) == {"Nobody is connected just now"}
+
+    # Nor who may have left during an outage.
+    ben = await street.home.guardian("ben")
+    await expect(watching).to_contain_text("Ben Keller")
+    late = HeldBack()
+    await ana.route("**/ward", late, times=1)
+    await ana.evaluate(LOOKS_AGAIN)
+    await late.asked.wait()
+    await ana.evaluate("dispatchEvent(new Event('offline'))")
+    await expect(watching).to_have_text("Who is watching is not known just now.")
+    await ben.leave()
+    await watching.evaluate(NOTES_WHAT_IS_SAID)
+    async with ana.expect_websocket():
+        await ana.evaluate("dispatchEvent(new Event('online'))")
+    await expect(ana.locator("#line")).to_have_text("Connected again.")
+    late.let_go.set()
+    await expect(watching).to_have_text("Nobody is connected just now")
+    assert set(await ana.evaluate("window.said")) == {"Nobody is connected just now"}
