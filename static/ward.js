@@ -175,6 +175,7 @@ function become(next) {
     forgetWhoWatches();
     $("messages").replaceChildren();
     $("messages").hidden = true;
+    showHint($("stop-hint").dataset.label, false);
     stopLost = false;
     told = null;
     showPlace();
@@ -193,6 +194,12 @@ function say(sentence, kind = "") {
   line.lastElementChild.textContent = sentence;
   // A longer line moves what is being written in to below the button that stops.
   if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
+}
+
+/** How the button that stops is used. */
+function showHint(sentence, loud) {
+  $("stop-hint").textContent = sentence;
+  $("stop-hint").classList.toggle("loud", loud);
 }
 
 /** What is read aloud whenever it is written, is written only where it says something else. */
@@ -271,6 +278,7 @@ async function shareAgain() {
 
 $("start").dataset.label = $("start").textContent;
 $("stop").dataset.label = $("stop").querySelector(".label").textContent;
+$("stop-hint").dataset.label = $("stop-hint").textContent;
 $("share").dataset.label = $("share").lastElementChild.textContent;
 
 $("idle").addEventListener("submit", (event) => {
@@ -293,7 +301,8 @@ hold($("stop"), {
     $("sure").returnValue = "";
     $("sure").showModal();
   },
-  hint: () => say(words.hold),
+  // Not in the line, where a warning may stand.
+  hint: () => showHint(words.hold, true),
 });
 $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && stop());
 

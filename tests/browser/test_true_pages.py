@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import Page, Route, expect
-from visitors import Street
+from visitors import NO_NETWORK, Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -76,3 +76,21 @@ async def test_who_left_while_the_page_was_on_its_way_is_not_said_to_watch(stree
     late.let_go.set()
     await expect(watching).to_have_text("Nobody is connected just now")
     assert set(await ana.evaluate("window.said")) == {"Nobody is connected just now"}
+
+
+@story
+async def test_a_hint_takes_no_warning_away(street: Street) -> None:
+    ana = await started(street)
+    line, hint = ana.locator("#line"), ana.locator("#stop-hint")
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection.")
+    await hint.evaluate(NOTES_WHAT_IS_SAID)
+    for presses in (1, 2):
+        await ana.locator("#stop").click()
+        await ana.wait_for_function("(presses) => window.said.length === presses", arg=presses)
+    assert all(said.startswith("Keep pressing for one second") for said in await ana.evaluate("window.said"))
+    await expect(hint).to_have_role("status")
+    await expect(line).to_contain_text("No connection.")
+    await expect(line).to_have_class("line away")
+    await ana.context.close()
+    street.excuse(*NO_NETWORK)
