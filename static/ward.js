@@ -157,6 +157,8 @@ function become(next) {
   changes += 1;
   ward.dataset.state = next;
   const running = isUnderWay();
+  // Before the focus is looked for, which goes back to where it was. The answer would be one about the next session.
+  if (!running) $("sure").close("no");
   if ($("running").hidden === running) {
     const lost = $(running ? "idle" : "running").contains(document.activeElement);
     $("running").hidden = !running;
@@ -304,7 +306,7 @@ hold($("stop"), {
   // Not in the line, where a warning may stand.
   hint: () => showHint(words.hold, true),
 });
-$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && stop());
+$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && state === "running" && stop());
 
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();

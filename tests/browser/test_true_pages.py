@@ -94,3 +94,28 @@ async def test_a_hint_takes_no_warning_away(street: Street) -> None:
     await expect(line).to_have_class("line away")
     await ana.context.close()
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_question_about_a_session_goes_with_it(street: Street) -> None:
+    ana = await started(street)
+    question, live = ana.locator("#sure"), street.home.server.live
+    await ana.locator("#stop").focus()
+    await ana.locator("#stop").dispatch_event("click")  # as a screen reader does
+    await expect(question).to_be_visible()
+    (session,) = live.sessions.get_active_sessions()
+    await live.end_by_admin(session.id, "alex")
+    await expect(ana.locator("#line")).to_contain_text("ended by an admin")
+    await expect(question).to_be_hidden()
+    await expect(ana.locator("#main")).to_be_focused()
+    await (await street.home.ward("ana")).answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(question).to_be_hidden()
+
+    # Nor does its yes count for the next one.
+    await ana.locator("#stop").dispatch_event("click")
+    await question.evaluate("(question) => (question.returnValue = 'yes')")
+    phone = await street.home.ward("ana")
+    await phone.answer("stop-live-session")
+    await expect(question).to_be_hidden()
+    await expect(ana.locator("#line")).to_have_text("Your session has ended.")
