@@ -20,11 +20,13 @@ for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () =
 /** The switch of a session that began then: whether its location is to be shared from this window. */
 export const shareOf = (start) => `share-${start}`;
 
-/** The ward's page as the server renders it now; null when it cannot be had. */
+/** The ward's page as the server renders it now; null when it cannot be had. A network that asks to sign in at its own
+ * page first, gives that one. */
 export async function ownPage() {
   try {
     const answer = await fetch("/ward", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return answer.ok && page.getElementById("ward") ? page : null;
   } catch {
     return null;
   }

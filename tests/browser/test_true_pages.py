@@ -119,3 +119,39 @@ async def test_a_question_about_a_session_goes_with_it(street: Street) -> None:
     await phone.answer("stop-live-session")
     await expect(question).to_be_hidden()
     await expect(ana.locator("#line")).to_have_text("Your session has ended.")
+
+
+NOTES_THE_START = """addEventListener("DOMContentLoaded", () => {
+    window.lines = [];
+    const [line, start] = ["line", "start"].map((id) => document.getElementById(id));
+    const note = () => window.lines.push(`${line.textContent.trim()}${start.disabled ? "" : " Start"}`);
+    for (const one of [line, start]) {
+      new MutationObserver(note).observe(one, { attributes: true, childList: true, subtree: true });
+    }
+});"""
+NOTES_THE_OUTAGES = """addEventListener("DOMContentLoaded", () => {
+    window.outages = [];
+    const [away, said] = ["away", "said"].map((id) => document.getElementById(id));
+    if (!away) return;
+    const note = () => window.outages.push(`${away.textContent.trim()} ${said.textContent}`.trim());
+    for (const one of [away, said]) new MutationObserver(note).observe(one, { childList: true, subtree: true });
+});"""
+TOO_MANY = "Too many pages of yours are open"
+
+
+@story
+async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: Street) -> None:
+    ben = await street.home.guardian("ben")
+    ana = await started(street)
+    watching = ana.locator("#watching-line")
+    await expect(watching).to_contain_text("Ben Keller")
+    portal = "<h1>Welcome to our Wi-Fi. Please sign in.</h1>"
+    await ana.route("**/ward", lambda route: route.fulfill(content_type="text/html", body=portal), times=1)
+    await ben.leave()
+    await expect(watching).to_have_text("Nobody is connected just now")
+    # And on another page.
+    await ana.goto(f"{street.home.url}/people")
+    await ana.route("**/ward", lambda route: route.fulfill(content_type="text/html", body=portal), times=1)
+    await ana.reload()
+    await street.home.server.live.end_by_admin(street.home.server.live.sessions.of_ward("ana").id, "alex")
+    await expect(ana.locator("#own-session")).to_contain_text("ended by an admin")
