@@ -1,7 +1,7 @@
 // The ward's page: one session, carried on whatever happens to this page or its network.
 
 import { keepAwake, letSleep } from "./awake.js";
-import { ago, clock, learn, now } from "./clock.js";
+import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
@@ -102,7 +102,7 @@ const socket = new Socket("/ws/ward", {
       stopLost = true;
       say(words.stop_unknown, "away");
     } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
-    if (!wasAway) awaySince = Date.now();
+    if (!wasAway) awaySince = awakeOrAsleep();
     wasAway = true;
     forgetWhoWatches();
   },
@@ -212,7 +212,8 @@ function change(element, sentence) {
 function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
-  if (wasAway && isUnderWay() && !stopLost && !overdue && Date.now() - awaySince > ward.dataset.grace * 1000) {
+  const away = awakeOrAsleep() - awaySince;
+  if (wasAway && isUnderWay() && !stopLost && !overdue && away > ward.dataset.grace * 1000) {
     overdue = true;
     say(words.away_long, "away");
   }

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import Page, Route, expect
-from visitors import NO_NETWORK, Street
+from visitors import IS_NOTIFIED, NO_NETWORK, Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -155,3 +155,23 @@ async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: 
     await ana.reload()
     await street.home.server.live.end_by_admin(street.home.server.live.sessions.of_ward("ana").id, "alex")
     await expect(ana.locator("#own-session")).to_contain_text("ended by an admin")
+
+
+@story
+async def test_a_clock_that_is_set_ends_no_session_but_sleep_may(street: Street) -> None:
+    ana = await started(street, device=IS_NOTIFIED)
+    line = ana.locator("#line")
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection. Whoever")
+    await ana.evaluate("const { now } = Date; Date.now = () => now() + (window.ahead ?? 0)")
+    await ana.evaluate("window.ahead = 3600e3")
+    await ana.locator("#duration").evaluate(NOTES_WHAT_IS_SAID)
+    await ana.wait_for_function("() => window.said.length === 2")
+    await expect(line).to_contain_text("No connection. Whoever")
+    # It sleeps while nobody looks at it.
+    await ana.evaluate("window.away = true; window.said = []")
+    await ana.wait_for_function("() => window.said.length === 2")
+    await ana.evaluate("window.ahead += 3600e3")
+    await expect(line).to_contain_text("No connection for too long")
+    await ana.context.close()
+    street.excuse(*NO_NETWORK)
