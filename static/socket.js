@@ -7,6 +7,19 @@ const OPENING = 10000; // for so long it may take to open
 const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
 
+/** Whether it is they to whom this page belongs. */
+export const isOfViewer = (person) => person === document.body.dataset.viewer;
+
+/** Who is signed in in this browser now; null where nobody is, or it is not known. */
+async function whoIsHere() {
+  try {
+    const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
+    return answer.ok ? (await answer.json()).id : null;
+  } catch {
+    return null;
+  }
+}
+
 export class Socket {
   /** `path` of the socket; `on` has any of opened(), received(event, data), closed(); `later` says how many more
    * milliseconds to wait before each try to come back. */
@@ -18,6 +31,7 @@ export class Socket {
     this.asked = 0;
     this.answers = new Map();
     this.open = false;
+    this.wasLost = false;
     this.finished = false;
     this.connect();
     setInterval(() => this.listen(), 1000);
@@ -58,6 +72,7 @@ export class Socket {
     socket.onopen = () => {
       this.heard = performance.now();
       this.open = true;
+      if (this.wasLost) this.check();
       this.on.opened?.();
     };
     socket.onmessage = ({ data }) => {
@@ -75,6 +90,7 @@ export class Socket {
 
   lost(code) {
     this.open = false;
+    this.wasLost = true;
     for (const id of this.answers.keys()) this.answer(id, "unknown");
     this.on.closed?.(code);
     if (code === 4401) {
@@ -89,16 +105,17 @@ export class Socket {
     this.waiting = setTimeout(() => this.connect(), pause + this.later());
   }
 
-  /** Where somebody is still signed in here, nothing of the page need be lost. */
+  /** Where the same person is still signed in here, nothing of the page need be lost. */
   async comeBack() {
-    try {
-      const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-      if (!answer.ok) return location.reload();
-    } catch {
-      return location.reload();
-    }
+    if (!isOfViewer(await whoIsHere())) return location.reload();
     this.finished = false;
     this.connect();
+  }
+
+  /** Another login may have carried the connection back, and what comes is not for this page. */
+  async check() {
+    const person = await whoIsHere();
+    if (person !== null && !isOfViewer(person)) location.reload();
   }
 
   /** Nothing can come any more: do not wait for the network to find out. */
