@@ -27,6 +27,7 @@ let outages = 0; // times that the connection went
 let outagesTold = 0; // of them, how many are said to be over
 let hearing = false; // the connection is there
 let deaf = now(); // since when something may have been told that this page has not heard
+let refusal = ""; // why there is none, where the server has said so
 let silence = null; // the timer of saying that the connection is gone
 let seq = 0; // the newest event of the journal that the page has heard
 
@@ -45,7 +46,15 @@ export function watch(elements, ask) {
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
   socket = new Socket("/ws/guardian", {
-    opened: () => ask(),
+    opened: () => {
+      refusal = "";
+      ask();
+    },
+    refused: (code) => {
+      const before = refusal;
+      refusal = words[`refused_${code}`] ?? "";
+      if (refusal !== before && !away.hidden) away.lastElementChild.textContent = sinceWhen();
+    },
     received: (event, data) => {
       if (event === "guardian:snapshot") hearing = true;
       hear(event, data);
@@ -178,7 +187,7 @@ function showState() {
 }
 
 function sinceWhen() {
-  return words.away.replace("{time}", time.format(known));
+  return `${words.away.replace("{time}", time.format(known))} ${refusal}`.trim();
 }
 
 /** Silence must not be taken for quiet. */

@@ -21,8 +21,8 @@ async function whoIsHere() {
 }
 
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(); `later` says how many more
-   * milliseconds to wait before each try to come back. */
+  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(); `later` says how many
+   * more milliseconds to wait before each try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
     this.on = on;
@@ -71,21 +71,28 @@ export class Socket {
     this.pinged = null; // when an answer was asked for that has not come
     socket.onopen = () => {
       this.heard = performance.now();
-      this.open = true;
-      if (this.wasLost) this.check();
-      this.on.opened?.();
+      // Whoever is not let in is told so when the line stands: it is open with the first word that says something else.
+      socket.send('{"event":"ping"}');
     };
     socket.onmessage = ({ data }) => {
       this.heard = performance.now();
       this.pinged = null;
       const { event, data: content, replyTo } = JSON.parse(data);
-      if (event !== "session-error") this.tries = 0; // which may be all that is said before the close
+      if (!this.open && event === "session-error") return this.on.refused?.(content.code);
+      if (!this.open) this.opened();
       this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };
     socket.onclose = ({ code }) => {
       if (socket === this.socket) this.lost(code);
     };
+  }
+
+  opened() {
+    this.open = true;
+    this.tries = 0;
+    if (this.wasLost) this.check();
+    this.on.opened?.();
   }
 
   lost(code) {
@@ -131,7 +138,7 @@ export class Socket {
   hurry() {
     if (this.finished) return;
     if (this.open) this.ping();
-    else if (this.socket.readyState !== WebSocket.CONNECTING) this.connect();
+    else if (this.socket.readyState > WebSocket.OPEN) this.connect();
   }
 
   listen() {

@@ -24,6 +24,7 @@ let looking = false;
 let lookAgain = false;
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
+let refused = false; // the last time that the connection opened
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let startLost = false; // a start was asked for, and has no answer
@@ -83,12 +84,16 @@ const socket = new Socket("/ws/ward", {
   opened: () => {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     say(`${back} ${unsent}`.trim(), unsent && "problem");
-    wasAway = overdue = false;
+    wasAway = overdue = refused = false;
     $("start").disabled = false;
     $("stop").disabled = false;
     look();
   },
   received: (event, data) => received[event]?.(data),
+  refused: (code) => {
+    refused = true;
+    say(words[`refused_${code}`] ?? words.problem, "problem");
+  },
   closed: () => {
     const [starting, stopping] = [state === "starting", state === "stopping"];
     if (starting) become("idle");
@@ -101,7 +106,7 @@ const socket = new Socket("/ws/ward", {
     } else if (stopping) {
       stopLost = true;
       say(words.stop_unknown, "away");
-    } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
+    } else if (!wasAway && !refused) say(state === "idle" ? words.away_idle : words.away, "away");
     if (!wasAway) awaySince = awakeOrAsleep();
     wasAway = true;
     forgetWhoWatches();

@@ -1,10 +1,11 @@
 """Pages stay true: to whom they belong, to what runs, and to whether they are connected."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, Route, expect
-from visitors import IS_NOTIFIED, NO_NETWORK, Street
+from playwright.async_api import Browser, Page, Route, expect
+from visitors import IS_NOTIFIED, NO_NETWORK, Street, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -170,6 +171,30 @@ NOTES_THE_OUTAGES = """addEventListener("DOMContentLoaded", () => {
     for (const one of [away, said]) new MutationObserver(note).observe(one, { childList: true, subtree: true });
 });"""
 TOO_MANY = "Too many pages of yours are open"
+
+
+@story
+async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tmp_path: Path, browser: Browser) -> None:
+    async with open_street(tmp_path, browser, max_connections=2) as street:
+        others = {name: [await street.home.ward(name) for _ in range(2)] for name in ("ana", "ben")}
+        ana = await street.sign_in("ana", "/ward", device=NOTES_THE_START)
+        ben = await street.sign_in("ben", device=NOTES_THE_OUTAGES)
+        for page, line in ((ana, "#line"), (ben, "#away")):
+            await expect(page.locator(line)).to_contain_text(TOO_MANY)
+            async with page.expect_websocket() as coming:  # it tries again
+                await page.evaluate("dispatchEvent(new Event('online'))")
+            socket = await coming.value
+            if not socket.is_closed():
+                await socket.wait_for_event("close")
+            await expect(page.locator(line)).to_contain_text(TOO_MANY)
+        assert not [line for line in await ana.evaluate("window.lines") if line.endswith(" Start")]
+        assert not [line for line in await ben.evaluate("window.outages") if "Connected again" in line]
+        for name, page, line in (("ana", ana, "#line"), ("ben", ben, "#said")):
+            await others[name][0].leave()
+            await page.evaluate("dispatchEvent(new Event('online'))")
+            await expect(page.locator(line)).to_contain_text("Connected again.")
+        await expect(ana.locator("#start")).to_be_enabled()
+        street.excuse(*NO_NETWORK)
 
 
 @story
