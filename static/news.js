@@ -85,7 +85,8 @@ export const connection = () => outages;
 export function rendered(ok, over) {
   // What was asked for before an outage knows nothing of what happened during it.
   const fresh = ok && over === outages;
-  current = fresh && socket.open;
+  // Before it has ever been connected, nothing is lost.
+  current = fresh && (socket.open || !outages);
   if (fresh) known = now();
   showState();
   if (current) read.clear();

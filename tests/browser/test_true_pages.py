@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 from visitors import IS_NOTIFIED, NO_NETWORK, Street, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -195,6 +195,30 @@ async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tm
             await expect(page.locator(line)).to_contain_text("Connected again.")
         await expect(ana.locator("#start")).to_be_enabled()
         street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_has_never_been_connected_has_lost_nothing(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    standing = asyncio.Event()
+
+    async def between(socket: WebSocketRoute) -> None:
+        await standing.wait()
+        socket.connect_to_server()
+
+    ben = await street.sign_in("ben", "/people", device=NOTES_THE_OUTAGES)
+    await ben.route_web_socket("**/ws/*", between)
+    async with ben.expect_response("**/live?*"):  # before the connection stands
+        await ben.goto(street.home.url)
+    await ben.evaluate("new Promise((resume) => setTimeout(resume))")  # and what came of it
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    standing.set()
+    await tom.expect("guardians-changed", connectedGuardians=1)
+    await tom.answer("send-message", {"text": "On the bridge"})
+    await expect(ben.locator("#said")).to_have_text("Tom Berger writes: On the bridge")
+    await expect(ben.locator(".messages")).to_contain_text("On the bridge")
+    assert await ben.evaluate("window.outages") == ["Tom Berger writes: On the bridge"]
 
 
 @story
