@@ -7,6 +7,7 @@ import { ofWhatIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 const LATELY = 5000; // what was said so long ago, may not have been read yet
+const HEARD = 1500; // so long sounds what is said before the page goes
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
@@ -29,6 +30,7 @@ let hearing = false; // the connection is there
 let deaf = now(); // since when something may have been told that this page has not heard
 let refusal = ""; // why there is none, where the server has said so
 let silence = null; // the timer of saying that the connection is gone
+let leaving = false; // this browser is signed out, and that is being said
 let seq = 0; // the newest event of the journal that the page has heard
 
 const read = new Set(); // what was written since the last rendering, and said
@@ -61,6 +63,7 @@ export function watch(elements, ask) {
       stand(event, data);
       if (event !== "guardian:snapshot") ask(event, data);
     },
+    signedOut,
     closed: () => {
       // That it is gone, may be noticed long after the last word.
       if (hearing) {
@@ -76,6 +79,14 @@ export function watch(elements, ask) {
       showState();
     },
   });
+}
+
+/** Nothing more is heard of anybody, which must not be taken for quiet. The server says on the page itself how it stands. */
+export function signedOut() {
+  if (leaving) return;
+  leaving = true;
+  announce([{ kind: "lost", sentence: words.signed_out, about: "" }]);
+  setTimeout(() => location.reload(), HEARD);
 }
 
 /** To be kept while the server is asked, and given to rendered(). */

@@ -21,8 +21,8 @@ async function whoIsHere() {
 }
 
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(); `later` says how many
-   * more milliseconds to wait before each try to come back. */
+  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(), signedOut(); `later`
+   * says how many more milliseconds to wait before each try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
     this.on = on;
@@ -114,7 +114,9 @@ export class Socket {
 
   /** Where the same person is still signed in here, nothing of the page need be lost. */
   async comeBack() {
-    if (!isOfViewer(await whoIsHere())) return location.reload();
+    const person = await whoIsHere();
+    if (person === null && this.on.signedOut) return this.on.signedOut();
+    if (!isOfViewer(person)) return location.reload();
     this.finished = false;
     this.connect();
   }

@@ -2,10 +2,11 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
-from visitors import IS_NOTIFIED, NO_NETWORK, Street, open_street
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -219,6 +220,31 @@ async def test_what_has_never_been_connected_has_lost_nothing(street: Street) ->
     await expect(ben.locator("#said")).to_have_text("Tom Berger writes: On the bridge")
     await expect(ben.locator(".messages")).to_contain_text("On the bridge")
     assert await ben.evaluate("window.outages") == ["Tom Berger writes: On the bridge"]
+
+
+@story
+async def test_who_is_signed_out_elsewhere_hears_of_it(street: Street) -> None:
+    people, notes = street.home.server.people, list[Any]()
+    device = IS_HEARD.replace("window.tones.push", "window.note?.") + IS_NOTIFIED.replace("notices.push", "note")
+    ben = await street.sign_in("ben", device=device)
+    await ben.expose_function("note", lambda note: notes.append(note))
+    for name in ("Sound", "Notifications"):
+        await ben.get_by_role("button", name=name).click()
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.evaluate("window.away = true")
+    notes.clear()
+    ana = await started(street)
+    for name in ("ben", "ana"):
+        await people.logins.end_all(await people.accounts.identify(name))
+    for page in (ben, ana):
+        await expect(page).to_have_title("⚠ Sign in · liveguard")
+        await expect(page.get_by_role("alert")).to_contain_text("it is not carried on from here")
+    assert 440 in notes
+    assert [note for note in notes if str(note).startswith("This browser is signed out.")]
+    # Who signs in as they please, is not warned.
+    await ben.goto(f"{street.home.url}/login")
+    await expect(ben).to_have_title("Sign in · liveguard")
+    street.excuse("401")
 
 
 @story
