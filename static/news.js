@@ -19,7 +19,7 @@ export const words = JSON.parse(live.dataset.words);
 
 export let socket = null;
 let shown = null; // gives the elements of the sessions that the page shows
-let sessions = null; // those that run: the name of each one's ward, and whether they are lost
+let sessions = null; // those that run: the name of each one's ward, and whether they are lost and were heard of
 let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // what was written last in each session when the connection went
@@ -117,10 +117,16 @@ export function hear(event, data) {
 }
 
 const happened = {
+  "guardian:snapshot": ({ sessions: running }) => {
+    const ids = new Set(running.map(({ sessionId }) => sessionId));
+    const gone = [...sessions].filter(([id, { heard }]) => heard && !ids.has(id)).map(([id]) => id);
+    // Those of them that have ended are told next; what is asked for now, is answered after that.
+    if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(revoke));
+  },
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, state }) => {
     const before = sessions.get(sessionId);
     const lost = state === "interrupted" && !losses.has(sessionId);
-    sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost });
+    sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost, heard: true });
     // Said of a session that is known already, it tells what happened to it while there was no connection.
     if (lost && !before?.lost) tell("lost", sessionId);
     else if (!before) tell("started", sessionId);
@@ -146,11 +152,7 @@ const happened = {
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },
-  "guardian:access-revoked": ({ sessionId }) => {
-    spare(sessionId);
-    tell("revoked", sessionId);
-    sessions.delete(sessionId);
-  },
+  "guardian:access-revoked": ({ sessionId }) => revoke(sessionId),
   message: ({ from, sessionId, text }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
@@ -158,6 +160,12 @@ const happened = {
     announce([{ kind: "message", sentence: message(name, text), about: sessionId }]);
   },
 };
+
+function revoke(sessionId) {
+  spare(sessionId);
+  tell("revoked", sessionId);
+  sessions.delete(sessionId);
+}
 
 function tell(kind, about) {
   const session = sessions.get(about);

@@ -248,6 +248,29 @@ async def test_who_is_signed_out_elsewhere_hears_of_it(street: Street) -> None:
 
 
 @story
+async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> None:
+    guardianships, accounts = street.home.server.people.guardianships, street.home.server.people.accounts
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben, alex = await street.sign_in("ben"), await street.sign_in("alex")
+    for page in (ben, alex):
+        await expect(page.locator("#live:not(.stale) .card")).to_be_visible()
+        await page.context.set_offline(True)
+        await expect(page.locator("#away")).to_be_visible()
+    user = await accounts.identify("ana")
+    (pair,) = [pair for pair in await guardianships.of_ward(user) if pair.guardian.id == "ben"]
+    await guardianships.revoke(user, pair.id)
+    for page in (ben, alex):
+        await page.context.set_offline(False)
+    await expect(ben.locator("#said")).to_contain_text("You no longer watch over Ana Winter.")
+    await expect(ben.locator(".card")).to_have_count(0)
+    # An admin has never watched over her, and still sees her.
+    await expect(alex.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    await expect(alex.locator("#live:not(.stale) .card")).to_be_visible()
+    street.excuse(*NO_NETWORK)
+
+
+@story
 async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street)
