@@ -46,6 +46,15 @@ document.addEventListener("submit", (event) => {
   question.showModal();
 });
 
+// What is on its way is not sent again, and broken off by that: it may do what can be done once. The page that follows, or
+// this one when it is come back to, is loaded anew. The button stays as it is: a press says nothing new.
+const sent = new WeakSet();
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.getAttribute("method") !== "post") return;
+  if (sent.has(event.target)) event.preventDefault();
+  sent.add(event.target);
+});
+
 for (const input of document.querySelectorAll("input[data-zone]")) {
   input.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
 }

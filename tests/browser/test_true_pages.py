@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
+from server import PASSWORD
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -268,6 +269,38 @@ async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> 
     await expect(alex.locator("#said")).to_have_text("Connected again. Everything is up to date.")
     await expect(alex.locator("#live:not(.stale) .card")).to_be_visible()
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_form_that_is_on_its_way_is_not_sent_twice(street: Street) -> None:
+    people, sent, late = street.home.server.people, list[str](), HeldBack()
+
+    async def hold_back(route: Route) -> None:
+        sent.append(route.request.url)
+        await late(route)
+
+    ida = await street.sign_in("ida", "/account")
+    await ida.route("**/account/password", hold_back)
+    await ida.get_by_label("Current password").fill(PASSWORD)
+    await ida.get_by_label("New password").fill("a better password")
+    button = ida.get_by_role("button", name="Change the password")
+    await button.scroll_into_view_if_needed()
+    place = await button.bounding_box()
+    assert place is not None
+    await ida.mouse.click(place["x"] + 9, place["y"] + 9)
+    await late.asked.wait()
+    await ida.mouse.click(place["x"] + 9, place["y"] + 9)
+    await ida.keyboard.press("Enter")
+    late.let_go.set()
+    await expect(ida.locator(".done")).to_contain_text("The password is changed")
+    assert len(sent) == 1
+    assert await people.accounts.sign_in("ida@example.org", "a better password", "127.0.0.1")
+    # A page of its own each time.
+    await ida.get_by_label("Current password").fill("a better password")
+    await ida.get_by_label("New password").fill("an even better password")
+    await button.click()
+    await expect(ida.get_by_label("New password")).to_have_value("")
+    assert len(sent) == 2
 
 
 @story
