@@ -304,6 +304,27 @@ async def test_a_form_that_is_on_its_way_is_not_sent_twice(street: Street) -> No
 
 
 @story
+async def test_a_network_that_swallows_everything_leaves_no_page_blank(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
+    (worker,) = ana.context.service_workers
+    await worker.evaluate("const later = setTimeout; self.setTimeout = (done, wait) => later(done, wait / 20)")
+    doorkeeper = street.home.server.connections.doorkeeper
+    recognise, passable = doorkeeper.recognise, asyncio.Event()
+
+    async def wait(cookie: str | None, **how: Any) -> Any:
+        await passable.wait()
+        return await recognise(cookie, **how)
+
+    doorkeeper.recognise = wait  # type: ignore[method-assign]
+    await ana.goto(f"{street.home.url}/ward")
+    await expect(ana.get_by_role("heading")).to_have_text("No connection")
+    passable.set()
+    await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
+    street.excuse(*NO_NETWORK)
+
+
+@story
 async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street)
