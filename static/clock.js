@@ -14,7 +14,7 @@ export function now() {
   return ahead === null ? Date.now() : performance.now() + ahead;
 }
 
-/** Milliseconds to measure durations with, which go on while the device sleeps; to be asked for again and again. A device
+/** Milliseconds to measure durations with, which go on while the device sleeps; to be asked for again and again. It
  * sleeps when nobody looks: where somebody does, and its clock leaps, it was set. */
 export function awakeOrAsleep() {
   const here = { run: performance.now(), date: Date.now(), unseen: document.hidden };

@@ -81,7 +81,7 @@ export function watch(elements, ask) {
   });
 }
 
-/** Nothing more is heard of anybody, which must not be taken for quiet. The server says on the page itself how it stands. */
+/** Nothing more is heard of anybody, which must not be taken for quiet. The page that follows says so as well. */
 export function signedOut() {
   if (leaving) return;
   leaving = true;

@@ -46,8 +46,8 @@ document.addEventListener("submit", (event) => {
   question.showModal();
 });
 
-// What is on its way is not sent again, and broken off by that: it may do what can be done once. The page that follows, or
-// this one when it is come back to, is loaded anew. The button stays as it is: a press says nothing new.
+// What is on its way is not broken off and sent again: it may do what can be done once. The page that follows, or this
+// one when somebody comes back to it, is loaded anew.
 const sent = new WeakSet();
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented || event.target.getAttribute("method") !== "post") return;

@@ -21,8 +21,8 @@ async function whoIsHere() {
 }
 
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(), signedOut(); `later`
-   * says how many more milliseconds to wait before each try to come back. */
+  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(), signedOut();
+   * `later` says how many more milliseconds to wait before each try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
     this.on = on;

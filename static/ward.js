@@ -20,8 +20,7 @@ let state = ward.dataset.state; // idle, starting, running, stopping
 let changes = 0; // of the state
 let watchers = 0; // times that others may have come to watch, or left
 let started = Number(ward.dataset.start);
-let looking = false;
-let lookAgain = false;
+let [looking, lookAgain] = [false, false];
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
 let refused = false; // the last time that the connection opened
@@ -85,8 +84,7 @@ const socket = new Socket("/ws/ward", {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = overdue = refused = false;
-    $("start").disabled = false;
-    $("stop").disabled = false;
+    $("start").disabled = $("stop").disabled = false;
     look();
   },
   received: (event, data) => received[event]?.(data),
@@ -182,9 +180,7 @@ function become(next) {
     forgetWhoWatches();
     $("messages").replaceChildren();
     $("messages").hidden = true;
-    showHint($("stop-hint").dataset.label, false);
-    stopLost = false;
-    told = null;
+    [stopLost, told] = [false, null];
     showPlace();
     letSleep();
   }
@@ -203,12 +199,6 @@ function say(sentence, kind = "") {
   if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
 }
 
-/** How the button that stops is used. */
-function showHint(sentence, loud) {
-  $("stop-hint").textContent = sentence;
-  $("stop-hint").classList.toggle("loud", loud);
-}
-
 /** What is read aloud whenever it is written, is written only where it says something else. */
 function change(element, sentence) {
   if (element.textContent !== sentence) element.textContent = sentence;
@@ -217,8 +207,8 @@ function change(element, sentence) {
 function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
-  const away = awakeOrAsleep() - awaySince;
-  if (wasAway && isUnderWay() && !stopLost && !overdue && away > ward.dataset.grace * 1000) {
+  const tooLong = awakeOrAsleep() - awaySince > ward.dataset.grace * 1000;
+  if (wasAway && isUnderWay() && !stopLost && !overdue && tooLong) {
     overdue = true;
     say(words.away_long, "away");
   }
@@ -286,7 +276,6 @@ async function shareAgain() {
 
 $("start").dataset.label = $("start").textContent;
 $("stop").dataset.label = $("stop").querySelector(".label").textContent;
-$("stop-hint").dataset.label = $("stop-hint").textContent;
 $("share").dataset.label = $("share").lastElementChild.textContent;
 
 $("idle").addEventListener("submit", (event) => {
@@ -309,8 +298,8 @@ hold($("stop"), {
     $("sure").returnValue = "";
     $("sure").showModal();
   },
-  // Not in the line, where a warning may stand.
-  hint: () => showHint(words.hold, true),
+  hint: $("stop-hint"), // and not the line, where a warning may stand
+  words: words.hold,
 });
 $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && state === "running" && stop());
 
