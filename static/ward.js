@@ -23,7 +23,7 @@ let started = Number(ward.dataset.start);
 let [looking, lookAgain] = [false, false];
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
-let refused = false; // the last time that the connection opened
+let refused = false; // of the connection the server has said why there is none
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let startLost = false; // a start was asked for, and has no answer
@@ -89,8 +89,8 @@ const socket = new Socket("/ws/ward", {
   },
   received: (event, data) => received[event]?.(data),
   refused: (code) => {
-    refused = true;
-    say(words[`refused_${code}`] ?? words.problem, "problem");
+    refused = `refused_${code}` in words;
+    if (refused) say(words[`refused_${code}`], "problem");
   },
   closed: () => {
     const [starting, stopping] = [state === "starting", state === "stopping"];
@@ -208,7 +208,7 @@ function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
   const tooLong = awakeOrAsleep() - awaySince > ward.dataset.grace * 1000;
-  if (wasAway && isUnderWay() && !stopLost && !overdue && tooLong) {
+  if (wasAway && isUnderWay() && !stopLost && !overdue && !refused && tooLong) {
     overdue = true;
     say(words.away_long, "away");
   }
