@@ -2,7 +2,7 @@
 
 import { isOver, learn, now, refresh } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
-import { connection, rendered, socket, watch, words } from "./news.js";
+import { connection, rendered, signedOut, socket, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { write } from "./write.js";
 
@@ -52,7 +52,7 @@ async function fetchChanges() {
     const answer = await fetch(`/live?since=${encodeURIComponent(since)}`, {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
-    if (answer.status === 401 || answer.type === "opaqueredirect") return location.reload();
+    if (answer.status === 401 || answer.type === "opaqueredirect") return signedOut();
     if (answer.ok) {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();

@@ -2,8 +2,9 @@
 
 const HELD = 1000;
 
-/** Call `done` when the button was held; `asked` for a click that nobody can hold; `hint` when it was let go early. */
-export function hold(button, { done, asked, hint }) {
+/** Call `done` when the button was held; `asked` for a click that nobody can hold. The element `hint`, which says how
+ * the button is used, says it in other `words` when it was let go early. */
+export function hold(button, { done, asked, hint, words }) {
   let timer = null;
   let released = -Infinity;
   let unpressed = false; // an assistive technology sends a pointer with its click, which presses on nothing
@@ -11,6 +12,7 @@ export function hold(button, { done, asked, hint }) {
   function begin() {
     if (timer !== null || button.disabled) return;
     button.classList.add("holding");
+    hint.classList.remove("loud");
     timer = setTimeout(() => {
       end();
       done();
@@ -26,7 +28,8 @@ export function hold(button, { done, asked, hint }) {
   function release() {
     if (timer === null) return;
     end();
-    hint();
+    hint.textContent = words;
+    hint.classList.add("loud");
   }
 
   button.addEventListener("pointerdown", (event) => {

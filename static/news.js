@@ -7,6 +7,7 @@ import { ofWhatIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 const LATELY = 5000; // what was said so long ago, may not have been read yet
+const HEARD = 1500; // so long sounds what is said before the page goes
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
@@ -18,7 +19,7 @@ export const words = JSON.parse(live.dataset.words);
 
 export let socket = null;
 let shown = null; // gives the elements of the sessions that the page shows
-let sessions = null; // those that run: the name of each one's ward, and whether they are lost
+let sessions = null; // those that run: the name of each one's ward, and whether they are lost and were heard of
 let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // what was written last in each session when the connection went
@@ -27,7 +28,9 @@ let outages = 0; // times that the connection went
 let outagesTold = 0; // of them, how many are said to be over
 let hearing = false; // the connection is there
 let deaf = now(); // since when something may have been told that this page has not heard
+let refusal = ""; // why there is none, where the server has said so
 let silence = null; // the timer of saying that the connection is gone
+let leaving = false; // this browser is signed out, and that is being said
 let seq = 0; // the newest event of the journal that the page has heard
 
 const read = new Set(); // what was written since the last rendering, and said
@@ -45,13 +48,22 @@ export function watch(elements, ask) {
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
   socket = new Socket("/ws/guardian", {
-    opened: () => ask(),
+    opened: () => {
+      refusal = "";
+      ask();
+    },
+    refused: (code) => {
+      const before = refusal;
+      refusal = words[`refused_${code}`] ?? "";
+      if (refusal !== before && !away.hidden) away.lastElementChild.textContent = sinceWhen();
+    },
     received: (event, data) => {
       if (event === "guardian:snapshot") hearing = true;
       hear(event, data);
       stand(event, data);
       if (event !== "guardian:snapshot") ask(event, data);
     },
+    signedOut,
     closed: () => {
       // That it is gone, may be noticed long after the last word.
       if (hearing) {
@@ -69,6 +81,14 @@ export function watch(elements, ask) {
   });
 }
 
+/** Nothing more is heard of anybody, which must not be taken for quiet. The page that follows says so as well. */
+export function signedOut() {
+  if (leaving) return;
+  leaving = true;
+  announce([{ kind: "lost", sentence: words.signed_out, about: "" }]);
+  setTimeout(() => location.reload(), HEARD);
+}
+
 /** To be kept while the server is asked, and given to rendered(). */
 export const connection = () => outages;
 
@@ -76,7 +96,8 @@ export const connection = () => outages;
 export function rendered(ok, over) {
   // What was asked for before an outage knows nothing of what happened during it.
   const fresh = ok && over === outages;
-  current = fresh && socket.open;
+  // Before it has ever been connected, nothing is lost.
+  current = fresh && (socket.open || !outages);
   if (fresh) known = now();
   showState();
   if (current) read.clear();
@@ -96,10 +117,16 @@ export function hear(event, data) {
 }
 
 const happened = {
+  "guardian:snapshot": ({ sessions: running }) => {
+    const ids = new Set(running.map(({ sessionId }) => sessionId));
+    const gone = [...sessions].filter(([id, { heard }]) => heard && !ids.has(id)).map(([id]) => id);
+    // Those of them that have ended are told next; what is asked for now, is answered after that.
+    if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(revoke));
+  },
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, state }) => {
     const before = sessions.get(sessionId);
     const lost = state === "interrupted" && !losses.has(sessionId);
-    sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost });
+    sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost, heard: true });
     // Said of a session that is known already, it tells what happened to it while there was no connection.
     if (lost && !before?.lost) tell("lost", sessionId);
     else if (!before) tell("started", sessionId);
@@ -125,11 +152,7 @@ const happened = {
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },
-  "guardian:access-revoked": ({ sessionId }) => {
-    spare(sessionId);
-    tell("revoked", sessionId);
-    sessions.delete(sessionId);
-  },
+  "guardian:access-revoked": ({ sessionId }) => revoke(sessionId),
   message: ({ from, sessionId, text }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
@@ -137,6 +160,12 @@ const happened = {
     announce([{ kind: "message", sentence: message(name, text), about: sessionId }]);
   },
 };
+
+function revoke(sessionId) {
+  spare(sessionId);
+  tell("revoked", sessionId);
+  sessions.delete(sessionId);
+}
 
 function tell(kind, about) {
   const session = sessions.get(about);
@@ -178,7 +207,7 @@ function showState() {
 }
 
 function sinceWhen() {
-  return words.away.replace("{time}", time.format(known));
+  return `${words.away.replace("{time}", time.format(known))} ${refusal}`.trim();
 }
 
 /** Silence must not be taken for quiet. */

@@ -1,7 +1,7 @@
 // A ward's own session, seen from any page.
 
 import { keep, kept } from "./kept.js";
-import { Socket } from "./socket.js";
+import { isOfViewer, Socket } from "./socket.js";
 
 const AGAIN = 2000; // milliseconds
 const LATER = 11000; // more than the longest that the others wait
@@ -20,14 +20,19 @@ for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () =
 /** The switch of a session that began then: whether its location is to be shared from this window. */
 export const shareOf = (start) => `share-${start}`;
 
-/** The ward's page as the server renders it now; null when it cannot be had. */
+/** The ward's page as the server renders it now; null when it cannot be had: a network that asks to sign in at its own
+ * page first, gives that one; and after another sign-in in this browser it is somebody else's. */
 export async function ownPage() {
   try {
     const answer = await fetch("/ward", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok || !page.getElementById("ward")) return null;
+    if (isOfViewer(page.body.dataset.viewer)) return page;
+    location.reload();
   } catch {
-    return null;
+    // Then there is none.
   }
+  return null;
 }
 
 /** What the page of a running session says, rendered for a ward. */

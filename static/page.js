@@ -46,6 +46,15 @@ document.addEventListener("submit", (event) => {
   question.showModal();
 });
 
+// What is on its way is not broken off and sent again: it may do what can be done once. The page that follows, or this
+// one when somebody comes back to it, is loaded anew.
+const sent = new WeakSet();
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.getAttribute("method") !== "post") return;
+  if (sent.has(event.target)) event.preventDefault();
+  sent.add(event.target);
+});
+
 for (const input of document.querySelectorAll("input[data-zone]")) {
   input.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
 }

@@ -7,9 +7,22 @@ const OPENING = 10000; // for so long it may take to open
 const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
 
+/** Whether it is they to whom this page belongs. */
+export const isOfViewer = (person) => person === document.body.dataset.viewer;
+
+/** Who is signed in in this browser now; null where nobody is, or it is not known. */
+async function whoIsHere() {
+  try {
+    const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
+    return answer.ok ? (await answer.json()).id : null;
+  } catch {
+    return null;
+  }
+}
+
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(); `later` says how many more
-   * milliseconds to wait before each try to come back. */
+  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(), signedOut();
+   * `later` says how many more milliseconds to wait before each try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
     this.on = on;
@@ -18,6 +31,7 @@ export class Socket {
     this.asked = 0;
     this.answers = new Map();
     this.open = false;
+    this.wasLost = false;
     this.finished = false;
     this.connect();
     setInterval(() => this.listen(), 1000);
@@ -57,14 +71,15 @@ export class Socket {
     this.pinged = null; // when an answer was asked for that has not come
     socket.onopen = () => {
       this.heard = performance.now();
-      this.open = true;
-      this.on.opened?.();
+      // Whoever is not let in is told so when the line stands: it is open with the first word that says something else.
+      socket.send('{"event":"ping"}');
     };
     socket.onmessage = ({ data }) => {
       this.heard = performance.now();
       this.pinged = null;
       const { event, data: content, replyTo } = JSON.parse(data);
-      if (event !== "session-error") this.tries = 0; // which may be all that is said before the close
+      if (!this.open && event === "session-error") return this.on.refused?.(content.code);
+      if (!this.open) this.opened();
       this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };
@@ -73,8 +88,16 @@ export class Socket {
     };
   }
 
+  opened() {
+    this.open = true;
+    this.tries = 0;
+    if (this.wasLost) this.check();
+    this.on.opened?.();
+  }
+
   lost(code) {
     this.open = false;
+    this.wasLost = true;
     for (const id of this.answers.keys()) this.answer(id, "unknown");
     this.on.closed?.(code);
     if (code === 4401) {
@@ -89,16 +112,19 @@ export class Socket {
     this.waiting = setTimeout(() => this.connect(), pause + this.later());
   }
 
-  /** Where somebody is still signed in here, nothing of the page need be lost. */
+  /** Where the same person is still signed in here, nothing of the page need be lost. */
   async comeBack() {
-    try {
-      const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-      if (!answer.ok) return location.reload();
-    } catch {
-      return location.reload();
-    }
+    const person = await whoIsHere();
+    if (person === null && this.on.signedOut) return this.on.signedOut();
+    if (!isOfViewer(person)) return location.reload();
     this.finished = false;
     this.connect();
+  }
+
+  /** Another login may have carried the connection back, and what comes is not for this page. */
+  async check() {
+    const person = await whoIsHere();
+    if (person !== null && !isOfViewer(person)) location.reload();
   }
 
   /** Nothing can come any more: do not wait for the network to find out. */
@@ -114,7 +140,7 @@ export class Socket {
   hurry() {
     if (this.finished) return;
     if (this.open) this.ping();
-    else if (this.socket.readyState !== WebSocket.CONNECTING) this.connect();
+    else if (this.socket.readyState > WebSocket.OPEN) this.connect();
   }
 
   listen() {

@@ -3,6 +3,7 @@
 const version = new URL(location.href).searchParams.get("v");
 const files = ["app.css", "page.js", "offline.js", "kept.js", "own.js", "socket.js", "icon.svg"].map((name) => `/static/${version}/${name}`);
 const shell = "/ward/offline";
+const PATIENCE = 10000; // milliseconds for the ward's page
 
 addEventListener("install", (event) => {
   event.waitUntil(caches.open(version).then((cache) => cache.addAll([shell, ...files])).then(() => self.skipWaiting()));
@@ -29,13 +30,15 @@ addEventListener("fetch", (event) => {
 /** The ward's page; the shell where it cannot be had just now, for that one comes back by itself. */
 async function asked(request) {
   try {
-    const answer = await fetch(request);
+    const answer = await Promise.race([fetch(request), late()]);
     if (![502, 503, 504].includes(answer.status)) return answer;
   } catch {
-    // No network.
+    // No network, or one that swallows everything.
   }
   return caches.match(shell);
 }
+
+const late = () => new Promise((_, reject) => setTimeout(reject, PATIENCE));
 
 // A notification was touched: it leads to the page of its session, or to the dashboard, if one of them is open.
 addEventListener("notificationclick", (event) => {

@@ -1,6 +1,7 @@
 // The ward's page: one session, carried on whatever happens to this page or its network.
 
-import { ago, clock, learn, now } from "./clock.js";
+import { keepAwake, letSleep } from "./awake.js";
+import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
@@ -17,18 +18,18 @@ const words = JSON.parse(ward.dataset.words);
 
 let state = ward.dataset.state; // idle, starting, running, stopping
 let changes = 0; // of the state
+let watchers = 0; // times that others may have come to watch, or left
 let started = Number(ward.dataset.start);
-let looking = false;
-let lookAgain = false;
+let [looking, lookAgain] = [false, false];
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
+let refused = false; // of the connection the server has said why there is none
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let startLost = false; // a start was asked for, and has no answer
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
 let placeProblem = ""; // why there is none
-let wakeLock = null;
 
 learn(Number(ward.dataset.now));
 
@@ -53,6 +54,7 @@ const received = {
     look();
   },
   "guardians-changed": ({ connectedGuardians }) => {
+    watchers += 1;
     if (!connectedGuardians) forgetWhoWatches();
     look();
   },
@@ -81,12 +83,15 @@ const socket = new Socket("/ws/ward", {
   opened: () => {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     say(`${back} ${unsent}`.trim(), unsent && "problem");
-    wasAway = overdue = false;
-    $("start").disabled = false;
-    $("stop").disabled = false;
+    wasAway = overdue = refused = false;
+    $("start").disabled = $("stop").disabled = false;
     look();
   },
   received: (event, data) => received[event]?.(data),
+  refused: (code) => {
+    refused = `refused_${code}` in words;
+    if (refused) say(words[`refused_${code}`], "problem");
+  },
   closed: () => {
     const [starting, stopping] = [state === "starting", state === "stopping"];
     if (starting) become("idle");
@@ -99,8 +104,8 @@ const socket = new Socket("/ws/ward", {
     } else if (stopping) {
       stopLost = true;
       say(words.stop_unknown, "away");
-    } else if (!wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
-    if (!wasAway) awaySince = Date.now();
+    } else if (!wasAway && !refused) say(state === "idle" ? words.away_idle : words.away, "away");
+    if (!wasAway) awaySince = awakeOrAsleep();
     wasAway = true;
     forgetWhoWatches();
   },
@@ -108,6 +113,7 @@ const socket = new Socket("/ws/ward", {
 
 /** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
 function forgetWhoWatches() {
+  watchers += 1;
   $("watching").classList.remove("somebody");
   change($("watching-line"), words.watching_unknown);
   $("told-line").hidden = true;
@@ -119,7 +125,7 @@ async function look() {
   if (looking) return;
   clearTimeout(nextTry);
   looking = true;
-  const before = changes;
+  const [before, watchersBefore] = [changes, watchers];
   const page = await ownPage();
   looking = false;
   // What was rendered before a start knows nothing of it, and ends nothing.
@@ -139,7 +145,8 @@ async function look() {
       become("idle");
       return say(words.ended_away);
     }
-    if (socket.open) morph($("watching"), document.adoptNode(page.getElementById("watching")));
+    // Who has left since it was asked for, must not come back with it; the next look is under way then.
+    if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
     $("messages").scrollTop = $("messages").scrollHeight;
   }
@@ -153,6 +160,8 @@ function become(next) {
   changes += 1;
   ward.dataset.state = next;
   const running = isUnderWay();
+  // Before the focus is looked for, which goes back to where it was. The answer would be one about the next session.
+  if (!running) $("sure").close("no");
   if ($("running").hidden === running) {
     const lost = $(running ? "idle" : "running").contains(document.activeElement);
     $("running").hidden = !running;
@@ -171,11 +180,9 @@ function become(next) {
     forgetWhoWatches();
     $("messages").replaceChildren();
     $("messages").hidden = true;
-    stopLost = false;
-    told = null;
+    [stopLost, told] = [false, null];
     showPlace();
-    wakeLock?.release().catch(() => {});
-    wakeLock = null;
+    letSleep();
   }
   tick();
 }
@@ -200,7 +207,8 @@ function change(element, sentence) {
 function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
   if (place.active) showPlace();
-  if (wasAway && isUnderWay() && !stopLost && !overdue && Date.now() - awaySince > ward.dataset.grace * 1000) {
+  const tooLong = awakeOrAsleep() - awaySince > ward.dataset.grace * 1000;
+  if (wasAway && isUnderWay() && !stopLost && !overdue && !refused && tooLong) {
     overdue = true;
     say(words.away_long, "away");
   }
@@ -290,9 +298,10 @@ hold($("stop"), {
     $("sure").returnValue = "";
     $("sure").showModal();
   },
-  hint: () => say(words.hold),
+  hint: $("stop-hint"), // and not the line, where a warning may stand
+  words: words.hold,
 });
-$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && stop());
+$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && state === "running" && stop());
 
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -300,16 +309,6 @@ $("write").addEventListener("submit", (event) => {
 });
 
 // -- the screen and the shell -----------------------------------------------------------------------------------------
-
-async function keepAwake() {
-  if (wakeLock || document.hidden || !("wakeLock" in navigator)) return;
-  try {
-    wakeLock = await navigator.wakeLock.request("screen");
-    wakeLock.addEventListener("release", () => (wakeLock = null));
-  } catch {
-    // A low battery, say. The session runs without it.
-  }
-}
 
 document.addEventListener("visibilitychange", () => {
   if (state === "running") keepAwake();

@@ -64,7 +64,7 @@ async def test_ana_starts_writes_and_stops_by_the_keyboard_alone(street: Street)
     # A key that is pressed and let go is not enough; one that is held, is.
     await reach(ana.locator("#stop"))
     await ana.keyboard.press("Enter")
-    await expect(ana.locator("#line")).to_contain_text("Keep pressing")
+    await expect(ana.locator("#stop-hint")).to_contain_text("Keep pressing")
     await ana.keyboard.down(" ")
     await expect(ana.locator("#idle")).to_be_visible()
     await ana.keyboard.up(" ")

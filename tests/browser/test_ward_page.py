@@ -269,7 +269,7 @@ async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_
     await expect(ana.locator("#running")).to_be_visible()
 
     await stop.click()
-    await expect(ana.locator("#line")).to_contain_text("Keep pressing")
+    await expect(ana.locator("#stop-hint")).to_contain_text("Keep pressing")
     await expect(ana.locator("#running")).to_be_visible()
 
     await stop.focus()
