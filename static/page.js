@@ -46,12 +46,14 @@ document.addEventListener("submit", (event) => {
   question.showModal();
 });
 
-// What is on its way is not broken off and sent again: it may do what can be done once. The page that follows, or this
-// one when somebody comes back to it, is loaded anew.
+// What is on its way is not broken off and sent again at once: it may do what can be done once. The page that follows, or
+// this one when somebody comes back to it, is loaded anew.
+const AGAIN = 15000; // milliseconds, for whoever has stopped it
 const sent = new WeakSet();
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented || event.target.getAttribute("method") !== "post") return;
   if (sent.has(event.target)) event.preventDefault();
+  else setTimeout(() => sent.delete(event.target), AGAIN);
   sent.add(event.target);
 });
 
