@@ -165,13 +165,13 @@ class Audience:
 
     def shut_out(self, guardian_id: str, closed_later: Sequence[Connection]) -> None:
         """The account is disabled: its connections leave before they are closed, so nothing more is sent to them."""
+        for session in self._sessions.get_active_sessions():
+            if session.guardians.pop(guardian_id, None) is not None and guardian_id not in session.room.guardians:
+                self._changed(session)
         for connection in self.present.connections(guardian_id):
             self.gone(connection)
             if connection not in closed_later:
                 connection.close(ACCOUNT_INACTIVE, AccountInactive())
-        for session in self._sessions.get_active_sessions():
-            if session.guardians.pop(guardian_id, None) is not None:
-                self._changed(session)
 
     def _let_in(self, session: LiveSession, presence: Presence[Member], now: Moment) -> bool:
         joined = session.room.join(presence)

@@ -210,9 +210,9 @@ class Chronicle:
         now = self._clock.now()
         if not at_once and now.steady - self._purged_at < PURGE_EVERY:
             return
-        self._purged_at = now.steady
-        while await self._storage.chronicle.purge(now.wall - self._keep_for):
-            pass
+        # Some in each round, until there is nothing: many take longer than a server that stops has time for.
+        found = await self._storage.chronicle.purge(now.wall - self._keep_for)
+        self._purged_at = float("-inf") if found else now.steady
 
 
 def _within_room(entries: list[Entry]) -> list[Entry]:

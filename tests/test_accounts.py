@@ -270,7 +270,7 @@ async def test_whoever_knew_a_password_can_do_nothing_with_it_once_it_is_another
         await refused(WrongCredentials, f.people.logins.begin_for_token("x", known, f.clock.wall + DAY))
         await refused(WrongCredentials, f.people.accounts.set_password("ana", PASSWORD, known=known))
         assert await f.people.accounts.sign_in("ana@example.org", "another password")
-        await refused(NotFound, f.people.logins.end_others(f.ana, digest(here)))
+        await refused(AuthenticationRequired, f.people.logins.end_others(f.ana, digest(here)))
         assert await f.people.logins.of(f.ana) == []
         assert await f.people.logins.find(await f.people.logins.begin(f.ana, known=hers))
 

@@ -78,6 +78,23 @@ async def test_with_no_time_at_all_nothing_stays_beyond_the_session(tmp_path: Pa
 
 
 @pytest.mark.gen_test
+async def test_much_that_is_to_be_forgotten_holds_up_no_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house(tmp_path) as home:
+        asked = 0
+
+        async def purge(ended_before: int) -> int:
+            nonlocal asked
+            asked += 1
+            return 500 if asked < 4 else 0
+
+        monkeypatch.setattr(home.server.storage.chronicle, "purge", purge)
+        home.server.chronicle._purged_at = float("-inf")
+        for done in (1, 2, 3, 4, 4):
+            await home.server.chronicle.write()
+            assert asked == done
+
+
+@pytest.mark.gen_test
 async def test_a_restart_forgets_neither_the_trail_nor_the_messages(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")

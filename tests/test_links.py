@@ -9,6 +9,7 @@ from family import DAY, MovedClock, family, quick_passwords, refused
 from liveguard.auth import Passwords, digest
 from liveguard.errors import (
     AccountInactive,
+    AuthenticationRequired,
     Conflict,
     InvalidPayload,
     NotAllowed,
@@ -131,6 +132,18 @@ async def test_what_an_admin_has_handed_out_is_good_for_as_long_as_they_are_one(
         await people.accounts.disable("chloe")
         # Who was an admin when the page was asked for, may be none when the link is made.
         await refused(NotAllowed, links.for_reset(f.ana, by=chloe))
+
+
+@pytest.mark.gen_test
+async def test_by_a_login_that_has_ended_nobody_hands_out_a_link(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        links, people = f.people.links, f.people
+        login_id = digest(await people.logins.begin(f.alex))
+        assert await links.for_reset(f.ana, by=f.alex, login_id=login_id)
+        # They were let in, and while they ask there is another password.
+        await people.accounts.set_password("alex", "another password")
+        await refused(AuthenticationRequired, links.for_reset(f.ana, by=f.alex, login_id=login_id))
+        await refused(AuthenticationRequired, links.for_invitation(f.alex, login_id=login_id))
 
 
 @pytest.mark.gen_test

@@ -14,8 +14,9 @@ from server import PASSWORD, Browser, House, house
 from tornado.testing import ExpectLog
 
 from liveguard.errors import StorageUnavailable
-from liveguard.people import Entry
+from liveguard.people import Entry, User
 from liveguard.tables import csv_line
+from liveguard.web.pages.dashboard import Dashboard
 from liveguard.web.pages.entrance import local_path
 from liveguard.web.pages.history import BLINK, without_blinks
 from liveguard.web.render import Reader, clock, initials, negotiate
@@ -217,6 +218,43 @@ async def test_an_open_dashboard_hears_whom_one_guards(tmp_path: Path) -> None:
 
 
 @pytest.mark.gen_test
+async def test_what_changes_while_the_dashboard_is_made_is_news_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        people, around = home.server.people, Dashboard.around
+
+        async def meanwhile(page: Dashboard) -> dict[str, object]:
+            found = await around(page)
+            await people.guardianships.put("ana", "chloe", "revoked")
+            return found
+
+        monkeypatch.setattr(Dashboard, "around", meanwhile)
+        page = (await home.fetch("/", who="chloe")).text
+        monkeypatch.undo()
+        (version,) = re.findall('data-version="([^"]+)"', page)
+        assert "Ana" in page
+        assert "Ana" not in (await home.fetch(f"/live?since={version}", who="chloe")).json["calm"]
+
+
+@pytest.mark.gen_test
+async def test_whoever_was_signed_out_while_they_signed_out_others_signs_in_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        ana, people = await sign_in(home, "ana", "/account"), home.server.people
+        end_others = people.logins.end_others
+
+        async def too_late(user: User, here: str) -> str:
+            await people.logins.end_all(user)
+            return await end_others(user, here)
+
+        monkeypatch.setattr(people.logins, "end_others", too_late)
+        answer = await ana.post("/account/logins/end")
+        assert (answer.status, answer.headers["Location"]) == (303, "/login?over=1")
+
+
+@pytest.mark.gen_test
 async def test_the_last_sign_of_life_is_told_without_rendering_anything(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")
@@ -259,7 +297,7 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert re.search('<p class="done" role="status">.*They guard from now on', page.text, re.DOTALL)
         # To be asked takes nothing from whoever guards already.
         asked = await alex.post("/admin/guardians", pair | {"status": "pending"})
-        assert asked.headers["Location"] == done.headers["Location"]
+        assert asked.headers["Location"].endswith("&done=guards_already")
         (path,) = {
             form
             for form, name in re.findall(r'action="(/admin/guardians/[^"]+)".*?class="hidden"> (\w+) ', page.text)

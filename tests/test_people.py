@@ -110,7 +110,10 @@ async def test_the_history_shows_each_what_they_may_see_and_for_as_long(tmp_path
         assert await sees(f.tom) == ["night"]
         assert await sees(f.alex) == ["night", "evening"]
         assert await sees(f.chloe) == await sees(f.mallory) == []
-        for status in ("pending", "declined", "revoked"):
+        # To be asked takes nothing from whoever guards already.
+        await f.people.guardianships.put("ana", "ben", "pending")
+        assert await sees(f.ben) == ["evening"]
+        for status in ("declined", "pending", "revoked"):
             await f.people.guardianships.put("ana", "ben", status)
             assert await sees(f.ben) == []
             await refused(NotFound, history.get(f.ben, "evening"))

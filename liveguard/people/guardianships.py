@@ -47,18 +47,13 @@ class Guardianships:
         return await self._storage.guardians.of_wards(ward_ids)
 
     async def arrange(self, ward_email: str, guardian_email: str, status: Status) -> Guardianship:
-        """An admin decides; to be asked takes nothing from whoever guards already.
-
-        Raises UnknownEmail where nobody here has it, and NotAllowed for one and the same.
-        """
+        """An admin decides. Raises UnknownEmail where nobody here has it, and NotAllowed for one and the same."""
         ward = await self._storage.users.by_email(ward_email)
         if ward is None:
             raise UnknownEmail(ward_email)
         guardian = await self._storage.users.by_email(guardian_email)
         if guardian is None:
             raise UnknownEmail(guardian_email)
-        if status == "pending":
-            return await self._told(await self._storage.guardians.invite(ward.id, guardian.id, self._now))
         return await self.put(ward.id, guardian.id, status)
 
     async def dissolve(self, guardianship_id: str) -> Guardianship:
@@ -91,7 +86,12 @@ class Guardianships:
         return await self._told(await self._storage.guardians.set_status(known.id, "revoked", self._now))
 
     async def put(self, ward_id: str, guardian_id: str, status: Status) -> Guardianship:
-        """The operator decides. Raises NotFound, and NotAllowed for somebody's own guard."""
+        """The operator decides; to be asked takes nothing from whoever guards already.
+
+        Raises NotFound, and NotAllowed for somebody's own guard.
+        """
+        if status == "pending":
+            return await self._told(await self._storage.guardians.invite(ward_id, guardian_id, self._now))
         return await self._told(await self._storage.guardians.put(ward_id, guardian_id, status, self._now))
 
     async def follow_link(self, link: Link, guardian: User) -> Guardianship:

@@ -172,13 +172,13 @@ class History:
 
     async def get(self, user: User, session_id: str) -> PastSession:
         """One session that ended. Raises NotFound to those who may not see it."""
-        session = await self._storage.history.get(_viewer(user), session_id)
-        if session is not None:
-            return PastSession.of(session)
         for unwritten in await self._unwritten(_viewer(user)):
             if unwritten.session_id == session_id:
                 return unwritten
-        raise NotFound
+        session = await self._storage.history.get(_viewer(user), session_id)
+        if session is None:
+            raise NotFound
+        return PastSession.of(session)
 
     async def _worrying(self, viewer: Viewer, since: int) -> list[PastSession]:
         """The newest first, of each ward their last alone."""

@@ -47,17 +47,17 @@ class Links:
         """The token of a link that signs this person in."""
         return await self._make("sign-in", user_id=user.id)
 
-    async def for_reset(self, user: User, *, by: User) -> str:
+    async def for_reset(self, user: User, *, by: User, login_id: str | None = None) -> str:
         """The token of a link through which this person chooses a new password; admins make it, and it is good for as
-        long as they are."""
-        return await self._make("reset", user_id=user.id, made_by=by.id)
+        long as they are. Raises AuthenticationRequired where the login by which they ask has ended."""
+        return await self._make("reset", user_id=user.id, made_by=by.id, login_id=login_id)
 
-    async def for_invitation(self, ward: User) -> str:
+    async def for_invitation(self, ward: User, *, login_id: str | None = None) -> str:
         """The token of a link through which somebody, new here or not, becomes this ward's guardian.
 
-        Raises Conflict where too many of them are open.
+        Raises Conflict where too many of them are open, and AuthenticationRequired as above.
         """
-        return await self._make("invite", user_id=ward.id, most=MOST_INVITATIONS)
+        return await self._make("invite", user_id=ward.id, login_id=login_id, most=MOST_INVITATIONS)
 
     async def invitations(self, ward: User) -> Sequence[Link]:
         """This ward's invitations that nobody has followed yet, the newest first."""
@@ -69,7 +69,13 @@ class Links:
             raise NotFound("This link was used already or has expired")
 
     async def _make(
-        self, purpose: Purpose, user_id: str | None = None, *, made_by: str | None = None, most: int | None = None
+        self,
+        purpose: Purpose,
+        user_id: str | None = None,
+        *,
+        made_by: str | None = None,
+        login_id: str | None = None,
+        most: int | None = None,
     ) -> str:
         token, now = random_token(), self._clock.now().wall
         await self._storage.logins.add_link(
@@ -79,6 +85,7 @@ class Links:
             expires_at=now + LASTS[purpose],
             user_id=user_id,
             made_by=made_by,
+            login_id=login_id,
             most=most,
         )
         return token

@@ -93,7 +93,7 @@ class Logins:
 
     async def end_others(self, user: User, here: str) -> str:
         """Somebody signs out everywhere but here, where there is another token from now on: whoever has stolen the one
-        before, is out. Raises NotFound where they have been signed out here as well by now."""
+        before, is out. Raises AuthenticationRequired where they have been signed out here as well by now."""
         token, now = random_token(), self._clock.now().wall
         await self._storage.logins.replace_all(user.id, here, digest(token), now=now, expires_at=now + LASTS)
         await self._access_changed(set(), {user.id})

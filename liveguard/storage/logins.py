@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from liveguard.errors import Conflict, NotAllowed, NotFound, WrongCredentials
+from liveguard.errors import AuthenticationRequired, Conflict, NotAllowed, NotFound, WrongCredentials
 from liveguard.storage.database import Database
 from liveguard.storage.links import Link, Purpose, use_up
 from liveguard.storage.rows import one, select, table
@@ -130,7 +130,8 @@ class Logins:
     def replace_all(
         self, user_id: str, here: str, login_id: str, *, now: int, expires_at: int
     ) -> asyncio.Future[None]:
-        """Somebody signed out everywhere but here. Raises :class:`NotFound` where they are signed in here no more."""
+        """Somebody signed out everywhere but here. Raises :class:`AuthenticationRequired` where they are in no
+        more."""
 
         def job(db: sqlite3.Connection) -> None:
             replaced = db.execute(
@@ -139,7 +140,7 @@ class Logins:
                 (login_id, now, now, expires_at, here, user_id),
             )
             if not replaced.rowcount:
-                raise NotFound("This login has ended")
+                raise AuthenticationRequired
             db.execute("DELETE FROM logins WHERE user_id = ? AND id != ?", (user_id, login_id))
 
         return self._database.submit(job, write=True)
@@ -172,15 +173,18 @@ class Logins:
         expires_at: int,
         user_id: str | None = None,
         made_by: str | None = None,
+        login_id: str | None = None,
         most: int | None = None,
     ) -> asyncio.Future[None]:
-        """A new link, which an admin may have made.
+        """A new link, which an admin may have made, and somebody who is signed in by this login.
 
-        Raises :class:`Conflict` where so many for this purpose and user could be used now, and :class:`NotAllowed`
-        where who makes it is no admin, or not any more.
+        Raises :class:`Conflict` where so many for this purpose and user could be used now, :class:`NotAllowed` where
+        who makes it is no admin, or not any more, and :class:`AuthenticationRequired` where the login has ended.
         """
 
         def job(db: sqlite3.Connection) -> None:
+            if login_id is not None and not one(db, "SELECT EXISTS (SELECT 1 FROM logins WHERE id = ?)", (login_id,)):
+                raise AuthenticationRequired
             admin = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND is_admin AND is_active)"
             if made_by is not None and not one(db, admin, (made_by,)):
                 raise NotAllowed

@@ -29,8 +29,8 @@ class LineWire(Wire):
     def opened(self) -> None:
         self._wires.strangers.count(self, self._line.address)
         if self._opening is None:
-            self._line.probe(self)
             self._wires.sweep.watch(self, monotonic() + PATIENCE)
+            self._line.probe(self)
         else:
             self._carry()
             self.write(text_frame(self._opening))

@@ -122,8 +122,7 @@ class EndOtherLogins(Account):
     async def post(self) -> None:
         logins = self.services.people.logins
         if self.by_cookie:
-            assert self.visitor is not None and self.visitor.login_id is not None
-            self.services.cookies.sign_in(self, await logins.end_others(self.user, self.visitor.login_id))
+            self.services.cookies.sign_in(self, await logins.end_others(self.user, self.login_id or ""))
         else:
             await logins.end_all(self.user)
         self.go("/account", done="signed_out")

@@ -68,7 +68,7 @@ class AddPerson(Admin):
             self.set_status(status_of(refusal))
             await self.show_admin(code_of(refusal), email=email, first_name=first_name, last_name=last_name)
         else:
-            token = await people.links.for_reset(user, by=self.user)
+            token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
             show_link(self, "welcome", token, back="/admin", name=name_of(user))
 
 
@@ -85,7 +85,7 @@ class ChangePerson(AdminPage):
             await people.accounts.enable(user_id, by=self.user)
         elif change == "reset":
             user = await people.accounts.identify(user_id)
-            token = await people.links.for_reset(user, by=self.user)
+            token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
             show_link(self, "reset", token, back="/admin", name=name_of(user))
             return
         else:
@@ -107,7 +107,8 @@ class Arrange(Admin):
             wrong = "ward" if isinstance(refusal, UnknownEmail) and refusal.email == ward else "guardian"
             await self.show_admin(problem, ward=ward, guardian=guardian, status=status, wrong=wrong)
         else:
-            self.go("/admin", q=ward, done=pair.status if pair.guardian_is_active else "once_enabled")
+            done = pair.status if pair.status == status else "guards_already"
+            self.go("/admin", q=ward, done=done if pair.guardian_is_active else "once_enabled")
 
 
 class Dissolve(AdminPage):

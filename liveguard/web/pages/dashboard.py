@@ -26,10 +26,22 @@ POLL = 1000  # milliseconds, for what the guardian's socket does not tell
 QUIET = 5000  # the same while there is no session, but for admins, whom nobody tells of the next one
 
 
-class View:
-    """What one viewer sees at one moment, before any of it is rendered."""
+def surroundings_of(page: Page) -> list[str]:
+    """What stands around the cards is another when this is: whose end the journal has, and whom the viewer guards."""
+    live, viewer = page.services.live, page.user
+    unwritten = [
+        session.id
+        for session in live.unwritten()
+        if viewer.is_admin or viewer.id == session.ward.id or viewer.id in session.guardians
+    ]
+    return [*unwritten, str(live.access_version(viewer.id))]
 
-    def __init__(self, page: Page) -> None:
+
+class View:
+    """What one viewer sees at one moment, before any of it is rendered. The ``surroundings`` were asked for before what
+    they speak of was read."""
+
+    def __init__(self, page: Page, surroundings: list[str]) -> None:
         services = page.services
         memories = [services.chronicle.of(session) for session in services.live.visible_to(page.user)]
         self.moment = services.clock.now()
@@ -39,9 +51,7 @@ class View:
         self.newest = max((memory.version for memory in memories), default=0)
         order = [memory.session.id for memory in self.memories]
         self.kind = f"{services.chronicle.epoch}-{'c' if self.compact else 'f'}"
-        # What stands around the cards changes with these: who is live, whose end the journal has, and whom one guards.
-        unwritten = [session.id for session in services.live.unwritten()]
-        self.who = _sum([*sorted(order), "", *unwritten, str(services.live.access_version(page.user.id))])
+        self.who = _sum([*sorted(order), "", *surroundings])
         # Whoever holds this and asks again, is told nothing unless something that they see has changed.
         self.version = f"{self.kind}.{self.who}.{_sum(order)}.{self.newest}"
 
@@ -100,8 +110,9 @@ class Dashboard(Watching):
     page = "dashboard"
 
     async def get(self) -> None:
+        surroundings = surroundings_of(self)
         around = await self.around()
-        view = View(self)
+        view = View(self, surroundings)
         page = self.render_page(
             "dashboard.html",
             cards=HERE,
@@ -135,14 +146,14 @@ class Changes(Watching):
 
     async def get(self) -> None:
         since = self.get_query_argument("since", "")
-        view = View(self)
+        view = View(self, surroundings_of(self))
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         if view.version == since:
             self.set_header("Now", str(view.now))
             self.finish(msgspec.json.encode({"heard": _ages(view)}))
             return
         self.preferences = await self.services.people.reading.of(self.user)
-        view = View(self)
+        view = View(self, surroundings_of(self))
         self.set_header("Now", str(view.now))
         page: dict[str, object] = {
             "version": view.version,

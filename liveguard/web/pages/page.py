@@ -69,6 +69,12 @@ class Page(Door):
         return self.visitor.user
 
     @property
+    def login_id(self) -> str | None:
+        """The login by which they look; None for a token that names none."""
+        assert self.visitor is not None
+        return self.visitor.login_id
+
+    @property
     def reader(self) -> Reader:
         """How they read."""
         chosen = self.preferences
@@ -146,7 +152,7 @@ class Page(Door):
     # -- refusals --------------------------------------------------------------------------------------------------
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if "exc_info" in kwargs and isinstance(kwargs["exc_info"][1], SignInFirst):
+        if "exc_info" in kwargs and self._is_signed_out(kwargs["exc_info"][1]):
             asked = self.request.uri if self.request.method == "GET" else None
             query = {"next": asked} if asked and asked != "/" else {}
             if self.get_cookie(self.services.cookies.login):
@@ -155,12 +161,17 @@ class Page(Door):
             return
         super().write_error(status_code, **kwargs)
 
+    def _is_signed_out(self, fault: object) -> bool:
+        # The latter happens by another hand, while somebody does something.
+        in_between = isinstance(fault, AuthenticationError) and self.request.method == "POST"
+        return in_between or isinstance(fault, SignInFirst)
+
     def refuse(self, refusal: Refusal) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.show("error.html", status=self.get_status(), reason=REASONS.get(type(refusal), ""))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not isinstance(value, SignInFirst):
+        if not self._is_signed_out(value):
             super().log_exception(typ, value, tb)
 
 

@@ -74,7 +74,7 @@ class InviteByLink(Page):
 
     async def post(self) -> None:
         try:
-            token = await self.services.people.links.for_invitation(self.user)
+            token = await self.services.people.links.for_invitation(self.user, login_id=self.login_id)
         except Conflict:
             self.go("/people", problem="too_many_links")
         else:
