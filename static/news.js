@@ -215,9 +215,14 @@ function sayAway() {
   announce([{ kind: "lost", sentence: sinceWhen(), about: "" }]);
 }
 
-/** What the ward of each session wrote last, as the page shows it. */
+/** What the ward of a session wrote, as much as the page shows of it. */
+function wordsOf(session) {
+  return [...session.querySelectorAll(".ward, .last-word")];
+}
+
+/** The id of what the ward of each session wrote last. */
 function lastWords() {
-  return new Map(shown().map((session) => [session.id, [...session.querySelectorAll(".ward, .last-word")].at(-1)?.id]));
+  return new Map(shown().map((session) => [session.id, wordsOf(session).at(-1)?.id]));
 }
 
 /** The connection is back: what was written meanwhile is as loud as if it was written now. All else was said when the
@@ -225,11 +230,14 @@ function lastWords() {
 function sayWhatWasMissed() {
   const said = missed.filter(({ at }) => performance.now() - at < LATELY);
   const news = [];
-  for (const [session, last] of lastWords()) {
-    if (!last || last === written.get(session)) continue;
-    const [about, text] = [session.slice(2), document.getElementById(last).querySelector(".text").textContent];
-    if (read.has(`${about} ${text}`)) continue;
-    news.push({ kind: "message", sentence: message(document.getElementById(session).dataset.name, text), about });
+  for (const session of shown()) {
+    const [about, all] = [session.id.slice(2), wordsOf(session)];
+    // Where the last one before is not shown any more, all that is shown came after it.
+    for (const word of all.slice(all.findIndex(({ id }) => id === written.get(session.id)) + 1)) {
+      const text = word.querySelector(".text").textContent;
+      if (read.has(`${about} ${text}`)) continue;
+      news.push({ kind: "message", sentence: message(session.dataset.name, text), about });
+    }
   }
   // A page that could not be had once, is no outage that anybody need hear of.
   const kind = outages === outagesTold ? "" : "resumed";
