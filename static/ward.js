@@ -316,6 +316,7 @@ document.addEventListener("visibilitychange", () => {
 });
 navigator.serviceWorker?.register(ward.dataset.worker).catch(() => {});
 setInterval(tick, 1000);
+setInterval(() => document.hidden || look(), 60_000); // who would be told, may be others by now
 tick();
 if (state === "running") become("running");
 
