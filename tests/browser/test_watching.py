@@ -25,7 +25,7 @@ SEES_JUMPS = """
 IS_SETTLED = "() => document.getAnimations().every((one) => one instanceof CSSAnimation || one.playState !== 'running')"
 
 TIME_IS_UP = """
-    for (const one of document.getAnimations()) if (one.animationName === "standstill") one.finish();
+    for (const one of document.getAnimations()) if (["standstill", "faded"].includes(one.animationName)) one.finish();
 """
 
 # A glide takes minutes, so that whatever is further away in the next frame has leapt there.
@@ -415,6 +415,8 @@ async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> N
         await expect(line).to_be_hidden()
         await page.evaluate(TIME_IS_UP)
         await expect(line).to_be_visible()
+        for card in await page.locator(".card").all():
+            await expect(card).to_have_css("filter", "grayscale(1)")
         await page.context.unroute_all()
         await page.get_by_role("link", name="Load it again").click()
         await page.wait_for_function("() => 'runs' in document.documentElement.dataset")
