@@ -52,7 +52,7 @@ async function fetchChanges() {
     const answer = await fetch(`/live?since=${encodeURIComponent(since)}`, {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
-    if (answer.status === 401 || answer.type === "opaqueredirect") return signedOut();
+    if (answer.status === 401) return signedOut();
     if (answer.ok) {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();

@@ -28,7 +28,8 @@ let outages = 0; // times that the connection went
 let outagesTold = 0; // of them, how many are said to be over
 let hearing = false; // the connection is there
 let deaf = now(); // since when something may have been told that this page has not heard
-let refusal = ""; // why there is none, where the server has said so
+let refusal = ""; // why there is none, where the server has said so of the last one
+let refusedNow = false; // of the one that is about to close
 let silence = null; // the timer of saying that the connection is gone
 let leaving = false; // this browser is signed out, and that is being said
 let seq = 0; // the newest event of the journal that the page has heard
@@ -55,6 +56,7 @@ export function watch(elements, ask) {
     refused: (code) => {
       const before = refusal;
       refusal = words[`refused_${code}`] ?? "";
+      refusedNow = true;
       if (refusal !== before && !away.hidden) away.lastElementChild.textContent = sinceWhen();
     },
     received: (event, data) => {
@@ -65,6 +67,11 @@ export function watch(elements, ask) {
     },
     signedOut,
     closed: () => {
+      if (!refusedNow && refusal) {
+        refusal = "";
+        if (!away.hidden) away.lastElementChild.textContent = sinceWhen();
+      }
+      refusedNow = false;
       // That it is gone, may be noticed long after the last word.
       if (hearing) {
         deaf = now() - (performance.now() - socket.heard);

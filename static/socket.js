@@ -10,13 +10,14 @@ const LOST = 4000; // the close code for a connection that was given up
 /** Whether it is they to whom this page belongs. */
 export const isOfViewer = (person) => person === document.body.dataset.viewer;
 
-/** Who is signed in in this browser now; null where nobody is, or it is not known. */
+/** Who is signed in in this browser now; null where nobody is, undefined where it cannot be known. */
 async function whoIsHere() {
   try {
     const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    return answer.ok ? (await answer.json()).id : null;
+    if (answer.status === 401) return null;
+    return answer.ok ? (await answer.json()).id : undefined;
   } catch {
-    return null;
+    return undefined;
   }
 }
 
@@ -31,7 +32,6 @@ export class Socket {
     this.asked = 0;
     this.answers = new Map();
     this.open = false;
-    this.wasLost = false;
     this.finished = false;
     this.connect();
     setInterval(() => this.listen(), 1000);
@@ -65,6 +65,8 @@ export class Socket {
     clearTimeout(this.waiting);
     const url = new URL(this.path, location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    // Another login may have taken the place of this page's, and what it would hear and do is not for this page.
+    url.searchParams.set("viewer", document.body.dataset.viewer);
     const socket = new WebSocket(url);
     this.socket = socket;
     this.heard = performance.now();
@@ -79,7 +81,12 @@ export class Socket {
       this.pinged = null;
       const { event, data: content, replyTo } = JSON.parse(data);
       if (!this.open && event === "session-error") return this.on.refused?.(content.code);
-      if (!this.open) this.opened();
+      if (!this.open) {
+        this.open = true;
+        this.on.opened?.();
+      }
+      // Of a guardian, the answer to the first ping says nothing yet: what they missed may be on its way for long.
+      if (event !== "session-error" && (event !== "pong" || this.path !== "/ws/guardian")) this.tries = 0;
       this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };
@@ -88,16 +95,8 @@ export class Socket {
     };
   }
 
-  opened() {
-    this.open = true;
-    this.tries = 0;
-    if (this.wasLost) this.check();
-    this.on.opened?.();
-  }
-
   lost(code) {
     this.open = false;
-    this.wasLost = true;
     for (const id of this.answers.keys()) this.answer(id, "unknown");
     this.on.closed?.(code);
     if (code === 4401) {
@@ -115,16 +114,13 @@ export class Socket {
   /** Where the same person is still signed in here, nothing of the page need be lost. */
   async comeBack() {
     const person = await whoIsHere();
-    if (person === null && this.on.signedOut) return this.on.signedOut();
-    if (!isOfViewer(person)) return location.reload();
-    this.finished = false;
-    this.connect();
-  }
-
-  /** Another login may have carried the connection back, and what comes is not for this page. */
-  async check() {
-    const person = await whoIsHere();
-    if (person !== null && !isOfViewer(person)) location.reload();
+    if (person === undefined) setTimeout(() => this.comeBack(), RELOAD * 2);
+    else if (isOfViewer(person)) {
+      this.finished = false;
+      this.connect();
+    } else if (person === null && this.on.signedOut) this.on.signedOut();
+    // Later than a guardian's socket of the same page, which says it aloud first.
+    else setTimeout(() => location.reload(), RELOAD * 2);
   }
 
   /** Nothing can come any more: do not wait for the network to find out. */

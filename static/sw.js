@@ -29,13 +29,15 @@ addEventListener("fetch", (event) => {
 
 /** The ward's page; the shell where it cannot be had just now, for that one comes back by itself. */
 async function asked(request) {
+  const asking = fetch(request);
+  asking.catch(() => {});
   try {
-    const answer = await Promise.race([fetch(request), late()]);
+    const answer = await Promise.race([asking, late()]);
     if (![502, 503, 504].includes(answer.status)) return answer;
   } catch {
     // No network, or one that swallows everything.
   }
-  return caches.match(shell);
+  return (await caches.match(shell)) ?? asking;
 }
 
 const late = () => new Promise((_, reject) => setTimeout(reject, PATIENCE));

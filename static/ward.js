@@ -23,7 +23,8 @@ let started = Number(ward.dataset.start);
 let [looking, lookAgain] = [false, false];
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
-let refused = false; // of the connection the server has said why there is none
+let refused = false; // of the last connection the server has said why there is none
+let refusedNow = false; // of the one that is about to close
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let startLost = false; // a start was asked for, and has no answer
@@ -84,13 +85,14 @@ const socket = new Socket("/ws/ward", {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = overdue = refused = false;
-    $("start").disabled = $("stop").disabled = false;
+    $("start").disabled = false;
     look();
   },
   received: (event, data) => received[event]?.(data),
   refused: (code) => {
-    refused = `refused_${code}` in words;
-    if (refused) say(words[`refused_${code}`], "problem");
+    const before = refused;
+    refusedNow = refused = `refused_${code}` in words;
+    if (refused && !before && !stopLost && !startLost) say(words[`refused_${code}`], "problem");
   },
   closed: () => {
     const [starting, stopping] = [state === "starting", state === "stopping"];
@@ -104,7 +106,8 @@ const socket = new Socket("/ws/ward", {
     } else if (stopping) {
       stopLost = true;
       say(words.stop_unknown, "away");
-    } else if (!wasAway && !refused) say(state === "idle" ? words.away_idle : words.away, "away");
+    } else if (!refusedNow && (refused || !wasAway)) say(state === "idle" ? words.away_idle : words.away, "away");
+    [refused, refusedNow] = [refusedNow, false];
     if (!wasAway) awaySince = awakeOrAsleep();
     wasAway = true;
     forgetWhoWatches();
@@ -147,8 +150,9 @@ async function look() {
     }
     // Who has left since it was asked for, must not come back with it; the next look is under way then.
     if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
+    const before = $("messages").childElementCount;
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
-    $("messages").scrollTop = $("messages").scrollHeight;
+    if ($("messages").childElementCount !== before) $("messages").scrollTop = $("messages").scrollHeight;
   }
   if (lookAgain) look();
 }
@@ -181,6 +185,7 @@ function become(next) {
     $("messages").replaceChildren();
     $("messages").hidden = true;
     [stopLost, told] = [false, null];
+    $("stop-hint").classList.remove("loud");
     showPlace();
     letSleep();
   }

@@ -116,8 +116,13 @@ async def cookie_of_ben(house):
 async def test_a_page_of_ours_is_let_in_by_its_cookie(house):
     async with house:
         headers = {"Cookie": await cookie_of_ben(house), "Origin": f"http://127.0.0.1:{house.port}"}
-        ben = await house.client("/ws/guardian", headers=headers)
-        assert (await ben.event())["event"] == "guardian:snapshot"
+        for path in ("/ws/guardian", "/ws/guardian?viewer=ben"):
+            ben = await house.client(path, headers=headers)
+            assert (await ben.event())["event"] == "guardian:snapshot"
+        # A page that is still open is Ana's, and somebody else has signed in in her browser since.
+        for path in ("/ws/ward?viewer=ana", "/ws/guardian?viewer=ana"):
+            client = await house.client(path, headers=headers)
+            assert await refusal_of(client) == ("authentication_required", "Authentication required", 4401)
 
 
 @pytest.mark.gen_test
