@@ -272,11 +272,11 @@ class Live:
 
     # -- who looks -------------------------------------------------------------------------------------------------
 
-    def visible_to(self, viewer: Viewer) -> list[LiveSession]:
-        """The sessions that run and that this viewer may see: their own, their wards', an admin's all."""
+    def visible_to(self, viewer: Viewer, among: Iterable[LiveSession] | None = None) -> list[LiveSession]:
+        """Of those that run, or of others, what this viewer may see: their own, their wards', an admin's all."""
         return [
             session
-            for session in self.sessions.get_active_sessions()
+            for session in (self.sessions.get_active_sessions() if among is None else among)
             if viewer.is_admin or viewer.id == session.ward.id or viewer.id in session.guardians
         ]
 

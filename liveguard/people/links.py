@@ -120,7 +120,7 @@ class Links:
         check_chosen(password)
         link = await self._look_for("reset", token)
         user = await self._accounts.identify(link.user_id or "")
-        return (await self._accounts.set_password(user.id, password, link_id=digest(token))).user
+        return (await self._accounts.set_password(user.id, password, link_id=link.id)).user
 
     async def join(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
         """Somebody new makes an account through an invitation, and is the ward's guardian from then on."""

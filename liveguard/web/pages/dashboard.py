@@ -29,12 +29,8 @@ QUIET = 5000  # the same while there is no session, but for admins, whom nobody 
 def surroundings_of(page: Page) -> list[str]:
     """What stands around the cards is another when this is: whose end the journal has, and whom the viewer guards."""
     live, viewer = page.services.live, page.user
-    unwritten = [
-        session.id
-        for session in live.unwritten()
-        if viewer.is_admin or viewer.id == session.ward.id or viewer.id in session.guardians
-    ]
-    return [*unwritten, str(live.access_version(viewer.id))]
+    unwritten = live.visible_to(viewer, live.unwritten())
+    return [*(session.id for session in unwritten), str(live.access_version(viewer.id))]
 
 
 class View:
