@@ -320,6 +320,17 @@ HOLDS_A_START_BACK = """
 """
 
 
+NOTES_PLACES = """() => {
+    window.places = new Set();
+    const note = () => {
+      const { top, height } = document.getElementById("stop").getBoundingClientRect();
+      if (height) places.add(top);
+      requestAnimationFrame(note);
+    };
+    note();
+}"""
+
+
 @story
 async def test_a_start_that_is_refused_takes_no_running_session_away(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", device=HOLDS_A_START_BACK)
@@ -381,6 +392,26 @@ async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
     await ana.unroute("**/ward")
     await expect(watching).to_have_text("Nobody is connected just now")
     street.excuse("503")
+
+
+@pytest.mark.parametrize("height", [720, 1200])
+@story
+async def test_the_button_that_stops_stays_where_it_is(street: Street, height: int) -> None:
+    ana = await street.sign_in("ana", "/ward", viewport={"width": 1280, "height": height})
+    await expect(ana.locator("#start")).to_be_enabled()
+    await ana.evaluate(NOTES_PLACES)
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#told-line")).to_be_visible()
+    ben = await street.home.guardian("ben")
+    await expect(ana.locator("#watching-line")).to_contain_text("Ben Keller is watching")
+    await ben.answer("send-message", {"wardId": "ana", "text": "I see you"})
+    await expect(ana.locator("#messages")).to_contain_text("I see you")
+    await ana.get_by_role("textbox").fill("Thank you")
+    await ana.get_by_role("button", name="Send").click()
+    await expect(ana.locator("#messages")).to_contain_text("Thank you")
+    await hold(ana.locator("#stop"))
+    places = await ana.evaluate("[...places]")
+    assert max(places) - min(places) < 1, places
 
 
 @story
