@@ -52,6 +52,7 @@ class Journaling:
         self._unwritten: deque[Unwritten] = deque()
         self._ended: deque[RecentEnd] = deque()
         self._written_before = 0  # the number up to which the tables had everything when that was last looked at
+        self._long_written = 0  # and the time before
         self._catching_up: asyncio.Task[None] | None = None
 
     def is_behind(self) -> bool:
@@ -141,6 +142,10 @@ class Journaling:
             except StorageUnavailable:
                 self._moved = moved | self._moved
 
+    def long_told(self) -> int:
+        """A number of the journal: whatever came up to there, was applied and told a while ago."""
+        return self._long_written
+
     def unwritten(self) -> list[LiveSession]:
         """The sessions whose end waits to be written, the newest first."""
         return [session for session, _ in reversed(self._unwritten) if session.ended is not None]
@@ -169,7 +174,7 @@ class Journaling:
         """
         while self._ended and self._ended[0].seq <= self._written_before:
             self._ended.popleft()
-        self._written_before = self._storage.journal.written
+        self._long_written, self._written_before = self._written_before, self._storage.journal.written
 
     async def close(self) -> None:
         """Try once more to write what waits."""

@@ -14,14 +14,7 @@ from liveguard.audience import ACCOUNT_INACTIVE, Audience, Member
 from liveguard.clock import Clock
 from liveguard.deadlines import Deadlines
 from liveguard.errors import AccountInactive, InternalError, NoActiveSession, NotInRoom, Refusal
-from liveguard.events import (
-    LocationAcknowledged,
-    Notice,
-    Request,
-    ServerEvent,
-    UpdateLocation,
-    refusal_event,
-)
+from liveguard.events import LocationAcknowledged, Notice, Request, ServerEvent, UpdateLocation, refusal_event
 from liveguard.faults import log_fault
 from liveguard.journaling import Journaling
 from liveguard.lifecycle import Lifecycle
@@ -63,6 +56,7 @@ class Live:
         self._journaling = Journaling(storage, clock)
         self.journal_is_behind = self._journaling.is_behind
         self.unwritten = self._journaling.unwritten
+        self.long_told = self._journaling.long_told
         self.audience = Audience(storage, clock, self.sessions, self._journaling, self._guardians_changed)
         self._deadlines = Deadlines(clock, longest, self._over)
         self._admission = Admission(

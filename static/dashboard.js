@@ -7,7 +7,7 @@ import { settle } from "./settle.js";
 import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
-const SLICE = 8; // milliseconds of work, then the browser's turn
+const SLICE = 20; // cards that are filled in and looked at together, some milliseconds of work; then the browser's turn
 
 const live = document.getElementById("live");
 const cards = document.getElementById("cards");
@@ -78,16 +78,10 @@ async function show(page, since) {
     return;
   }
   settle(parts, () => arrange(page));
-  let begun = performance.now();
-  for (const [id, html] of Object.entries(page.cards)) {
-    const card = document.getElementById(id);
-    if (card && html) {
-      settle(parts, () => redraw(card, parse(html)));
-      if (performance.now() - begun > SLICE) {
-        await new Promise((resume) => setTimeout(resume));
-        begun = performance.now();
-      }
-    }
+  const changed = Object.entries(page.cards);
+  for (let place = 0; place < changed.length; place += SLICE) {
+    if (place) await new Promise((resume) => setTimeout(resume));
+    redraw(changed.slice(place, place + SLICE));
   }
   // Where everything is to be asked for meanwhile, it still is.
   if (version === since) version = page.version;
@@ -139,14 +133,24 @@ function move(card, before) {
   if (selection) focused.setSelectionRange(...selection);
 }
 
-function redraw(card, wanted) {
+/** Fill in cards anew. All are looked at before the first is changed: each look after a change lays out the whole page. */
+function redraw(changed) {
+  const known = changed.map(([id, html]) => [document.getElementById(id), html]).filter(([card]) => card);
+  const seen = known.map(([card, html]) => [card, html, isAtEnd(card)]);
+  settle(parts, () => seen.forEach(([card, html, atEnd]) => fill(card, parse(html), atEnd)));
+}
+
+function isAtEnd(card) {
   const messages = card.querySelector(".messages");
-  const atEnd = !messages || messages.scrollHeight - messages.scrollTop - messages.clientHeight < 30;
-  const count = messages?.childElementCount;
+  return !messages || messages.scrollHeight - messages.scrollTop - messages.clientHeight < 30;
+}
+
+function fill(card, wanted, atEnd) {
+  const count = card.querySelector(".messages")?.childElementCount;
   if (!wanted.querySelector("[data-write]")) keepWhatIsWritten(card, wanted.classList.contains("compact") ? "" : "over");
   morph(card, wanted);
-  const after = card.querySelector(".messages");
-  if (after && atEnd && after.childElementCount !== count) scrollToEnd(card);
+  const messages = card.querySelector(".messages");
+  if (atEnd && messages && messages.childElementCount !== count) scrollToEnd(card);
 }
 
 function scrollToEnd(card) {

@@ -32,7 +32,7 @@ let refusal = ""; // why there is none, where the server has said so of the last
 let refusedNow = false; // of the one that is about to close
 let silence = null; // the timer of saying that the connection is gone
 let leaving = false; // this browser is signed out, and that is being said
-let seq = 0; // the newest event of the journal that the page has heard
+let seq = Number(live.dataset.seq); // the newest event of the journal that the page knows or has heard
 
 const read = new Set(); // what was written since the last rendering, and said
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
@@ -48,7 +48,8 @@ export function watch(elements, ask) {
   shown = elements;
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
-  socket = new Socket("/ws/guardian", {
+  // Also before the first connection, what ends is said: it may take long to come about.
+  socket = new Socket(`/ws/guardian?since=${seq}`, {
     opened: () => {
       refusal = "";
       ask();

@@ -86,7 +86,7 @@ export class Socket {
         this.on.opened?.();
       }
       // Of a guardian, the answer to the first ping says nothing yet: what they missed may be on its way for long.
-      if (event !== "session-error" && (event !== "pong" || this.path !== "/ws/guardian")) this.tries = 0;
+      if (event !== "session-error" && (event !== "pong" || !this.path.startsWith("/ws/guardian"))) this.tries = 0;
       this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };

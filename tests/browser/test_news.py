@@ -192,6 +192,32 @@ async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_bac
     street.excuse(*NO_NETWORK)
 
 
+LATE = """
+    const { WebSocket } = window;
+    window.WebSocket = class extends WebSocket {
+      constructor(url) { super(window.go ? url : String(url).replace("/ws/", "/nowhere/")); }
+    };
+"""
+
+
+@pytest.mark.parametrize("page", ["/", "/history/{ana}"])
+@story
+async def test_an_end_before_the_first_connection_is_told(street: Street, page: str) -> None:
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    for ward in (ana, tom):
+        await ward.answer("start-live-session")
+    session = street.home.server.live.sessions.of_ward("ana")
+    assert session is not None
+    ben = await street.sign_in("ben", page.format(ana=session.id), device=LATE)
+    await expect(ben.locator("[data-state]", has_text="Tom Berger")).to_be_visible()
+    await expect(ben.locator("#away")).to_be_visible()
+    await tom.answer("stop-live-session")
+    await ben.evaluate("window.go = true")
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger has stopped the session.")
+    await nothing_is_said_again(ben)
+    street.excuse("/nowhere/")
+
+
 @story
 async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_during_it(street: Street) -> None:
     ana = await street.home.ward("ana")

@@ -106,7 +106,7 @@ class Dashboard(Watching):
     page = "dashboard"
 
     async def get(self) -> None:
-        surroundings = surroundings_of(self)
+        surroundings, seq = surroundings_of(self), self.services.live.long_told()
         around = await self.around()
         view = View(self, surroundings)
         page = self.render_page(
@@ -114,6 +114,7 @@ class Dashboard(Watching):
             cards=HERE,
             count=len(view.memories),
             version=view.version,
+            seq=seq,
             poll=POLL,
             quiet=0 if self.user.is_admin else QUIET,
             worker=self.services.assets.version,

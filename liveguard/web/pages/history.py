@@ -157,7 +157,7 @@ class Session(Page):
     page = "history"
 
     async def get(self, session_id: str) -> None:
-        stories = self.services.people.stories
+        stories, seq = self.services.people.stories, self.services.live.long_told()
         memory = self._running(session_id)
         session = running(memory, self.user) if memory else await self._ended(session_id)
         if memory:
@@ -173,6 +173,7 @@ class Session(Page):
             entries=without_blinks(entries),
             drawing=draw_trail(trail),
             location=Place(session_id, trail[-1].latitude, trail[-1].longitude, trail[-1].moment) if trail else None,
+            seq=seq,
             worker=self.services.assets.version,
             **await self._others(session_id),
         )
