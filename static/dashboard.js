@@ -4,6 +4,7 @@ import { isOver, learn, now, refresh } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
 import { connection, rendered, signedOut, socket, watch, words } from "./news.js";
 import { settle } from "./settle.js";
+import { whoIsHere } from "./socket.js";
 import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
@@ -52,7 +53,7 @@ async function fetchChanges() {
     const answer = await fetch(`/live?since=${encodeURIComponent(since)}`, {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
-    if (answer.status === 401) return signedOut();
+    if (answer.status === 401 && (await whoIsHere()) === null) return signedOut();
     if (answer.ok) {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();
@@ -146,11 +147,11 @@ function isAtEnd(card) {
 }
 
 function fill(card, wanted, atEnd) {
-  const count = card.querySelector(".messages")?.childElementCount;
+  const newest = () => card.querySelector(".messages")?.lastElementChild?.id;
+  const before = newest();
   if (!wanted.querySelector("[data-write]")) keepWhatIsWritten(card, wanted.classList.contains("compact") ? "" : "over");
   morph(card, wanted);
-  const messages = card.querySelector(".messages");
-  if (atEnd && messages && messages.childElementCount !== count) scrollToEnd(card);
+  if (atEnd && newest() !== before) scrollToEnd(card);
 }
 
 function scrollToEnd(card) {

@@ -7,6 +7,7 @@ import { ofWhatIsUnsent } from "./write.js";
 
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 const LATELY = 5000; // what was said so long ago, may not have been read yet
+const AGAIN = 2000;
 const HEARD = 1500; // so long sounds what is said before the page goes
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
@@ -22,7 +23,7 @@ let shown = null; // gives the elements of the sessions that the page shows
 let sessions = null; // those that run: the name of each one's ward, and whether they are lost and were heard of
 let current = true; // what is shown was true a moment ago
 let known = now();
-let written = null; // what was written last in each session when the connection went
+let written = null; // when each session's ward had written last when the connection went
 let missed = []; // what was heard and said since then
 let outages = 0; // times that the connection went
 let outagesTold = 0; // of them, how many are said to be over
@@ -129,7 +130,7 @@ const happened = {
     const ids = new Set(running.map(({ sessionId }) => sessionId));
     const gone = [...sessions].filter(([id, { heard }]) => heard && !ids.has(id)).map(([id]) => id);
     // Those of them that have ended are told next; what is asked for now, is answered after that.
-    if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(revoke));
+    if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(findOut));
   },
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, state }) => {
     const before = sessions.get(sessionId);
@@ -165,9 +166,31 @@ const happened = {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
     read.add(`${sessionId} ${text}`);
-    announce([{ kind: "message", sentence: message(name, text), about: sessionId }]);
+    sayAtOnce({ kind: "message", sentence: message(name, text), about: sessionId });
   },
 };
+
+/** A session is gone, and nobody has told how: it may be over for long, or not be this guardian's to know of. */
+async function findOut(sessionId) {
+  const story = await storyOf(sessionId);
+  if (!sessions.has(sessionId)) return;
+  // An admin may see what they do not watch.
+  if (story === null || story?.dataset.state) revoke(sessionId);
+  else if (story?.dataset.reason) happened["session-ended"]({ sessionId, reason: story.dataset.reason });
+  else if (socket.open) setTimeout(findOut, AGAIN, sessionId);
+}
+
+/** What the page of a session tells; null where there is none for this guardian, undefined where it cannot be had. */
+async function storyOf(sessionId) {
+  try {
+    const answer = await fetch(`/history/${sessionId}`, { redirect: "manual", signal: AbortSignal.timeout(8000) });
+    if (answer.status === 403 || answer.status === 404) return null;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    return (answer.ok && page.getElementById(`s-${sessionId}`)) || undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 function revoke(sessionId) {
   spare(sessionId);
@@ -180,7 +203,10 @@ function tell(kind, about) {
   if (!session) return;
   const sentence = (words[kind] ?? words.ended).replace("{name}", () => session.name);
   // Whatever ends a session but its ward is as loud as a loss.
-  const news = { kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about };
+  sayAtOnce({ kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about });
+}
+
+function sayAtOnce(news) {
   if (!current) missed.push({ ...news, at: performance.now() });
   announce([news]);
 }
@@ -228,30 +254,44 @@ function wordsOf(session) {
   return [...session.querySelectorAll(".ward, .last-word")];
 }
 
-/** The id of what the ward of each session wrote last. */
+/** When the ward of each session wrote last, as far as the page shows it. */
 function lastWords() {
-  return new Map(shown().map((session) => [session.id, wordsOf(session).at(-1)?.id]));
+  return new Map(shown().map((session) => [session.id, Number(wordsOf(session).at(-1)?.dataset.moment ?? 0)]));
+}
+
+/** What the ward of a session wrote after a moment and nobody has heard yet. */
+function newsOf(session, name, moment, heard) {
+  const about = session.id.slice(2);
+  return wordsOf(session)
+    .filter(({ dataset }) => Number(dataset.moment) > moment)
+    .map((word) => word.querySelector(".text").textContent)
+    .filter((text) => !heard.has(`${about} ${text}`))
+    .map((text) => ({ kind: "message", sentence: message(name, text), about }));
 }
 
 /** The connection is back: what was written meanwhile is as loud as if it was written now. All else was said when the
  * page heard of it, a moment ago perhaps. */
 function sayWhatWasMissed() {
   const said = missed.filter(({ at }) => performance.now() - at < LATELY);
-  const news = [];
-  for (const session of shown()) {
-    const [about, all] = [session.id.slice(2), wordsOf(session)];
-    // Where the last one before is not shown any more, all that is shown came after it.
-    for (const word of all.slice(all.findIndex(({ id }) => id === written.get(session.id)) + 1)) {
-      const text = word.querySelector(".text").textContent;
-      if (read.has(`${about} ${text}`)) continue;
-      news.push({ kind: "message", sentence: message(session.dataset.name, text), about });
-    }
-  }
+  const news = shown().flatMap((session) => newsOf(session, session.dataset.name, written.get(session.id) ?? 0, read));
+  const over = new Map(written);
+  shown().forEach(({ id }) => over.delete(id));
   // A page that could not be had once, is no outage that anybody need hear of.
   const kind = outages === outagesTold ? "" : "resumed";
   if (!said.length && !news.length) news.push({ kind, sentence: words.back, about: "" });
   const unsent = ofWhatIsUnsent(words);
   if (unsent) news.push({ kind, sentence: unsent, about: "" });
-  announce(news, said);
+  if (news.length) announce(news, said);
+  sayLastWords(over, new Set(read), [...said, ...news]);
   [written, missed, outagesTold] = [null, [], outages];
+}
+
+/** What was written in sessions that have ended meanwhile, only their own pages tell. */
+async function sayLastWords(over, heard, said) {
+  for (const [id, moment] of over) {
+    const story = await storyOf(id.slice(2));
+    const news = story ? newsOf(story, story.querySelector("h1").textContent, moment, heard) : [];
+    if (news.length) announce(news, said);
+    said = [...said, ...news];
+  }
 }

@@ -53,6 +53,10 @@ export function carryOn(line) {
         say("running");
       } else if (event === "session-ended") over(data.reason);
     },
+    refused: (code) => {
+      // Another page carries it on, perhaps; this one knows nothing of it.
+      if (`refused_${code}` in words && line.dataset.state !== "over") say(`refused_${code}`, "away");
+    },
     closed: () => {
       if (line.dataset.state !== "running") return;
       say("away");

@@ -3,6 +3,7 @@
 import { isOver, learn, refresh } from "./clock.js";
 import { morphChildren } from "./morph.js";
 import { connection, hear, rendered, signedOut, socket, watch, words } from "./news.js";
+import { whoIsHere } from "./socket.js";
 import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
@@ -52,7 +53,9 @@ async function look() {
 async function fetched() {
   try {
     const answer = await fetch(location.href, { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    if (answer.status === 401 || answer.type === "opaqueredirect") return signedOut();
+    // A network that asks to sign in at its own page first, leads there as well.
+    const isStranger = answer.status === 401 || answer.type === "opaqueredirect";
+    if (isStranger && (await whoIsHere()) === null) return signedOut();
     const refused = answer.status === 403 || answer.status === 404;
     if (!answer.ok && !refused) return false;
     const fetchedPage = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -11,7 +11,15 @@ const LOST = 4000; // the close code for a connection that was given up
 export const isOfViewer = (person) => person === document.body.dataset.viewer;
 
 /** Who is signed in in this browser now; null where nobody is, undefined where it cannot be known. */
-async function whoIsHere() {
+export async function whoIsHere() {
+  const person = await askWhoIsHere();
+  if (person !== null) return person;
+  // While another password is being chosen in another window, nobody is for a moment.
+  await new Promise((resolve) => setTimeout(resolve, RELOAD * 2));
+  return askWhoIsHere();
+}
+
+async function askWhoIsHere() {
   try {
     const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
     if (answer.status === 401) return null;

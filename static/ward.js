@@ -150,11 +150,16 @@ async function look() {
     }
     // Who has left since it was asked for, must not come back with it; the next look is under way then.
     if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
-    const before = $("messages").childElementCount;
+    const newest = () => $("messages").lastElementChild?.id;
+    const before = newest();
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
-    if ($("messages").childElementCount !== before) $("messages").scrollTop = $("messages").scrollHeight;
+    if (newest() !== before) scrollToEnd();
   }
   if (lookAgain) look();
+}
+
+function scrollToEnd() {
+  $("messages").scrollTop = $("messages").scrollHeight;
 }
 
 // -- what is shown ----------------------------------------------------------------------------------------------------
@@ -316,6 +321,7 @@ $("write").addEventListener("submit", (event) => {
 // -- the screen and the shell -----------------------------------------------------------------------------------------
 
 document.addEventListener("visibilitychange", () => {
+  tick(); // so that it is known whether somebody looked until now
   if (state === "running") keepAwake();
   if (!document.hidden) look();
 });
@@ -324,6 +330,7 @@ setInterval(tick, 1000);
 setInterval(() => document.hidden || look(), 60_000); // who would be told, may be others by now
 tick();
 if (state === "running") become("running");
+scrollToEnd();
 
 // Until now the page was about to say that it stands still.
 document.documentElement.dataset.runs = "";

@@ -218,6 +218,57 @@ async def test_an_end_before_the_first_connection_is_told(street: Street, page: 
     street.excuse("/nowhere/")
 
 
+@pytest.mark.parametrize("page", ["/", "/history/{ana}"])
+@story
+async def test_the_last_words_of_a_session_that_has_ended_are_said(street: Street, page: str) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    await ana.answer("send-message", {"text": "On the bridge"})
+    session = street.home.server.live.sessions.of_ward("ana")
+    assert session is not None
+    ben = await street.sign_in("ben", page.format(ana=session.id))
+    await expect(ben.locator("#live:not(.stale) [data-state]")).to_be_visible()
+    await ana.expect("guardians-changed", connectedGuardians=1)
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await ana.answer("stop-live-session")
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    await ben.context.set_offline(False)
+    said = ben.locator("#said")
+    await expect(said).to_contain_text("Ana Winter writes: Somebody follows me")
+    await expect(said).to_contain_text("Ana Winter has stopped the session.")
+    # What is said to a screen reader, it reads: once when it happens, once more with what comes to it.
+    texts = await ben.evaluate("window.said.map((text) => text.trim())")
+    assert len(texts) == len(set(texts)), texts
+    await expect(said).not_to_contain_text("On the bridge")
+    await nothing_is_said_again(ben)
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_what_is_heard_before_the_page_is_true_again_stays_said(street: Street) -> None:
+    ben, tom = await listening_to_tom(street)
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.route("**/live?*", hold_back, times=1)
+    await ben.context.set_offline(False)
+    await asked.wait()
+    await tom.answer("send-message", {"text": "I fell"})
+    await expect(ben.locator("#said")).to_have_text("Tom Berger writes: I fell")
+    answered.set()
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await expect(ben.locator("#said")).to_have_text("Tom Berger writes: I fell")
+    street.excuse(*NO_NETWORK)
+
+
 @story
 async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_during_it(street: Street) -> None:
     ana = await street.home.ward("ana")

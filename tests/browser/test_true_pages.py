@@ -195,6 +195,9 @@ async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tm
         lines = await ana.evaluate("window.lines")
         assert not [line for line in lines if line.endswith(" Start") or "ended" in line]  # others carry it on
         assert not [line for line in await ben.evaluate("window.outages") if "Connected again" in line]
+        people = await street.sign_in("ana", "/people")  # the line of her own session, there
+        await expect(people.locator("#own-session")).to_contain_text(TOO_MANY)
+        await people.close()
         for name, page, line in (("ana", ana, "#line"), ("ben", ben, "#said")):
             await others[name][1].leave(4000)
             await page.evaluate("dispatchEvent(new Event('online'))")
@@ -268,10 +271,60 @@ async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> 
         await page.context.set_offline(False)
     await expect(ben.locator("#said")).to_contain_text("You no longer watch over Ana Winter.")
     await expect(ben.locator(".card")).to_have_count(0)
+    street.excuse("404")
     # An admin has never watched over her, and still sees her.
     await expect(alex.locator("#said")).to_have_text("Connected again. Everything is up to date.")
     await expect(alex.locator("#live:not(.stale) .card")).to_be_visible()
     street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_an_end_that_is_not_told_any_more_is_no_removal(street: Street) -> None:
+    guardianships, accounts = street.home.server.people.guardianships, street.home.server.people.accounts
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
+    await ana.expect("guardians-changed", connectedGuardians=1)
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("stop-live-session")
+    # What was before he was accepted, nobody tells him.
+    user = await accounts.identify("ana")
+    (pair,) = [pair for pair in await guardianships.of_ward(user) if pair.guardian.id == "ben"]
+    await guardianships.revoke(user, pair.id)
+    await guardianships.put("ana", "ben", "accepted")
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter has stopped the session.")
+    street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.parametrize("path", ["/", "/history/{ana}"])
+@story
+async def test_another_password_in_another_window_signs_nobody_out(street: Street, path: str) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    session = street.home.server.live.sessions.of_ward("ana")
+    assert session is not None
+    ben = await street.sign_in("ben", path.format(ana=session.id))
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    field = ben.get_by_label("Message to Ana")
+    await field.fill("Where are you?")
+    asked = asyncio.Event()
+
+    async def as_a_stranger(route: Route) -> None:
+        await route.fulfill(status=401)
+        if "/api/me" in route.request.url:
+            asked.set()
+
+    for address in ("**/live?*", "**/history/*", "**/api/me"):
+        await ben.route(address, as_a_stranger, times=1)
+    await ana.answer("send-message", {"text": "On the bridge"})
+    await asked.wait()
+    await expect(ben.locator("#page, #cards")).to_contain_text("On the bridge")
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await expect(field).to_have_value("Where are you?")
+    street.excuse("401")
 
 
 @story
@@ -350,10 +403,8 @@ async def test_a_clock_that_is_set_ends_no_session_but_sleep_may(street: Street)
     await ana.locator("#duration").evaluate(NOTES_WHAT_IS_SAID)
     await ana.wait_for_function("() => window.said.length === 2")
     await expect(line).to_contain_text("No connection. Whoever")
-    # It sleeps while nobody looks at it.
-    await ana.evaluate("window.away = true; window.said = []")
-    await ana.wait_for_function("() => window.said.length === 2")
-    await ana.evaluate("window.ahead += 3600e3")
+    # It sleeps while nobody looks at it, at once.
+    await ana.evaluate(f"window.away = true; {LOOKS_AGAIN}; window.ahead += 3600e3")
     await expect(line).to_contain_text("No connection for too long")
     await ana.context.close()
     street.excuse(*NO_NETWORK)

@@ -394,6 +394,17 @@ async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
     street.excuse("503")
 
 
+@story
+async def test_the_newest_message_is_in_sight_after_a_reload(street: Street) -> None:
+    ana, ben = await started(street), await street.home.guardian("ben")
+    for number in range(12):
+        await ben.answer("send-message", {"wardId": "ana", "text": f"Message {number}"})
+    newest = ana.locator("#messages li", has_text="Message 11")
+    await expect(newest).to_be_in_viewport()
+    await ana.reload()
+    await expect(newest).to_be_in_viewport()
+
+
 @pytest.mark.parametrize("height", [720, 1200])
 @story
 async def test_the_button_that_stops_stays_where_it_is(street: Street, height: int) -> None:
