@@ -334,6 +334,18 @@ KNOWN: dict[str, tuple[Step, ...]] = {
         Step("a ward is back for a moment", "ana", "ben", 0, True, 5, "at rest"),
         Step("what has gone off arrives", "ana", "ben", 0, True, 5, "at rest"),
     ),
+    "the room's changes are told after its end": (
+        Step("a guardian leaves", "ana", "ben", 0, True, 5, "at rest"),
+        Step("a ward stops and starts", "ana", "mallory", 1, False, 30, "one round"),
+        Step("a guardian is lost", "tom", "ben", 0, True, 0.5, "at rest"),
+    ),
+    "another page of the browser does not": (
+        Step("a ward connects", "ana", "ana", 2, False, 5, "at rest"),
+        Step("a ward connects", "ana", "mallory", 2, False, 31, "at once"),
+        Step("an admin ends a session", "ana", "chloe", 1, False, 30, "at rest"),
+        Step("a ward starts", "ana", "ana", 0, True, 30, "to the database"),
+        Step("a ward is lost", "ana", "chloe", 0, False, 30, "at rest"),
+    ),
     "a second device knows less than the first": (
         Step("a pair changes", "ana", "ben", 1, True, 5, "at once"),
         Step("a guardian connects", "tom", "ben", 1, True, 30, "at rest"),

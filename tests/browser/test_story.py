@@ -92,7 +92,7 @@ async def test_a_reload_a_crash_and_another_page_carry_the_session_on(street: St
 
 @story
 async def test_a_page_that_the_browser_had_kept_carries_the_session_on_too(tmp_path: Path) -> None:
-    # Playwright's Chromium keeps none, unless it is told to.
+    # Playwright's Chromium keeps none, unless it is told to; and one without windows never does.
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=FLAGS, ignore_default_args=["--disable-back-forward-cache"]

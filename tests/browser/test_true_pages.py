@@ -271,11 +271,11 @@ async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> 
         await page.context.set_offline(False)
     await expect(ben.locator("#said")).to_contain_text("You no longer watch over Ana Winter.")
     await expect(ben.locator(".card")).to_have_count(0)
-    street.excuse("404")
     # An admin has never watched over her, and still sees her.
     await expect(alex.locator("#said")).to_have_text("Connected again. Everything is up to date.")
     await expect(alex.locator("#live:not(.stale) .card")).to_be_visible()
-    street.excuse(*NO_NETWORK)
+    await ben.close()  # so that it asks for nothing any more
+    street.excuse(*NO_NETWORK, "404")
 
 
 @story
