@@ -81,6 +81,7 @@ class Chronicle:
         self._entries: list[Entry] = []
         self._being_written: list[Entry] = []
         self._ending: dict[str, Trail] = {}
+        self._being_ended: dict[str, Trail] = {}
         self._out_of_room = False
         self._purged_at = float("-inf")
 
@@ -170,6 +171,11 @@ class Chronicle:
         """What happened in a session and cannot be read from the storage yet."""
         return [entry for entry in (*self._being_written, *self._entries) if entry.session_id == session_id]
 
+    def unwritten_trail(self, session_id: str) -> list[Point]:
+        """Where the ward of a session that has ended was, if that cannot be read from the storage yet."""
+        trail = self._ending.get(session_id) or self._being_ended.get(session_id)
+        return trail.points if trail and self._keep_for else []
+
     async def write(self) -> None:
         """Write what is new, and forget the places that need not be kept any longer."""
         trails = {session_id: memory.trail for session_id, memory in self._memories.items()}
@@ -178,6 +184,7 @@ class Chronicle:
         entries, self._entries = self._entries, []
         self._being_written = entries
         ending, self._ending = self._ending, {}
+        self._being_ended = ending
         written = 0
         try:
             if changes:
@@ -195,7 +202,7 @@ class Chronicle:
         else:
             self._out_of_room = False
         finally:
-            self._being_written = []
+            self._being_written, self._being_ended = [], {}
 
     def _make_room(self) -> None:
         """What waits must not take all memory, however long it has to."""

@@ -143,12 +143,13 @@ class Journaling:
                 self._moved = moved | self._moved
 
     def long_told(self) -> int:
-        """A number of the journal: whatever came up to there, was applied and told a while ago."""
+        """A number of the journal: whatever came up to there, was applied and told a while ago. 0 is not known yet."""
         return self._long_written
 
     def unwritten(self) -> list[LiveSession]:
         """The sessions whose end waits to be written, the newest first."""
-        return [session for session, _ in reversed(self._unwritten) if session.ended is not None]
+        ended = (session for session, _ in reversed(self._unwritten) if session.ended is not None)
+        return list({session.id: session for session in ended}.values())
 
     def unwritten_ends(self, guardian_id: str, known: int) -> list[SessionEnded]:
         """The ends that this guardian may know, behind the number up to which they and the tables have all of them."""

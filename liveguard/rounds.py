@@ -15,6 +15,7 @@ from liveguard.people import People
 from liveguard.storage import Storage
 
 LOOK = 0.25  # seconds
+DOUBT = 5.0
 WRITE = 4.0
 PURGE = 3600.0
 
@@ -52,6 +53,7 @@ class Rounds:
         self._lazily = list(lazily)
         self._stale = False
         self._faults = 0
+        self._doubted_at = float("-inf")
         self._walk: asyncio.Task[None] | None = None
         self._over = False
         self._wake = asyncio.Event()
@@ -109,8 +111,11 @@ class Rounds:
         return not self._over
 
     async def _look(self) -> None:
-        # What failed may have been kept all the same, and then nobody was told.
-        if self._storage.database.faults != self._faults:
+        # What failed may have been kept all the same, and then nobody was told. On a full disk something fails all the
+        # time, and each look makes all dashboards anew.
+        now = self._clock.now().steady
+        if self._storage.database.faults != self._faults and now - self._doubted_at >= DOUBT:
+            self._doubted_at = now
             self._faults = self._storage.database.faults
             self._stale = True
         if await self._storage.database.changed_elsewhere() or self._stale:

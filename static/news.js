@@ -50,7 +50,7 @@ export function watch(elements, ask) {
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
   // Also before the first connection, what ends is said: it may take long to come about.
-  socket = new Socket(`/ws/guardian?since=${seq}`, {
+  socket = new Socket(seq ? `/ws/guardian?since=${seq}` : "/ws/guardian", {
     opened: () => {
       refusal = "";
       ask();

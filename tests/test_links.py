@@ -185,6 +185,16 @@ async def test_somebody_known_may_follow_an_invitation_too_but_not_the_ward(tmp_
 
 
 @pytest.mark.gen_test
+async def test_who_guards_already_leaves_an_invitation_for_others(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        links, tokens = f.people.links, [await f.people.links.for_invitation(f.ana) for _ in range(2)]
+        assert (await links.accept(tokens[0], f.tom)).status == "accepted"
+        assert (await links.accept(tokens[1], f.tom)).status == "accepted"
+        assert (await links.accept(tokens[1], f.chloe)).status == "accepted"
+        await refused(NotFound, links.accept(tokens[1], f.ben))
+
+
+@pytest.mark.gen_test
 async def test_whom_a_ward_has_removed_does_not_come_back_by_an_older_link(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         older = await f.people.links.for_invitation(f.ana)

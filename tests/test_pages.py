@@ -162,26 +162,34 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
             assert "You did not stop" not in (await home.fetch("/ward", who="ana")).text
 
 
+@pytest.mark.parametrize("fails", [("end",), ("start", "end")])
 @pytest.mark.gen_test
 async def test_an_end_that_could_not_be_written_yet_stands_on_all_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...]
 ) -> None:
+    async def full(*_: object, **__: object) -> int:
+        raise StorageUnavailable("The disk is full")
+
     async with house(tmp_path, reconnect_grace=0) as home:
-        ana, ben, written = await home.ward("ana"), await home.guardian("ben"), home.server.storage.journal.end
-        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
-
-        async def full(*_: object, **__: object) -> int:
-            raise StorageUnavailable("The disk is full")
-
-        monkeypatch.setattr(home.server.storage.journal, "end", full)
+        ana, ben, journal = await home.ward("ana"), await home.guardian("ben"), home.server.storage.journal
+        written = {name: getattr(journal, name) for name in fails}
         with ExpectLog("liveguard.journaling", "The journal cannot be written"):
+            if "start" in fails:
+                monkeypatch.setattr(journal, "start", full)
+            session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+            monkeypatch.setattr(journal, "end", full)
+            await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
             ana.lose()
             assert (await ben.expect("session-ended"))["reason"] == "ward_disconnected"
+        # Nor could where she was.
+        assert '<trkpt lat="48.2' in (await home.fetch(f"/history/{session_id}/trail.gpx", who="ben")).text
+        assert (await home.fetch(f"/history/{session_id}/trail.gpx", who="mallory")).status == 404
         version = await shows_the_end(home, session_id)
         assert "seq" not in (await home.fetch(f"/api/sessions/{session_id}", who="ben")).json
         assert (await home.fetch(f"/api/sessions/{session_id}", who="mallory")).status == 404
         # Once it is written, an open page hears of it, for what it shows may be less than there is now.
-        monkeypatch.setattr(home.server.storage.journal, "end", written)
+        for name, write in written.items():
+            monkeypatch.setattr(journal, name, write)
         await home.server.live._journaling._write_what_waits()
         assert await shows_the_end(home, session_id) != version
         assert "seq" in (await home.fetch(f"/api/sessions/{session_id}", who="ben")).json

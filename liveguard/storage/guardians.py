@@ -186,8 +186,10 @@ def follow_link(db: sqlite3.Connection, seq: int, link: Link, guardian_id: str, 
     Raises :class:`NotFound` for a link that is not good any more, and where the pair was ended since it was made.
     """
     ward_id = link.user_id or ""
-    use_up(db, link.id, now)
     known = _pair(db, ward_id, guardian_id)
+    if known and known.status == "accepted":
+        return known  # it brings nobody, and stays good for whom it is meant
+    use_up(db, link.id, now)
     if known and known.status == "revoked" and known.updated_at >= link.created_at:
         raise NotFound("This link was withdrawn")
     return _put(db, seq, ward_id, guardian_id, "accepted", now)

@@ -166,7 +166,7 @@ class Session(Page):
         entries: list[Entry] = await stories.entries(session_id, self.services.chronicle.unwritten(session_id))
         if not memory:
             entries.append(Entry.of(session_id, session["end"], "ended", reason=session["reason"]))
-        trail: list[Point] = memory.trail.points if memory else await stories.trail(session_id)
+        trail = await self._trail(session_id, memory)
         self.show(
             "session.html",
             session=session,
@@ -190,6 +190,10 @@ class Session(Page):
             ],
             "worrying": [one for one in map(Past.of, worrying) if one.id != session_id],
         }
+
+    async def _trail(self, session_id: str, memory: Memory | None) -> list[Point]:
+        unwritten = memory.trail.points if memory else self.services.chronicle.unwritten_trail(session_id)
+        return unwritten or await self.services.people.stories.trail(session_id)
 
     def _running(self, session_id: str) -> Memory | None:
         for session in self.services.live.visible_to(self.user):
@@ -216,7 +220,7 @@ class TrailExport(Session):
         memory = self._running(session_id)
         if memory is None:
             await self._ended(session_id)
-        trail = memory.trail.points if memory else await self.services.people.stories.trail(session_id)
+        trail = await self._trail(session_id, memory)
         if not trail:
             raise NotFound
         self.set_header("Content-Type", "application/gpx+xml; charset=UTF-8")
