@@ -142,7 +142,7 @@ class Journaling:
             except StorageUnavailable:
                 self._moved = moved | self._moved
 
-    def long_told(self) -> int:
+    def long_written(self) -> int:
         """A number of the journal: whatever came up to there, was applied and told a while ago. 0 is not known yet."""
         return self._long_written
 

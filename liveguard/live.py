@@ -56,7 +56,7 @@ class Live:
         self._journaling = Journaling(storage, clock)
         self.journal_is_behind = self._journaling.is_behind
         self.unwritten = self._journaling.unwritten
-        self.long_told = self._journaling.long_told
+        self.long_written = self._journaling.long_written
         self.audience = Audience(storage, clock, self.sessions, self._journaling, self._guardians_changed)
         self._deadlines = Deadlines(clock, longest, self._over)
         self._admission = Admission(

@@ -65,7 +65,7 @@ async def has_changed(answer: Response) -> bool:
 
 async def next_change(page: Page) -> bool:
     """Whether the server has anything new when the page asks for the next time."""
-    async with page.expect_response("**/live?**", timeout=30_000) as response:
+    async with page.expect_response("**/live?**") as response:
         pass
     return await has_changed(await response.value)
 

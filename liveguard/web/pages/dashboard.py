@@ -106,7 +106,7 @@ class Dashboard(Watching):
     page = "dashboard"
 
     async def get(self) -> None:
-        surroundings, seq = surroundings_of(self), self.services.live.long_told()
+        surroundings, seq = surroundings_of(self), self.services.live.long_written()
         around = await self.around()
         view = View(self, surroundings)
         page = self.render_page(

@@ -157,7 +157,7 @@ class Session(Page):
     page = "history"
 
     async def get(self, session_id: str) -> None:
-        stories, seq = self.services.people.stories, self.services.live.long_told()
+        stories, seq = self.services.people.stories, self.services.live.long_written()
         memory = self._running(session_id)
         session = running(memory, self.user) if memory else await self._ended(session_id)
         if memory:
