@@ -25,6 +25,7 @@ let current = true; // what is shown was true a moment ago
 let known = now();
 let written = null; // when each session's ward had written last when the connection went
 let missed = []; // what was heard and said since then
+let stories = 0; // of what has ended, that are being looked for
 let outages = 0; // times that the connection went
 let outagesTold = 0; // of them, how many are said to be over
 let hearing = false; // the connection is there
@@ -207,7 +208,7 @@ function tell(kind, about) {
 }
 
 function sayAtOnce(news) {
-  if (!current) missed.push({ ...news, at: performance.now() });
+  if (!current || stories) missed.push({ ...news, at: performance.now() });
   announce([news]);
 }
 
@@ -282,16 +283,19 @@ function sayWhatWasMissed() {
   const unsent = ofWhatIsUnsent(words);
   if (unsent) news.push({ kind, sentence: unsent, about: "" });
   if (news.length) announce(news, said);
-  sayLastWords(over, new Set(read), [...said, ...news]);
   [written, missed, outagesTold] = [null, [], outages];
+  sayLastWords(over, new Set(read), [...said, ...news]);
 }
 
 /** What was written in sessions that have ended meanwhile, only their own pages tell. */
 async function sayLastWords(over, heard, said) {
+  stories += over.size;
   for (const [id, moment] of over) {
     const story = await storyOf(id.slice(2));
     const news = story ? newsOf(story, story.querySelector("h1").textContent, moment, heard) : [];
-    if (news.length) announce(news, said);
+    // What is said meanwhile, stays.
+    if (news.length) announce(news, [...said, ...missed]);
     said = [...said, ...news];
+    stories -= 1;
   }
 }
