@@ -5,6 +5,7 @@ new is written a few seconds later, many things at once and away from the way of
 change, so whoever shows a session knows whether there is anything new to show.
 """
 
+import asyncio
 import logging
 import sys
 from collections.abc import Hashable, Iterable
@@ -25,6 +26,7 @@ from liveguard.events import (
     SessionInterrupted,
     SessionResumed,
 )
+from liveguard.faults import log_fault
 from liveguard.sessions import LiveSession, Moment
 from liveguard.storage import Entry, Storage
 from liveguard.trail import Point, Trail
@@ -154,18 +156,16 @@ class Chronicle:
 
     async def restore(self, sessions: Iterable[LiveSession]) -> None:
         """Take up the trails and messages of sessions that go on after a restart."""
-        running = {session.id: session for session in sessions}
-        if not running:
-            return
-        trails, entries = await self._storage.chronicle.of_running(list(running))
-        for session_id, points in trails.items():
-            memory = self.of(running[session_id])
-            memory.trail = Trail(points)
-            memory.battery = next((point.battery for point in reversed(points) if point.battery is not None), None)
-            self._touch(memory)
-        for entry in entries:
-            if entry.kind == "message":
-                self._memories[entry.session_id].say(entry)
+        running = list(sessions)
+        reads = (self._storage.chronicle.of_running(session.id, MOST_SHOWN) for session in running)
+        for session, left in zip(running, await asyncio.gather(*reads, return_exceptions=True), strict=True):
+            memory = self.of(session)
+            if isinstance(left, BaseException):
+                # That it runs counts; a server that does not start watches over nobody.
+                log_fault("the story of a session that goes on", left)
+                continue
+            memory.trail, memory.messages, memory.forgotten = Trail(left.trail), left.messages, left.earlier
+            memory.battery = next((point.battery for point in reversed(left.trail) if point.battery is not None), None)
 
     def unwritten(self, session_id: str) -> list[Entry]:
         """What happened in a session and cannot be read from the storage yet."""

@@ -1,21 +1,25 @@
 """What is remembered of sessions, and how long."""
 
 import asyncio
+import sqlite3
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from family import DAY, MovedClock
+from msgspec.structs import astuple
 from server import House, house
 from tornado.testing import ExpectLog
 
 from liveguard import chronicle, rounds
-from liveguard.chronicle import Chronicle
+from liveguard.chronicle import MOST_SHOWN, Chronicle
 from liveguard.errors import StorageUnavailable
 from liveguard.people import PastSession
 from liveguard.rounds import Rounds
 from liveguard.storage import Entry, Storage
-from liveguard.storage.chronicle import MOST_ENTRIES
+from liveguard.storage.chronicle import MOST_ENTRIES, MOST_SAID
 
 HERE = {"latitude": 48.2, "longitude": 16.37, "battery": 80}
 
@@ -109,6 +113,76 @@ async def test_a_restart_forgets_neither_the_trail_nor_the_messages(tmp_path: Pa
         memory = home.server.chronicle.of(session)
         assert memory.battery == 80
         assert [entry.details["text"] for entry in memory.messages] == ["still walking"]
+
+
+@pytest.mark.gen_test
+async def test_whatever_a_ward_may_say_of_a_place_is_read_again_after_a_restart(tmp_path: Path) -> None:
+    most = {"latitude": 90, "longitude": -180, "accuracy": 1e9, "altitude": -1e9, "heading": 360, "speed": 1e9}
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        for name in ("accuracy", "altitude", "speed"):
+            refused = await ana.answer("update-location", {**most, name: sys.float_info.max})
+            assert refused["event"] == "location-error" and name in refused["data"]["message"]
+        assert (await ana.answer("update-location", {**most, "battery": 100}))["event"] == "location-acknowledged"
+        ana.lose()
+    async with house(tmp_path) as home:
+        session = home.server.live.sessions.of_ward("ana")
+        assert session is not None
+        (point,) = home.server.chronicle.of(session).trail.points
+        assert astuple(point)[1:] == (90, -180, 1e9, -1e9, 360, 1e9, 100)
+
+
+@pytest.mark.gen_test
+async def test_of_much_that_was_said_a_restart_reads_the_newest_and_counts_the_others(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        said = [Entry.of(session_id, moment, "message", role="ward", text=f"{moment}") for moment in range(250)]
+        come = [Entry.of(session_id, moment, "came") for moment in range(250)]
+        await home.server.storage.chronicle.write([*said, *come], {})
+        ana.lose()
+    async with house(tmp_path) as home:
+        session = home.server.live.sessions.of_ward("ana")
+        assert session is not None
+        memory = home.server.chronicle.of(session)
+        assert memory.messages == said[-MOST_SHOWN:] and memory.forgotten == 250 - MOST_SHOWN
+
+
+@pytest.mark.gen_test
+async def test_a_story_that_cannot_be_read_keeps_no_server_from_its_start(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        for name in ("ana", "tom"):
+            ward = await home.ward(name)
+            await ward.answer("start-live-session")
+            await ward.answer("send-message", {"text": "still walking"})
+            ward.lose()
+    with closing(sqlite3.connect(tmp_path / "liveguard.db")) as db, db:
+        # Once SQLite has written it with 15 digits, this is more than a double can hold.
+        db.execute(
+            "INSERT INTO trail_points (session_id, moment, latitude, longitude, altitude)"
+            " SELECT id, 1, 48, 16, ? FROM sessions WHERE ward_id = 'ana'",
+            (sys.float_info.max,),
+        )
+    with ExpectLog("liveguard.faults", "A fault in the story of a session that goes on"):
+        async with house(tmp_path) as home:
+            live, story = home.server.live, home.server.chronicle
+            ana, tom = live.sessions.of_ward("ana"), live.sessions.of_ward("tom")
+            assert ana is not None and story.of(ana).messages == []
+            assert tom is not None and len(story.of(tom).messages) == 1
+            assert (await (await home.ward("ana")).answer("stop-live-session"))["event"] == "session-ended"
+
+
+@pytest.mark.gen_test
+async def test_of_a_story_with_much_text_its_end_is_kept_in_view_as_well(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        session_id = await walk(home)
+        said = [Entry.of(session_id, moment, "message", role="ward", text="x" * 2000) for moment in range(2000)]
+        await home.server.storage.chronicle.write(said, {})
+        entries = await home.server.people.stories.entries(session_id)
+        assert entries == said[-len(entries) :]
+        size = len(said[0].data or "")
+        assert MOST_SAID - size < len(entries) * size <= MOST_SAID
 
 
 @pytest.mark.gen_test

@@ -398,6 +398,7 @@ SAID: dict[str, list[tuple[Any, bool]]] = {
         (PLACE, True), ({**PLACE, "more": 1}, True), ({**PLACE, "battery": None}, True), (None, False), ({}, False),
         ({**PLACE, "latitude": 91}, False), ({**PLACE, "longitude": "9"}, False), ({**PLACE, "battery": 101}, False),
         ({**PLACE, "speed": -1}, False), ({**PLACE, "recordedAt": "yesterday"}, False),
+        ({**PLACE, "altitude": 1e10}, False),
     ],
     "send-message": [
         ({"text": "x", "wardId": "ana"}, True), ({"text": "x" * 2000, "wardId": "ana"}, True), ({"text": ""}, False),

@@ -17,13 +17,15 @@ class ClientEvent(Struct, frozen=True, rename="camel"):
     said_by: ClassVar[tuple[Role, ...]] = BOTH
 
 
-def _number(low: float | None, high: float | None, description: str) -> Meta:
+def _number(low: float, high: float, description: str) -> Meta:
     return Meta(ge=low, le=high, description=description)
 
 
 Latitude = Annotated[float, _number(-90, 90, "a number from -90 to 90")]
 Longitude = Annotated[float, _number(-180, 180, "a number from -180 to 180")]
-NotNegative = Annotated[float, _number(0, None, "a number not below 0")]
+# Bounded, since what is near the largest double is none any more once SQLite has written it with 15 digits.
+Amount = Annotated[float, _number(0, 1e9, "a number from 0 to 1,000,000,000")]
+Height = Annotated[float, _number(-1e9, 1e9, "a number from -1,000,000,000 to 1,000,000,000")]
 Heading = Annotated[float, _number(0, 360, "a number from 0 to 360")]
 Percent = Annotated[float, _number(0, 100, "a number from 0 to 100")]
 Aware = Annotated[datetime, Meta(tz=True)]
@@ -53,10 +55,10 @@ class UpdateLocation(ClientEvent, frozen=True):
 
     latitude: Latitude
     longitude: Longitude
-    accuracy: NotNegative | None = None
-    altitude: float | None = None
+    accuracy: Amount | None = None
+    altitude: Height | None = None
     heading: Heading | None = None
-    speed: NotNegative | None = None
+    speed: Amount | None = None
     battery: Percent | None = None
     recorded_at: Aware | None = None
 

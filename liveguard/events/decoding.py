@@ -16,10 +16,10 @@ MAX_METADATA = 4096
 _FIELD_RULES = {
     "latitude": "a number from -90 to 90",
     "longitude": "a number from -180 to 180",
-    "accuracy": "a number of metres, not below 0",
-    "altitude": "a number of metres",
+    "accuracy": "a number of metres from 0 to 1,000,000,000",
+    "altitude": "a number of metres from -1,000,000,000 to 1,000,000,000",
     "heading": "a number from 0 to 360",
-    "speed": "a number of metres a second, not below 0",
+    "speed": "a number of metres a second from 0 to 1,000,000,000",
     "battery": "a number from 0 to 100",
     "recordedAt": "an ISO 8601 time with its zone",
     "text": f"a text of 1 to {MAX_TEXT:,} characters",

@@ -4,14 +4,14 @@ it. How it ended stands in the journal."""
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from liveguard.events import timestamp
 from liveguard.storage.database import Database
-from liveguard.storage.rows import decoded, encoded, select, table
+from liveguard.storage.rows import decoded, encoded, one, select, table
 from liveguard.trail import Changes, Point
 
 Kind = Literal["started", "came", "left", "interrupted", "resumed", "message", "ended"]
@@ -19,6 +19,7 @@ Kind = Literal["started", "came", "left", "interrupted", "resumed", "message", "
 POINT_COLUMNS = "moment, latitude, longitude, accuracy, altitude, heading, speed, battery"
 ENTRY_COLUMNS = "session_id, moment, kind, person_id, name, data"
 MOST_ENTRIES = 5_000
+MOST_SAID = 2_000_000  # letters: a page of forty megabytes would keep everybody else waiting
 PURGED_AT_ONCE = 500
 
 
@@ -46,6 +47,14 @@ class Entry(Struct, frozen=True, gc=False):
         return decoded(self.data) or {}
 
 
+class Running(NamedTuple):
+    """What there is of a session that goes on: its trail, what was said last, and how much was said before that."""
+
+    trail: list[Point]
+    messages: list[Entry]
+    earlier: int
+
+
 class Chronicle:
     """Trails and entries."""
 
@@ -67,18 +76,14 @@ class Chronicle:
 
         return self._database.submit(job, write=True)
 
-    def of_running(self, session_ids: Sequence[str]) -> asyncio.Future[tuple[dict[str, list[Point]], list[Entry]]]:
-        """Trails and entries of some sessions, to take them up again."""
+    def of_running(self, session_id: str, messages: int) -> asyncio.Future[Running]:
+        """What there is of a session that goes on, with its newest ``messages``."""
 
-        def job(db: sqlite3.Connection) -> tuple[dict[str, list[Point]], list[Entry]]:
-            asked = (table(list(session_ids)),)
-            trails: dict[str, list[Point]] = {session_id: [] for session_id in session_ids}
-            where = "WHERE session_id IN (SELECT value FROM json_each(?))"
-            points = f"session_id, {POINT_COLUMNS}"
-            for row in select(db, points, f"FROM trail_points {where} ORDER BY session_id, moment", asked):
-                trails[row[0]].append(Point(*row[1:]))
-            rows = select(db, ENTRY_COLUMNS, f"FROM session_entries {where} ORDER BY id", asked)
-            return trails, [_entry(row) for row in rows]
+        def job(db: sqlite3.Connection) -> Running:
+            said = "FROM session_entries WHERE session_id = ? AND kind = 'message'"
+            rows = select(db, ENTRY_COLUMNS, f"{said} ORDER BY id DESC LIMIT {messages:d}", (session_id,))
+            earlier = one(db, f"SELECT count(*) {said}", (session_id,)) - len(rows)
+            return Running(_trail(db, session_id), [_entry(row) for row in rows][::-1], earlier)
 
         return self._database.submit(job, write=False, of_sessions=True)
 
@@ -86,19 +91,17 @@ class Chronicle:
         """What happened in one session, in the order of time; of a very long one, what happened last."""
 
         def job(db: sqlite3.Connection) -> list[Entry]:
-            rest = f"FROM session_entries WHERE session_id = ? ORDER BY id DESC LIMIT {MOST_ENTRIES:d}"
-            return [_entry(row) for row in select(db, ENTRY_COLUMNS, rest, (session_id,))][::-1]
+            rest = (
+                "FROM (SELECT *, total(length(data)) OVER (ORDER BY id DESC) AS size FROM session_entries"
+                " WHERE session_id = ? ORDER BY id DESC LIMIT ?) WHERE size <= ?"
+            )
+            return [_entry(row) for row in select(db, ENTRY_COLUMNS, rest, (session_id, MOST_ENTRIES, MOST_SAID))][::-1]
 
         return await self._database.read_aside(job, of_sessions=True)
 
     async def trail(self, session_id: str) -> list[Point]:
         """Where the ward was in one session, as far as that is still kept."""
-
-        def job(db: sqlite3.Connection) -> list[Point]:
-            rest = "FROM trail_points WHERE session_id = ? ORDER BY moment"
-            return [Point(*row) for row in select(db, POINT_COLUMNS, rest, (session_id,))]
-
-        return await self._database.read_aside(job, of_sessions=True)
+        return await self._database.read_aside(lambda db: _trail(db, session_id), of_sessions=True)
 
     def purge(self, ended_before: int) -> asyncio.Future[int]:
         """Forget where wards were in sessions that ended before; some at a time. Returns how many sessions."""
@@ -156,6 +159,11 @@ def _write_trails(db: sqlite3.Connection, trails: dict[str, Changes]) -> None:
         " WHERE sessions.id = value ->> 0 AND last_location IS NULL",
         (table(places),),
     )
+
+
+def _trail(db: sqlite3.Connection, session_id: str) -> list[Point]:
+    rows = select(db, POINT_COLUMNS, "FROM trail_points WHERE session_id = ? ORDER BY moment", (session_id,))
+    return [Point(*row) for row in rows]
 
 
 def _values(columns: int) -> str:
