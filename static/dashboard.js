@@ -2,12 +2,13 @@
 
 import { isOver, learn, now, refresh } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
-import { connection, rendered, signedOut, socket, watch, words } from "./news.js";
+import { connection, rendered, signedOut, socket, untold, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { whoIsHere } from "./socket.js";
 import { write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
+const UNSEEN = 5000; // and less often where only the tab shows it
 const SLICE = 20; // cards that are filled in and looked at together, some milliseconds of work; then the browser's turn
 
 const live = document.getElementById("live");
@@ -31,7 +32,8 @@ watch(() => [...cards.children], (event, data) => {
 setInterval(() => {
   if (isOver(live)) version = "0";
   const quiet = !cards.childElementCount && performance.now() - asked < Number(live.dataset.quiet);
-  if (!document.hidden && !quiet) ask();
+  const unseen = document.hidden && (!untold() || performance.now() - asked < UNSEEN);
+  if (!quiet && !unseen) ask();
 }, Number(live.dataset.poll));
 
 // -- what the server renders ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody n
 const LATELY = 5000; // what was said so long ago, may not have been read yet
 const AGAIN = 2000;
 const HEARD = 1500; // so long sounds what is said before the page goes
+const RESTARTS = 1012; // the close code of a server that restarts
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
@@ -27,8 +28,9 @@ let written = null; // when each session's ward had written last when the connec
 let missed = []; // what was heard and said since then
 let stories = 0; // of what has ended, that are being looked for
 let outages = 0; // times that the connection went
-let outagesTold = 0; // of them, how many are said to be over
+let awayTold = false; // that nothing is heard was said aloud
 let hearing = false; // the connection is there
+let restarted = false; // the server had ended the last one, to start anew
 let deaf = now(); // since when something may have been told that this page has not heard
 let refusal = ""; // why there is none, where the server has said so of the last one
 let refusedNow = false; // of the one that is about to close
@@ -36,7 +38,7 @@ let silence = null; // the timer of saying that the connection is gone
 let leaving = false; // this browser is signed out, and that is being said
 let seq = Number(live.dataset.seq); // the newest event of the journal that the page knows or has heard
 
-const read = new Set(); // what was written since the last rendering, and said
+const read = new Set(); // what was written since the last rendering, and said: as a key() each
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
@@ -69,7 +71,7 @@ export function watch(elements, ask) {
       if (event !== "guardian:snapshot") ask(event, data);
     },
     signedOut,
-    closed: () => {
+    closed: (code) => {
       if (!refusedNow && refusal) {
         refusal = "";
         if (!away.hidden) away.lastElementChild.textContent = sinceWhen();
@@ -77,6 +79,7 @@ export function watch(elements, ask) {
       refusedNow = false;
       // That it is gone, may be noticed long after the last word.
       if (hearing) {
+        restarted = code === RESTARTS;
         deaf = now() - (performance.now() - socket.heard);
         if (current) known = deaf;
       }
@@ -98,6 +101,9 @@ export function signedOut() {
   announce([{ kind: "lost", sentence: words.signed_out, about: "" }]);
   setTimeout(() => location.reload(), HEARD);
 }
+
+/** Whether the page shows a session of which the socket does not tell: to an admin, or one's own. */
+export const untold = () => shown().some(({ id }) => !sessions.get(id.slice(2))?.heard);
 
 /** To be kept while the server is asked, and given to rendered(). */
 export const connection = () => outages;
@@ -135,21 +141,18 @@ const happened = {
   },
   "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, state }) => {
     const before = sessions.get(sessionId);
-    const lost = state === "interrupted" && !losses.has(sessionId);
+    const interrupted = state === "interrupted";
+    // After a restart of the server all are, and their wards about to be back.
+    const waits = interrupted && restarted && before && !before.lost;
+    const lost = interrupted && !waits && !losses.has(sessionId);
     sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost, heard: true });
     // Said of a session that is known already, it tells what happened to it while there was no connection.
-    if (lost && !before?.lost) tell("lost", sessionId);
+    if (waits) mayBeLost(sessionId);
+    else if (lost && !before?.lost) tell("lost", sessionId);
     else if (!before) tell("started", sessionId);
     else if (before.lost && !lost) tell("resumed", sessionId);
   },
-  "session-interrupted": ({ sessionId }) => {
-    spare(sessionId);
-    losses.set(sessionId, setTimeout(() => {
-      losses.delete(sessionId);
-      if (sessions.has(sessionId)) sessions.get(sessionId).lost = true;
-      tell("lost", sessionId);
-    }, PATIENCE));
-  },
+  "session-interrupted": ({ sessionId }) => mayBeLost(sessionId),
   "session-resumed": ({ sessionId }) => {
     if (spare(sessionId)) return;
     if (sessions.has(sessionId)) sessions.get(sessionId).lost = false;
@@ -158,15 +161,18 @@ const happened = {
   "session-ended": ({ sessionId, reason, wardEmail, startTime }) => {
     spare(sessionId);
     // It may have begun as well while there was no connection. What was over before that is no news.
-    if (Date.parse(startTime) >= deaf && !sessions.has(sessionId)) sessions.set(sessionId, { name: wardEmail });
+    if (Date.parse(startTime) >= deaf && !sessions.has(sessionId)) {
+      sessions.set(sessionId, { name: wardEmail });
+      written?.set(`s-${sessionId}`, 0);
+    }
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
   },
   "guardian:access-revoked": ({ sessionId }) => revoke(sessionId),
-  message: ({ from, sessionId, text }) => {
+  message: ({ from, sessionId, text, timestamp }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
-    read.add(`${sessionId} ${text}`);
+    read.add(key(sessionId, Date.parse(timestamp), text));
     sayAtOnce({ kind: "message", sentence: message(name, text), about: sessionId });
   },
 };
@@ -212,6 +218,15 @@ function sayAtOnce(news) {
   announce([news]);
 }
 
+function mayBeLost(sessionId) {
+  spare(sessionId);
+  losses.set(sessionId, setTimeout(() => {
+    losses.delete(sessionId);
+    if (sessions.has(sessionId)) sessions.get(sessionId).lost = true;
+    tell("lost", sessionId);
+  }, PATIENCE));
+}
+
 /** A loss that has not been said yet need not be. */
 function spare(sessionId) {
   clearTimeout(losses.get(sessionId));
@@ -235,10 +250,12 @@ function showState() {
       clearTimeout(silence);
       silence = null;
       sayWhatWasMissed();
+      awayTold = false;
     }
   }
   const all = shown();
-  showInTab(words.title, icons, all.length, !current || all.some(({ dataset }) => dataset.state === "lost"));
+  const worrying = document.querySelector("#worrying a, #others a[data-until]");
+  showInTab(words.title, icons, all.length, !current || worrying || all.some(({ dataset }) => dataset.state === "lost"));
 }
 
 function sinceWhen() {
@@ -247,6 +264,7 @@ function sinceWhen() {
 
 /** Silence must not be taken for quiet. */
 function sayAway() {
+  awayTold = true;
   announce([{ kind: "lost", sentence: sinceWhen(), about: "" }]);
 }
 
@@ -260,39 +278,51 @@ function lastWords() {
   return new Map(shown().map((session) => [session.id, Number(wordsOf(session).at(-1)?.dataset.moment ?? 0)]));
 }
 
+/** The same words may be written again, and mean more then. */
+function key(about, moment, text) {
+  return `${about} ${moment} ${text}`;
+}
+
 /** What the ward of a session wrote after a moment and nobody has heard yet. */
 function newsOf(session, name, moment, heard) {
   const about = session.id.slice(2);
   return wordsOf(session)
-    .filter(({ dataset }) => Number(dataset.moment) > moment)
-    .map((word) => word.querySelector(".text").textContent)
-    .filter((text) => !heard.has(`${about} ${text}`))
-    .map((text) => ({ kind: "message", sentence: message(name, text), about }));
+    .map((word) => [Number(word.dataset.moment), word.querySelector(".text").textContent])
+    .filter(([at, text]) => at > moment && !heard.has(key(about, at, text)))
+    .map(([, text]) => ({ kind: "message", sentence: message(name, text), about }));
 }
 
 /** The connection is back: what was written meanwhile is as loud as if it was written now. All else was said when the
  * page heard of it, a moment ago perhaps. */
 function sayWhatWasMissed() {
   const said = missed.filter(({ at }) => performance.now() - at < LATELY);
-  const news = shown().flatMap((session) => newsOf(session, session.dataset.name, written.get(session.id) ?? 0, read));
-  const over = new Map(written);
-  shown().forEach(({ id }) => over.delete(id));
-  // A page that could not be had once, is no outage that anybody need hear of.
-  const kind = outages === outagesTold ? "" : "resumed";
-  if (!said.length && !news.length) news.push({ kind, sentence: words.back, about: "" });
+  const before = (id) => written.get(id) ?? 0;
+  const newsIn = (session) => newsOf(session, session.dataset.name, before(session.id), read);
+  const writing = shown().filter((session) => newsIn(session).length);
+  // Before a last word there may have been others, which may be those that count.
+  const short = writing.filter((session) => session.querySelector(".last-word"));
+  const news = writing.filter((session) => !short.includes(session)).flatMap(newsIn);
+  const elsewhere = new Map(written);
+  shown().forEach(({ id }) => elsewhere.delete(id));
+  short.forEach(({ id }) => elsewhere.set(id, before(id)));
+  // What nobody was told of, nobody need hear the end of.
+  const kind = awayTold ? "resumed" : "";
+  if (!said.length && !writing.length) news.push({ kind, sentence: words.back, about: "" });
   const unsent = ofWhatIsUnsent(words);
   if (unsent) news.push({ kind, sentence: unsent, about: "" });
   if (news.length) announce(news, said);
-  [written, missed, outagesTold] = [null, [], outages];
-  sayLastWords(over, new Set(read), [...said, ...news]);
+  [written, missed] = [null, []];
+  sayWhatOthersTell(elsewhere, new Set(read), [...said, ...news]);
 }
 
-/** What was written in sessions that have ended meanwhile, only their own pages tell. */
-async function sayLastWords(over, heard, said) {
-  stories += over.size;
-  for (const [id, moment] of over) {
-    const story = await storyOf(id.slice(2));
-    const news = story ? newsOf(story, story.querySelector("h1").textContent, moment, heard) : [];
+/** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages
+ * tell. */
+async function sayWhatOthersTell(sessions, heard, said) {
+  stories += sessions.size;
+  for (const [id, moment] of sessions) {
+    const session = (await storyOf(id.slice(2))) ?? document.getElementById(id);
+    const name = session?.dataset.name ?? session?.querySelector("h1").textContent;
+    const news = session ? newsOf(session, name, moment, heard) : [];
     // What is said meanwhile, stays.
     if (news.length) announce(news, [...said, ...missed]);
     said = [...said, ...news];

@@ -5,10 +5,12 @@ from pathlib import Path
 from time import time
 
 import pytest
+from family import quick_passwords
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
-from server import Peer
+from server import Peer, test_settings
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, VIENNA, Street, hold, open_street
 
+from liveguard.app import Server
 from liveguard.web.pages import dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -98,6 +100,7 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
         worrying = ben.locator("#worrying .lost-line")
         await expect(worrying).to_contain_text("Tom Berger has not stopped the last session")
         await expect(ben.locator("#ended .lost")).to_contain_text("Connection lost for good")
+        await expect(ben).to_have_title("⚠ Watching · liveguard")
         # It stays before everything else, whoever starts or stops meanwhile.
         ana = await street.home.ward("ana")
         await ana.answer("start-live-session")
@@ -143,6 +146,23 @@ async def test_a_loss_that_was_over_while_a_guardian_was_away_alarms_nobody_eith
     await ben.clock.fast_forward(3000)
     await ben.context.set_offline(False)
     await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    assert not any("is lost" in said for said in await ben.evaluate("window.said"))
+    street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
+    ben, tom = await listening_to_tom(street)
+    home = street.home
+    await home.server.stop()
+    home.server = Server(test_settings(home.database.parent, port=home.port), passwords=quick_passwords())
+    await home.server.start()
+    await expect(ben.locator(".card.lost")).to_be_visible()
+    tom = await home.ward("tom")
+    await tom.expect("session-started")
+    await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    await tom.answer("stop-live-session")
+    await expect(ben.locator("#said")).to_have_text("Tom Berger has stopped the session.")
     assert not any("is lost" in said for said in await ben.evaluate("window.said"))
     street.excuse(*NO_NETWORK)
 
@@ -235,10 +255,16 @@ async def test_the_last_words_of_a_session_that_has_ended_are_said(street: Stree
     await expect(ben.locator("#away")).to_be_visible()
     await ana.answer("send-message", {"text": "Somebody follows me"})
     await ana.answer("stop-live-session")
+    # And of one that nobody heard begin.
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await tom.answer("send-message", {"text": "I fell"})
+    await tom.answer("stop-live-session")
     await ben.evaluate(NOTES_WHAT_IS_SAID)
     await ben.context.set_offline(False)
     said = ben.locator("#said")
-    await expect(said).to_contain_text("Ana Winter writes: Somebody follows me")
+    for sentence in ("Ana Winter writes: Somebody follows me", "Tom Berger writes: I fell"):
+        await expect(said).to_contain_text(sentence)
     await expect(said).to_contain_text("Ana Winter has stopped the session.")
     # What is said to a screen reader, it reads: once when it happens, once more with what comes to it.
     texts = await ben.evaluate("window.said.map((text) => text.trim())")
@@ -288,7 +314,10 @@ async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_du
 
     await ben.route("**/live?*", hold_back, times=1)
     await asked.wait()
-    await ben.evaluate("dispatchEvent(new Event('offline'))")
+    # The same words, heard once before it.
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter writes: Somebody follows me")
+    await ben.evaluate("document.getElementById('said').textContent = ''; dispatchEvent(new Event('offline'))")
     await expect(ben.locator("#away")).to_be_visible()
     await ana.answer("send-message", {"text": "Somebody follows me"})
     await ana.expect("guardians-changed", connectedGuardians=0)
@@ -432,6 +461,10 @@ async def test_a_guardian_who_relies_on_the_sound_hears_that_nothing_is_heard_an
     assert await ben.evaluate("window.notices.length") == 1
     await ben.context.set_offline(False)
     await expect(ben.locator("#said")).to_contain_text("Connected again")
+    # One that nobody was told of is over without a sound.
+    await ben.evaluate("window.tones = []; window.notices = []")
+    await nothing_is_said_again(ben)
+    assert await ben.evaluate("window.tones.length + window.notices.length") == 0
     street.excuse(*NO_NETWORK)
 
 

@@ -153,7 +153,8 @@ async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(stree
     await ben.context.set_offline(True)
     await expect(ben.locator("#away")).to_be_visible()
     await ana.answer("send-message", {"text": "Somebody follows me"})
-    await ida.answer("send-message", {"text": "Nearly there"})
+    for text in ("I fell on the stairs", "Nearly there"):
+        await ida.answer("send-message", {"text": text})
     ida.lose()
     await tom.answer("stop-live-session")
     await ben.context.set_offline(False)
@@ -161,7 +162,7 @@ async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(stree
     for sentence in (
         "Ana Winter writes: Somebody follows me",
         "The connection to Ida Winter is lost.",
-        "Ida Winter writes: Nearly there",
+        "Ida Winter writes: I fell on the stairs Ida Winter writes: Nearly there",
         "Tom Berger has stopped the session.",
     ):
         await expect(said).to_contain_text(sentence)

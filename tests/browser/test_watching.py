@@ -197,6 +197,8 @@ async def test_a_workers_notification_leads_to_its_session_or_to_what_is_open(st
 @story
 async def test_the_tab_shows_how_many_run_and_whether_one_is_lost(street: Street) -> None:
     ben = await street.sign_in("ben")
+    # To an admin nobody tells it, whether the tab is in sight or not.
+    alex = await street.sign_in("alex", device=IS_NOTIFIED)
     icon = ben.locator("#favicon")
     quiet = await icon.get_attribute("href")
     assert "(" not in await ben.title()
@@ -206,8 +208,11 @@ async def test_the_tab_shows_how_many_run_and_whether_one_is_lost(street: Street
     live = await icon.get_attribute("href")
     await tom.answer("start-live-session")
     await ben.wait_for_function("() => document.title.startsWith('(2) ')")
+    await alex.wait_for_function("() => document.title.startsWith('(2) ')")
+    await alex.evaluate("window.away = true")
     tom.lose()
     await ben.wait_for_function("() => document.title.startsWith('⚠ (2) ')")
+    await alex.wait_for_function("() => document.title.startsWith('⚠ (2) ')")
     lost = await icon.get_attribute("href")
     assert len({quiet, live, lost}) == 3
     await (await street.home.ward("tom")).answer("stop-live-session")
