@@ -5,6 +5,8 @@ PYTHON ?= python3
 # and the files come in the order of tests/conftest.py.
 side_by_side := -n 4 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# What is compiled is kept: the tests start some two hundred processes, and each would compile all of it anew.
+export PYTHONDONTWRITEBYTECODE =
 # Never into anybody's own Python, whatever befalls the environment.
 export PIP_REQUIRE_VIRTUALENV = 1
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from server import PASSWORD, Process, Stage, environment_of, house, process, run_cli, token_of
+from server import PASSWORD, Process, Stage, environment_of, house, look_again, process, run_cli, token_of
 from tornado.httpclient import AsyncHTTPClient
 from tornado.testing import ExpectLog
 
@@ -425,7 +425,7 @@ async def test_somebody_gets_another_email_or_becomes_an_admin_and_is_still_the_
         async def obeyed(path: str, status: int) -> None:
             async with asyncio.timeout(1):
                 while (await ana.get(path)).status != status:
-                    pass
+                    await look_again()
 
         said = await change("ana@example.org", "--email", "anna@example.org", "--last-name", "Frost", "--admin")
         assert said == (0, "Changed anna@example.org\n", "")
@@ -472,7 +472,7 @@ async def test_while_the_journal_cannot_be_written_it_is_not_ready_but_alive(tmp
             assert {answer.status for answer in answers} == {503}
         async with asyncio.timeout(5):
             while (await home.fetch("/readyz")).status != 200:
-                pass
+                await look_again()
 
 
 @pytest.mark.gen_test
@@ -493,7 +493,7 @@ async def test_a_damaged_database_is_kept_aside_and_said_to_be(tmp_path: Path) -
             aside.unlink()
             async with asyncio.timeout(5):
                 while "setAside" in (await home.fetch("/readyz")).json:
-                    pass
+                    await look_again()
 
 
 @pytest.mark.slow
@@ -510,7 +510,7 @@ async def test_a_session_starts_while_the_journal_cannot_be_written_and_is_writt
             assert "seq" not in await ben.expect("guardian:session-started")
         async with asyncio.timeout(5):
             while not await home.server.storage.journal.active():
-                pass
+                await look_again()
 
 
 # -- slowness ------------------------------------------------------------------------------------------------------

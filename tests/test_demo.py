@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server import Stage, environment_of, process
+from server import Stage, environment_of, look_again, process
 
 FAILING = """
 import asyncio
@@ -56,7 +56,7 @@ async def test_the_family_goes_about_whatever_the_public_address(
 ) -> None:
     async with demo(tmp_path, free_port, host=host, public_url=public_url) as home, asyncio.timeout(10):
         while "liveguard_sessions 3.0\n" not in (await home.fetch("/metrics")).text:
-            pass
+            await look_again()
     assert [file.name for file in tmp_path.iterdir()] == []
 
 
@@ -66,6 +66,7 @@ async def test_whatever_ends_the_company_of_a_server_is_logged_and_the_server_se
     async with process(tmp_path, program=("-c", FAILING)) as home, asyncio.timeout(5):
         while "A fault in the company of the server: OSError" not in home.log:
             assert (await home.fetch("/healthz")).status == 200
+            await look_again()
         assert "one_who_fails" in home.log
         assert "nobody's business" not in home.log
         assert await home.stop() == 0

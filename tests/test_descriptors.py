@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from lines import Client
-from server import Process, process
+from server import Process, look_again, process
 from socketio_lines import WEBSOCKET
 from test_network import asked
 
@@ -60,7 +60,7 @@ async def test_a_crowd_leaves_enough_to_those_who_are_there(
             writer.close()
         async with asyncio.timeout(5):
             while not await asked(home.port):
-                pass  # until the server has seen that they are gone
+                await look_again()  # until the server has seen that they are gone
         chloe = await home.guardian("chloe")
         assert (await chloe.answer("ping"))["event"] == "pong"
         figures = (await home.fetch("/metrics")).text

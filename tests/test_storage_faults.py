@@ -17,7 +17,7 @@ from faults import (
     rubbish_in_the_journal,
     small_disk,
 )
-from server import Process, move_in, process
+from server import Process, look_again, move_in, process
 from shelf import change_elsewhere, read
 
 PLACE = {"latitude": 53.55, "longitude": 9.93}
@@ -31,7 +31,7 @@ async def until_ready(home: Process, status: int) -> float:
     began = time.monotonic()
     async with asyncio.timeout(5):
         while (await home.fetch("/readyz")).status != status:
-            pass
+            await look_again()
     return time.monotonic() - began
 
 
@@ -161,3 +161,4 @@ async def remain(home: Process, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert (await home.fetch("/readyz")).status == 503
+        await look_again()
