@@ -2,6 +2,7 @@
 
 import { announce, lead, prepare, showInTab } from "./announce.js";
 import { learn, now, run, timeOfDay } from "./clock.js";
+import { fetchPage } from "./fetched.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent } from "./write.js";
 
@@ -189,14 +190,8 @@ async function findOut(sessionId) {
 
 /** What the page of a session tells; null where there is none for this guardian, undefined where it cannot be had. */
 async function storyOf(sessionId) {
-  try {
-    const answer = await fetch(`/history/${sessionId}`, { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    if (answer.status === 403 || answer.status === 404) return null;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    return (answer.ok && page.getElementById(`s-${sessionId}`)) || undefined;
-  } catch {
-    return undefined;
-  }
+  const { page, refused } = await fetchPage(`/history/${sessionId}`);
+  return refused ? null : (page?.getElementById(`s-${sessionId}`) ?? undefined);
 }
 
 function revoke(sessionId) {

@@ -1,7 +1,8 @@
 // A ward's own session, seen from any page.
 
+import { fetchPage } from "./fetched.js";
 import { keep, kept } from "./kept.js";
-import { isOfViewer, Socket } from "./socket.js";
+import { Socket } from "./socket.js";
 
 const AGAIN = 2000; // milliseconds
 const LATER = 11000; // more than the longest that the others wait
@@ -20,19 +21,10 @@ for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () =
 /** The switch of a session that began then: whether its location is to be shared from this window. */
 export const shareOf = (start) => `share-${start}`;
 
-/** The ward's page as the server renders it now; null when it cannot be had: a network that asks to sign in at its own
- * page first, gives that one; and after another sign-in in this browser it is somebody else's. */
+/** The ward's page as the server renders it now; null when it cannot be had. */
 export async function ownPage() {
-  try {
-    const answer = await fetch("/ward", { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!answer.ok || !page.getElementById("ward")) return null;
-    if (isOfViewer(page.body.dataset.viewer)) return page;
-    location.reload();
-  } catch {
-    // Then there is none.
-  }
-  return null;
+  const { page } = await fetchPage("/ward");
+  return page?.getElementById("ward") ? page : null;
 }
 
 /** What the page of a running session says, rendered for a ward. */

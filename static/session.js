@@ -1,6 +1,7 @@
 // The page of one session: it watches this ward and tells of the others, and never shows as live what it does not know.
 
 import { isOver, learn, refresh } from "./clock.js";
+import { fetchPage } from "./fetched.js";
 import { morphChildren } from "./morph.js";
 import { connection, hear, rendered, signedOut, socket, watch, words } from "./news.js";
 import { whoIsHere } from "./socket.js";
@@ -51,22 +52,12 @@ async function look() {
 }
 
 async function fetched() {
-  try {
-    const answer = await fetch(location.href, { redirect: "manual", signal: AbortSignal.timeout(8000) });
-    // A network that asks to sign in at its own page first, leads there as well.
-    const isStranger = answer.status === 401 || answer.type === "opaqueredirect";
-    if (isStranger && (await whoIsHere()) === null) return signedOut();
-    const refused = answer.status === 403 || answer.status === 404;
-    if (!answer.ok && !refused) return false;
-    const fetchedPage = new DOMParser().parseFromString(await answer.text(), "text/html");
-    // A proxy may say so as well, for a moment.
-    if (!fetchedPage.getElementById("main")) return false;
-    gone = refused;
-    show(fetchedPage);
-    return true;
-  } catch {
-    return false;
-  }
+  const { page: fetchedPage, refused, stranger } = await fetchPage(location.href);
+  if (stranger && (await whoIsHere()) === null) return signedOut();
+  if (!fetchedPage) return false;
+  gone = refused;
+  show(fetchedPage);
+  return true;
 }
 
 function show(fetchedPage) {

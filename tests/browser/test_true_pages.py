@@ -294,9 +294,13 @@ async def test_an_end_that_is_not_told_any_more_is_no_removal(street: Street) ->
     (pair,) = [pair for pair in await guardianships.of_ward(user) if pair.guardian.id == "ben"]
     await guardianships.revoke(user, pair.id)
     await guardianships.put("ana", "ben", "accepted")
+    # A proxy says that there is nothing, for a moment.
+    await ben.route("**/history/*", lambda route: route.fulfill(status=404, body="no such host"), times=1)
+    await ben.locator("#said").evaluate(NOTES_WHAT_IS_SAID)
     await ben.context.set_offline(False)
     await expect(ben.locator("#said")).to_contain_text("Ana Winter has stopped the session.")
-    street.excuse(*NO_NETWORK)
+    assert not any("no longer watch" in said for said in await ben.evaluate("window.said"))
+    street.excuse(*NO_NETWORK, "404")
 
 
 @pytest.mark.parametrize("path", ["/", "/history/{ana}"])
