@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, OVER_WEBSOCKETS, Exchange
 from lines import client_frame, event_frame
+from socketio_lines import Talk
 from tornado.ioloop import IOLoop
 from tornado.testing import ExpectLog
 
 from liveguard.events import Message, Notice, Sender
 from liveguard.web import wire
 from liveguard.web.native import PORTION, Backlog, frame_of
-from liveguard.web.websocket import CONTINUATION, TEXT
+from liveguard.web.websocket import CONTINUATION, PONG, TEXT
 
 pytestmark = ON_BOTH_LOOPS
 
@@ -358,6 +359,32 @@ async def test_what_was_followed_by_nothing_is_told_again(house):
         assert (await ben.event())["event"] == "guardian:snapshot"
         again = await ben.event()
         assert (again["event"], again["data"]["sessionId"]) == ("session-ended", session_id)
+
+
+@OVER_WEBSOCKETS  # a poll says itself what has arrived
+@pytest.mark.gen_test
+async def test_a_sign_of_life_from_before_says_nothing_of_what_has_not_arrived_yet(house):
+    async with house:
+        ben = await house.guardian("ben", receive_buffer=4096)
+        await ben.hear("guardian:snapshot")
+        ben.leave_unread()
+        ana = await walking(house)
+        for _ in range(30):
+            ana.say("send-message", {"text": LONG})
+        ana.say("stop-live-session")
+        ended = await ana.hear("session-ended")
+        (line,) = house.connections.of("ben")
+        before = line.last_heard
+        # It was under way while the news were still on their way to him, and his line is lost behind it.
+        ben.raw(client_frame(TEXT, b"3") if isinstance(ben, Talk) else client_frame(PONG))
+        while line.last_heard == before:
+            await asyncio.sleep(0)  # the server's turn, for it is in the same loop
+        ben.reset()
+        ben = await house.guardian("ben")
+        await ben.hear("guardian:snapshot")
+        ben.say("ping")
+        again = await ben.event()
+        assert (again["event"], again["data"].get("sessionId")) == ("session-ended", ended["data"]["sessionId"])
 
 
 @OVER_WEBSOCKETS  # a poll is a sign of life

@@ -244,12 +244,12 @@ async def test_only_another_poll_says_that_the_last_one_was_answered(tmp_path):
     async with house(tmp_path) as home:
         address = await signed_in(home)
         (connection,) = home.server.connections.of("ana")
-        assert not connection.all_sent()
+        assert not connection.all_arrived()
         await home.fetch(address, "POST", body='42["ping"]')
-        assert not connection.all_sent()
+        assert not connection.all_arrived()
         assert (await home.fetch(address)).text.startswith('42["pong"')
         polling = asyncio.ensure_future(home.fetch(address))
-        while not connection.all_sent():
+        while not connection.all_arrived():
             await asyncio.sleep(0)  # nobody says that it was confirmed
         await home.fetch(address, "POST", body="1")
         assert (await polling).text == "6"

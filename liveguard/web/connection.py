@@ -98,8 +98,8 @@ class Connection(ABC):
         """Ask for a sign of life."""
 
     @abstractmethod
-    def all_sent(self) -> bool:
-        """Whether everything that was to be sent has left this process."""
+    def all_arrived(self) -> bool:
+        """Whether everything that was to be sent is at the other side, as far as the kernel can tell."""
 
     # -- arrival and end -------------------------------------------------------------------------------------------
 
@@ -167,9 +167,9 @@ class Connection(ABC):
     # -- time ------------------------------------------------------------------------------------------------------
 
     def heard(self) -> None:
-        """A sign of life: whatever was sent before it, was received."""
+        """A sign of life: what had arrived before it, was received. It may have been under way for longer than that."""
         self.last_heard = monotonic()
-        if self._unconfirmed and self.all_sent():
+        if self._unconfirmed and self.all_arrived():
             self._guarded(self._live.delivered, self.person.id, self._unconfirmed)
             self._unconfirmed = 0
 

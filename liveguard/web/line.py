@@ -93,6 +93,11 @@ class Line:
         """The bytes of which nobody knows yet that they have left, or on polling, arrived."""
         return self._wire.unsent if self._wire is not None else self._waiting + self._in_flight
 
+    @property
+    def arrived(self) -> bool:
+        """Whether all that was to be sent is at the other side."""
+        return self._wire.arrived if self._wire is not None else not self.unsent
+
     def tell(self, notice: Notice) -> None:
         """Send a notice in the form that all others get as well."""
         if self._wire is not None:

@@ -64,8 +64,8 @@ class NativeConnection(Wire, Connection):
     def ping(self) -> None:
         self.write(_PING)
 
-    def all_sent(self) -> bool:
-        return not self.unsent and self._backlog is None
+    def all_arrived(self) -> bool:
+        return self._backlog is None and self.arrived
 
     # -- as a wire -------------------------------------------------------------------------------------------------
 

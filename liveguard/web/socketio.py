@@ -213,8 +213,8 @@ class SocketIOConnection(Connection):
     def ping(self) -> None:
         self._line.write(PING)
 
-    def all_sent(self) -> bool:
-        return not self._line.unsent and self._backlog is None
+    def all_arrived(self) -> bool:
+        return self._backlog is None and self._line.arrived
 
     def gone(self, own_word: bool) -> None:
         self._backlog = None

@@ -30,6 +30,15 @@ def bound_unsent(sock: socket.socket, most: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
 
 
+def under_way(sock: socket.socket) -> int:
+    """The bytes that the kernel has and that have not arrived at the other side's; 0 where the system does not tell."""
+    try:
+        (unsent,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    except OSError:
+        return 0
+    return int(unsent)
+
+
 class Stream(IOStream):
     """Looked at only once the kernel takes no more of an answer, and then each ``patience`` until all is written.
 
@@ -80,11 +89,7 @@ class Stream(IOStream):
         Ours asks for more only when half of what it has is sent, which takes a slow client longer than it may. So what
         counts is not when it takes something, but what it still has.
         """
-        try:
-            (unsent,) = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))
-        except OSError:  # not every Unix tells
-            unsent = 0
-        return self._written - int(unsent)
+        return self._written - under_way(self.socket)
 
     def close_fd(self) -> None:
         self._sweep.forget(self)

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final, cast
 
 from liveguard.faults import log_fault
+from liveguard.web.stream import under_way
 from liveguard.web.websocket import (
     BINARY,
     CLOSE,
@@ -153,6 +154,11 @@ class Wire(asyncio.Protocol):
     def unsent(self) -> int:
         """The bytes that wait to be sent."""
         return self.transport.get_write_buffer_size() + sum(map(len, self._outbox))
+
+    @property
+    def arrived(self) -> bool:
+        """Whether all that was to be sent is at the other side, and not in a kernel of ours any more."""
+        return not self.unsent and not under_way(self.socket)
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
