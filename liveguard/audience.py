@@ -86,9 +86,9 @@ class Audience:
         """What the journal knows for this guardian, or None when the connection closed before it could be read."""
         guardian_id = connection.person.id
         while connection in self._arriving:
-            stands_at = self._delivered.get(guardian_id) if since is None else since
+            heard = self._delivered.get(guardian_id)
             try:
-                return await self._storage.journal.guardian_view(guardian_id, stands_at, self._clock.now().wall)
+                return await self._storage.journal.guardian_view(guardian_id, since, self._clock.now().wall, heard)
             except StorageUnavailable:
                 await pause(self._clock, RETRY)
         return None

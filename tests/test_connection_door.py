@@ -245,3 +245,24 @@ async def test_a_guardian_is_told_what_it_has_missed_since_it_stood_there(house)
         assert (snapshot["event"], snapshot["data"]["seq"]) == ("guardian:snapshot", first_seq)
         missed = [await ben.event() for _ in range(2)]
         assert [event["data"]["seq"] for event in missed] == [first_seq + 1, first_seq + 3]
+
+
+@pytest.mark.gen_test
+async def test_what_an_old_page_has_not_seen_is_not_told_to_other_devices_again(house):
+    async with house:
+        ben = await house.guardian("ben")
+        snapshot = await ben.hear("guardian:snapshot")
+        ana = await house.ward("ana")
+        ana.say("start-live-session")
+        await ana.hear("session-started")
+        ana.say("stop-live-session")
+        await ben.hear("session-ended")
+        ben.close(1000)
+        await ben.closed()
+        await house.live.write_lazily()
+        page = await house.guardian("ben", since=snapshot["data"]["seq"])
+        await page.hear("session-ended")
+        app = await house.guardian("ben")
+        assert (await app.event())["data"]["seq"] == snapshot["data"]["seq"] + 2
+        app.say("ping")
+        assert (await app.event())["event"] == "pong"

@@ -94,9 +94,12 @@ class Journal:
         """The number up to which everything has come into the tables."""
         return self._database.written
 
-    def guardian_view(self, guardian_id: str, since: int | None, now: int) -> asyncio.Future[GuardianView]:
-        """What a guardian who connects needs; ``since`` is where they say they stand, None where they do not say."""
-        visit = Visit(guardian_id, since, now)
+    def guardian_view(
+        self, guardian_id: str, since: int | None, now: int, heard: int | None = None
+    ) -> asyncio.Future[GuardianView]:
+        """What a guardian who connects needs; ``since`` is where they say they stand, None where they do not say, and
+        ``heard`` what is known of it and perhaps not written yet."""
+        visit = Visit(guardian_id, since, now, heard)
         return self._database.submit_item(self._guardian_views, visit, write=False)
 
     def first_view(self, guardian_id: str, now: int) -> asyncio.Future[GuardianView]:

@@ -41,11 +41,13 @@ class GuardianView(Struct, frozen=True):
 
 
 class Visit(NamedTuple):
-    """A guardian who arrives, where they say they stand (None where they do not say), and when it is."""
+    """A guardian who arrives, where they say they stand (None where they do not say), when it is, and up to where they
+    are known to have heard everything, which may be more than is written."""
 
     guardian_id: str
     since: int | None
     now: int
+    heard: int | None = None
 
 
 ENDED_COLUMNS = """
@@ -95,17 +97,18 @@ def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], newest: int)
     views = []
     for visit in visits:
         is_active, delivered_seq = users.get(visit.guardian_id, (False, None))
-        stands_at = _stands_at(visit.since, delivered_seq, seq)
+        stands_at = _stands_at(visit, delivered_seq, seq)
         views.append(GuardianView(is_active, wards[visit.guardian_id], [], seq, stands_at, looked_up_to))
     _add_missed(db, visits, views)
     return views
 
 
-def _stands_at(since: int | None, delivered_seq: int | None, seq: int) -> int | None:
-    if since is None:
-        return delivered_seq
+def _stands_at(visit: Visit, delivered_seq: int | None, seq: int) -> int | None:
+    if visit.since is None:
+        # What an old page of theirs has said or heard since that was written may well be less.
+        return max((one for one in (delivered_seq, visit.heard) if one is not None), default=None)
     # Whoever has seen more than there is knew another file, and nothing that is in this one.
-    return since if since <= seq else 0
+    return visit.since if visit.since <= seq else 0
 
 
 def _add_missed(db: sqlite3.Connection, visits: Sequence[Visit], views: Sequence[GuardianView]) -> None:
