@@ -25,11 +25,12 @@ class Deadlines:
     def set(self, session: LiveSession, now: Moment) -> None:
         """Set the timers of a session as it stands now, in place of those that it had."""
         self.cancel(session)
-        timers = [self._timer(session.start, self._longest, now, partial(self._over, session, None))]
+        ends_at = max(session.start.steady + self._longest, session.spared_until)
+        timers = [self._timer(ends_at, now, partial(self._over, session, None))]
         interruption = session.interruption
         if interruption is not None:
             over = partial(self._over, session, interruption)
-            timers.append(self._timer(interruption.since, interruption.grace, now, over))
+            timers.append(self._timer(interruption.since.steady + interruption.grace, now, over))
         self._timers[session.id] = timers
 
     def cancel(self, session: LiveSession) -> None:
@@ -44,5 +45,5 @@ class Deadlines:
                 timer.cancel()
         self._timers.clear()
 
-    def _timer(self, since: Moment, seconds: float, now: Moment, callback: Callable[[], None]) -> Timer:
-        return self._clock.call_later(max(0.0, since.steady + seconds - now.steady), callback)
+    def _timer(self, when: float, now: Moment, callback: Callable[[], None]) -> Timer:
+        return self._clock.call_later(max(0.0, when - now.steady), callback)

@@ -100,14 +100,19 @@ class Lifecycle:
         self._happened(session, notice.event, now)
 
     def restore(self, journaled: JournaledSession, grace: float) -> None:
-        """Take up a session that ran when the process ended: it is interrupted, long enough for its ward to return."""
+        """Take up a session that ran when the process ended: it is interrupted, long enough for its ward to return.
+
+        How long it has run, the wall clock says, which may have been set meanwhile: it does not end it before that.
+        """
         now = self._clock.now()
+        grace = max(grace, GRACE_AFTER_RESTART)
         ran = max(0, now.wall - journaled.start_time) / 1000
         start = Moment(journaled.start_time, now.steady - ran)
         room = Room(journaled.ward.id, self._wards)
         session = LiveSession(journaled.id, journaled.ward, journaled.metadata, start, room)
+        session.spared_until = now.steady + grace
         self._sessions.claim(session)
         session.activate(journaled.seq)
         if journaled.last_location is not None:
             session.last_location = msgspec.convert(journaled.last_location, Location)
-        self.interrupt(session, max(grace, GRACE_AFTER_RESTART))
+        self.interrupt(session, grace)

@@ -112,6 +112,7 @@ class LiveSession:
         "metadata",
         "room",
         "seq",
+        "spared_until",
         "start",
         "state",
         "ward",
@@ -130,6 +131,7 @@ class LiveSession:
         self.ward = ward
         self.metadata = metadata
         self.start = start
+        self.spared_until = 0.0  # seconds, monotonic: after a restart, the longest time is not over before that
         self.carrier = carrier  # the connection whose end is the ward's going
         self.room = room
         self.guardians: dict[str, Person] = {}  # all the accepted ones, connected or not

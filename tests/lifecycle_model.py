@@ -612,7 +612,9 @@ class Model:
         self.closing = False
 
     def _take_up(self, row: Row, now: float, wall: int) -> None:
-        over_at = now - max(0, wall - row.start_time) / 1000 + self.longest
+        grace = max(self.grace, LEAST_GRACE_AFTER_RESTART)
+        # Whatever the wall clock says of how long it has run, its ward has time to come back.
+        over_at = max(now - max(0, wall - row.start_time) / 1000 + self.longest, now + grace)
         session = self.sessions.setdefault(row.id, Session(row.id, row.ward, None, row.start_seq, over_at))
         session.seq = row.start_seq
         if row.end_seq is not None:
@@ -629,5 +631,5 @@ class Model:
         session.over_at = over_at
         session.carrier = None
         session.listening.clear()
-        session.interruption = Interruption(now + max(self.grace, LEAST_GRACE_AFTER_RESTART))
+        session.interruption = Interruption(now + grace)
         ward.session = session

@@ -415,6 +415,23 @@ async def test_after_a_crash_the_session_is_interrupted_and_carried_on(stage: St
     assert ben.news()[-1] == "session-resumed"
 
 
+async def test_a_restart_gives_a_ward_time_to_come_back_whatever_the_wall_clock_says(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    await settle()
+    stage.clock.wall += 25 * 3600 * 1000
+    await stage.restart()
+    ben = await stage.guardian("ben")
+    stage.clock.advance(29)
+    await settle()
+    assert ben.news() == ["guardian:snapshot", "guardian:session-started"]
+    back = await stage.ward("ana")
+    assert (back.news(), ben.news()) == (["session-started", "session-resumed"], ["session-resumed"])
+    stage.clock.advance(2)
+    await settle()
+    assert ben.last("session-ended")["reason"] == "expired"
+
+
 async def test_after_a_day_it_has_expired(stage: Stage) -> None:
     ana, ben = await stage.ward("ana"), await stage.guardian("ben")
     ana.start()
