@@ -151,7 +151,13 @@ class Live:
 
     def say_as_ward(self, request: Request, text: str) -> None:
         """Send a message to the ward's own room."""
-        self._turns.ask(request, lambda: self._say(self._session_of(request), request, "ward", text))
+        self._turns.ask(request, partial(self._say_as_ward, request, text))
+
+    def _say_as_ward(self, request: Request, text: str) -> None:
+        session = self._session_of(request)
+        if session.interruption is not None:  # somebody has typed this, where a location comes by itself
+            self._lifecycle.resume(session, request.connection)
+        self._say(session, request, "ward", text)
 
     def _session_of(self, request: Request) -> LiveSession:
         session = self.sessions.get_user_active_session(request.connection.person.id)

@@ -139,14 +139,20 @@ class Model:
             session = ward.session
             if session is None:
                 return
-            self._must_hear(device, "session-started", None, sessionId=session.id)
             if session.interruption is not None:
-                session.interruption, session.carrier = None, device
-                self._room_must_hear(session, "session-resumed")
-                for each in ward.devices:
-                    self._must_hear(each, "session-resumed", None, sessionId=session.id)
+                self._goes_on(ward, session, device)
+            else:
+                self._must_hear(device, "session-started", None, sessionId=session.id)
 
         self._take(ward, step)
+
+    def _goes_on(self, ward: Ward, session: Session, device: Any) -> None:
+        """The ward is back, over this device."""
+        self._must_hear(device, "session-started", None, sessionId=session.id)
+        session.interruption, session.carrier = None, device
+        self._room_must_hear(session, "session-resumed")
+        for each in ward.devices:
+            self._must_hear(each, "session-resumed", None, sessionId=session.id)
 
     def ward_gone(self, device: Any, own_word: bool) -> None:
         ward = self.wards[device.person.id]
@@ -195,6 +201,9 @@ class Model:
                 count = len(session.listening)
                 self._must_hear(device, "location-acknowledged", request.id, guardianCount=count)
             else:
+                # Nobody writes who is lost.
+                if session.interruption is not None:
+                    self._goes_on(ward, session, device)
                 self._all_must_hear(session, "message", request)
 
         self._take(ward, step)

@@ -84,6 +84,9 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
     "leaving a room is no leaving": (Change(Room, "leave", ("self.guardians.pop(", "self.guardians.get(")),),
     "an older device takes over": (Change(Live, "_successor", ("if one.opened_at > lost.last_heard", "if True")),),
     "another page of the browser does not": (Change(Live, "_successor", (" or one.browser in known", "")),),
+    "a ward who writes is lost all the same": (
+        Change(Live, "_say_as_ward", ("session.interruption is not None", "False")),
+    ),
     "an end does not wait for its beginning": (Change(Journaling, "end", ("if session.seq is not None:", "if True:")),),
     "ends that are not written are nobody's to learn": (
         Change(

@@ -493,6 +493,26 @@ async def test_no_close_frame_is_a_loss(house, leave):
 
 @OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
+async def test_a_ward_who_writes_on_an_older_device_is_not_lost(house):
+    async with house:
+        older = await house.ward("ana")
+        ana, ben = await walking(house)
+        ana.reset()
+        assert (await ben.hear("session-interrupted"))["data"]["wardId"] == "ana"
+        # Where it is, a device says by itself.
+        older.say("update-location", {"latitude": 52.5, "longitude": 13.4})
+        await older.hear("location-acknowledged")
+        assert (await ben.event())["event"] == "location-updated"
+        older.say("send-message", {"text": "here"}, id="1")
+        assert [(await ben.event())["event"] for _ in range(2)] == ["session-resumed", "message"]
+        await older.hear("session-resumed")
+        assert (await older.event())["replyTo"] == "1"
+        older.reset()
+        assert (await ben.event())["event"] == "session-interrupted"
+
+
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
 async def test_what_a_ward_said_last_is_done_before_it_leaves(house):
     async with house:
         ben = await house.guardian("ben")

@@ -346,6 +346,13 @@ KNOWN: dict[str, tuple[Step, ...]] = {
         Step("a ward starts", "ana", "ana", 0, True, 30, "to the database"),
         Step("a ward is lost", "ana", "chloe", 0, False, 30, "at rest"),
     ),
+    "a ward who writes is lost all the same": (
+        Step("a ward connects", "ana", "ben", 0, True, 5, "at rest"),
+        Step("time passes", "ana", "ben", 0, True, 5, "at rest"),
+        Step("a ward gives a sign of life", "ana", "ben", 1, True, 5, "at rest"),
+        Step("a ward is lost", "ana", "ben", 1, True, 5, "at rest"),
+        Step("a ward writes", "ana", "ben", 0, True, 5, "at rest"),
+    ),
     "a second device knows less than the first": (
         Step("a pair changes", "ana", "ben", 1, True, 5, "at once"),
         Step("a guardian connects", "tom", "ben", 1, True, 30, "at rest"),

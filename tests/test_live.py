@@ -280,6 +280,14 @@ async def test_an_older_second_device_does_not_take_over(stage: Stage) -> None:
     await settle()
     assert ben.news()[-1] == "session-interrupted"
     assert watch.closed is None
+    # But whoever writes on it is there.
+    watch.locate()
+    watch.say("here")
+    await settle()
+    assert ben.news() == ["location-updated", "session-resumed", "message"]
+    stage.clock.advance(30)
+    await settle()
+    assert ben.news() == []
 
 
 async def test_another_page_of_the_browser_carries_the_session_on(stage: Stage) -> None:
