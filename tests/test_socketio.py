@@ -27,7 +27,7 @@ from socketio_lines import (
 from tornado.ioloop import IOLoop
 
 from liveguard.web import line
-from liveguard.web.websocket import BINARY, TEXT
+from liveguard.web.websocket import BINARY, CLOSE, TEXT
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +210,43 @@ async def test_whoever_takes_their_leave_may_come_again_over_the_same_line(excha
             await ana.enter()
         ana.say("ping")
         assert (await ana.event())["event"] == "pong"
+
+
+@pytest.mark.gen_test
+async def test_whoever_comes_and_goes_over_one_line_has_the_rate_of_one(tmp_path):
+    async with Exchange(tmp_path, "Socket.IO over WebSocket", rate_limit=1, rate_burst=8) as exchange:
+        ana, ben = await exchange.ward("ana"), await exchange.guardian("ben")
+        for _ in range(3):
+            ana.say("start-live-session")
+            await ana.hear("session-started")
+            ana.packet("41")
+            await ben.hear("session-ended")
+            await ana.enter()
+        for _ in range(8):
+            ana.say("start-live-session")
+        # Nobody is kept from an end.
+        ana.packet("41")
+        while (await ana.hear("session-error"))["data"]["code"] != "rate_limited":
+            pass
+        assert (await ben.hear("session-ended"))["data"]["reason"] == "ward_disconnected"
+        assert await ana.closed() == 4429
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("inside", [True, False])
+async def test_whoever_asks_for_too_many_namespaces_is_closed(tmp_path, inside):
+    async with Exchange(tmp_path, "Socket.IO over WebSocket", rate_limit=1, rate_burst=8) as exchange:
+        if inside:
+            client: Client = await exchange.ward("ana")
+        else:
+            client = await exchange.client(WEBSOCKET)
+            await client.message()
+        for _ in range(20):
+            client.frame(TEXT, b"40/a,")
+        answers = [await Client.message(client) for _ in range(8)]
+        assert set(answers) == {(TEXT, b'44/a,{"message":"Invalid namespace"}')}
+        rest = [await Client.message(client) for _ in range(2)]
+        assert rest == [(TEXT, b"41"), (CLOSE, (4429).to_bytes(2, "big"))]
 
 
 # -- what is said ----------------------------------------------------------------------------------------------------

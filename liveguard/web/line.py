@@ -42,6 +42,7 @@ class Line:
         self.address = address
         self.turn = 0
         self.user: User | None = None
+        self.bucket = lines.bucket()  # one for all who come and go over it
         self.entering = False  # somebody is being signed in
         self.closing = False  # nothing is sent any more, and what arrives is not looked at
         self.closed = False

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
+from liveguard.web.rate import Bucket
 from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
 
@@ -49,8 +50,10 @@ class Lines:
         message_came: Callable[["Line", bytes], None],
         binary_came: Callable[["Line"], None],
         ended: Callable[["Line"], None],
+        bucket: Callable[[], Bucket],
     ) -> None:
         self.wires = wires
+        self.bucket = bucket  # a new one
         self.message_came = message_came
         self.binary_came = binary_came
         self._ended = ended

@@ -6,6 +6,7 @@ which reads it as the native transport does, and back as a packet that is made o
 
 import logging
 import re
+from time import monotonic
 from typing import Any, Final
 
 import socketio
@@ -34,6 +35,7 @@ from liveguard.web.packets import (
     ack_packet,
     packet_of,
 )
+from liveguard.web.rate import Bucket
 from liveguard.web.websocket import PROTOCOL_ERROR
 from liveguard.web.wire import TOO_SLOW
 from liveguard.web.wires import Wires
@@ -63,7 +65,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
     """The server's side of Socket.IO: who signs in over which line, and which packet is whose."""
 
     def __init__(self, connections: Connections, wires: Wires) -> None:
-        lines = Lines(wires, self._message_came, self._binary_came, self._ended)
+        lines = Lines(wires, self._message_came, self._binary_came, self._ended, lambda: Bucket(connections.limits))
         super().__init__(client_manager=Roll(), logger=log, engineio_logger=log, lines=lines, limits=connections.limits)
         self.on("connect", self._sign_in)
         self._connections = connections
@@ -95,6 +97,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
         elif kind == DISCONNECT and rest in (b"", b"/", b"/,"):
             self._forget(line)
             line.sign_out()
+            self._is_too_much(line)
         else:
             connection.other_came(kind, rest)
 
@@ -110,12 +113,21 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
         found = _CONNECT.fullmatch(rest)
         namespace, auth = (found[1] or b"/", found[2]) if found else (b"/", rest)
         if namespace.partition(b"?")[0] != b"/":
+            if self._is_too_much(line):
+                return
             line.write(MESSAGE + CONNECT_ERROR + namespace + b',{"message":"Invalid namespace"}')
         elif line.entering or line.user is not None:
             line.shut(PROTOCOL_ERROR)
         else:
             line.entering = True
             self._connections.spawn(self._enter(line, decode_token(auth)))
+
+    def _is_too_much(self, line: Line) -> bool:
+        """Count a packet that is nobody's message. To come back takes another one first, so that needs no counting."""
+        too_much = not line.bucket.take(monotonic())
+        if too_much:
+            line.shut(TOO_MANY, MESSAGE + DISCONNECT)
+        return too_much
 
     async def _enter(self, line: Line, token: object) -> None:
         try:
@@ -165,6 +177,7 @@ class SocketIOConnection(Connection):
         super().__init__(connections, visitor, as_ward=True, as_guardian=True)
         # The client takes a server for dead that does not ping it regularly, whatever else it hears.
         self._pulse = Metronome(connections.limits.ward_rhythm)
+        self._bucket = line.bucket
         self._line = line
         self._max_unsent = max_unsent
         self._backlog: Backlog | None = None
