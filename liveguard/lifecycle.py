@@ -91,7 +91,7 @@ class Lifecycle:
         now = self._clock.now()
         self._deadlines.cancel(session)
         seq = await self._journaling.end(session, now, reason, ended_by)
-        notice = Notice(session.end(now, reason, seq, self._clock.now()))
+        notice = Notice(session.end(now, reason, seq, self._clock.now(), ended_by))
         if seq is not None:
             self._journaling.remember(session, seq)
         self._sessions.release(session)

@@ -105,6 +105,7 @@ class LiveSession:
         "carrier",
         "durable",
         "ended",
+        "ended_by",
         "guardians",
         "id",
         "interruption",
@@ -141,6 +142,7 @@ class LiveSession:
         self.interruption: Interruption | None = None
         self.last_location: Location | None = None
         self.ended: SessionEnded | None = None
+        self.ended_by: str | None = None  # the id of an admin
 
     @property
     def running(self) -> bool:
@@ -184,10 +186,13 @@ class LiveSession:
         """How long it has run, in whole seconds."""
         return whole_seconds(now.steady - self.start.steady)
 
-    def end(self, now: Moment, reason: Reason, seq: int | None, told: Moment) -> SessionEnded:
+    def end(
+        self, now: Moment, reason: Reason, seq: int | None, told: Moment, ended_by: str | None = None
+    ) -> SessionEnded:
         """It ended at ``now`` and is told at ``told``."""
         self._leave(State.ACTIVE, State.INTERRUPTED)
         self.state = State.ENDED
+        self.ended_by = ended_by
         self.ended = SessionEnded(
             session_id=self.id,
             ward_id=self.ward.id,

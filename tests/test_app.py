@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from server import PASSWORD, Process, Stage, environment_of, house, look_again, process, run_cli, token_of
+from shelf import held_elsewhere
 from tornado.httpclient import AsyncHTTPClient
 from tornado.testing import ExpectLog
 
@@ -511,6 +512,23 @@ async def test_a_session_starts_while_the_journal_cannot_be_written_and_is_writt
         async with asyncio.timeout(5):
             while not await home.server.storage.journal.active():
                 await look_again()
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_who_ended_a_session_is_said_before_it_is_written(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        no_journal = ExpectLog("liveguard.journaling", "The journal cannot be written")
+        with held_elsewhere(home.database, "IMMEDIATE"), no_journal:
+            await home.server.live.end_by_admin(session_id, "alex")
+            unwritten = (await home.fetch(f"/api/sessions/{session_id}", who="ana")).json
+        async with asyncio.timeout(5):
+            while not (written := (await home.fetch(f"/api/sessions/{session_id}", who="ana")).json).get("seq"):
+                await look_again()
+        assert unwritten["endedBy"] == "alex"
+        assert {**unwritten, "seq": 2} == written
 
 
 # -- slowness ------------------------------------------------------------------------------------------------------

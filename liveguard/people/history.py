@@ -77,7 +77,7 @@ class PastSession(Struct, frozen=True, rename="camel"):
             ended.end_time,
             ended.duration,
             ended.reason,
-            None,
+            session.ended_by,
             session.metadata,
         )
 
