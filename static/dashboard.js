@@ -128,10 +128,13 @@ function take(rendered, id) {
 }
 
 function move(card, before) {
-  // Moving an element takes the focus from what is in it, and with it the keyboard of a phone.
+  // Moving an element takes the focus from what is in it, and with it the keyboard of a phone; and scrolls it back.
   const focused = card.contains(document.activeElement) ? document.activeElement : null;
   const selection = focused && "selectionStart" in focused ? [focused.selectionStart, focused.selectionEnd] : null;
+  const messages = card.querySelector(".messages");
+  const scrolled = messages?.scrollTop;
   cards.insertBefore(card, before);
+  if (messages) messages.scrollTop = scrolled;
   focused?.focus({ preventScroll: true });
   if (selection) focused.setSelectionRange(...selection);
 }

@@ -28,6 +28,9 @@ TIME_IS_UP = """
     for (const one of document.getAnimations()) if (["standstill", "faded"].includes(one.animationName)) one.finish();
 """
 
+LEFT_TO_SCROLL = """((list) => list.scrollHeight - list.scrollTop - list.clientHeight)(
+    document.querySelector(".messages li").parentNode)"""
+
 # A glide takes minutes, so that whatever is further away in the next frame has leapt there.
 SEES_LEAPS = """
     window.leap = 0;
@@ -286,11 +289,14 @@ async def test_what_is_typed_stays_while_the_page_changes_under_it(street: Stree
     await tom.answer("start-live-session")  # a card comes and takes the first place
     await expect(ben.locator(".card").first).to_contain_text("Tom Berger")
     await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37, "accuracy": 20})
+    await ana.answer("send-message", {"text": "On my way" + "\n" * 30 + "and somebody is behind me"})
     await ana.answer("send-message", {"text": "On the bridge"})
-    await expect(ben.locator(".messages")).to_contain_text(["On the bridge"])
-    tom.lose()
-    await expect(ben.locator(".card.lost")).to_be_visible()
+    await expect(ben.locator(".messages li").last).to_contain_text("On the bridge")
+    await ben.wait_for_function(f"() => {LEFT_TO_SCROLL} < 2")
     ana.lose()
+    await expect(ben.locator(".card").first).to_contain_text("Connection lost")
+    assert await ben.evaluate(LEFT_TO_SCROLL) < 2  # it stays at the end, in its new place
+    tom.lose()
     await expect(ben.locator(".card.lost")).to_have_count(2)
     await street.home.ward("ana")
     await expect(ben.locator(".card.lost")).to_have_count(1)
