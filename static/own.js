@@ -30,18 +30,45 @@ export async function ownPage() {
 /** What the page of a running session says, rendered for a ward. */
 export const isRunning = (page) => page.getElementById("ward").dataset.state === "running";
 
+/** What others have written, as the server renders the `messages` of a session: the id of each, and the sentence. */
+export const written = (messages, words) => [...messages.querySelectorAll("li:not(.mine)")].map((message) => ({
+  id: message.id,
+  sentence: writes(message.querySelector("bdi").textContent, message.querySelector(".text").textContent, words),
+}));
+
+function writes(name, text, words) {
+  const values = { "{name}": name, "{text}": text };
+  return words.writes.replace(/{name}|{text}/g, (part) => values[part]);
+}
+
+/** The same in a line, where only its beginning is seen: all of it stands on the ward's page. */
+export function quoted(sentence) {
+  const quote = document.createElement("span");
+  quote.className = "written";
+  quote.dir = "auto";
+  quote.textContent = sentence;
+  return quote;
+}
+
 /** Carry the session on while its ward looks at another page, and say there how it stands. */
 export function carryOn(line) {
   const words = JSON.parse(line.dataset.words);
   let changes = 0; // of what the line says
   let overdue = null; // the timer of saying that the session has probably ended
+  let last = ""; // what was written last
+  let newest = null; // which message that was, when the page was asked for
   say("running");
 
   const socket = new Socket("/ws/ward", {
     opened: look,
     received: (event, data) => {
       if (event === "session-started") {
-        line.dataset.start = Date.parse(data.startTime);
+        const start = String(Date.parse(data.startTime));
+        if (start !== line.dataset.start) [last, newest] = ["", ""];
+        line.dataset.start = start;
+        say("running");
+      } else if (event === "message" && data.from.role !== "ward") {
+        last = writes(`${data.from.firstName} ${data.from.lastName}`.trim(), data.text, words);
         say("running");
       } else if (event === "session-ended") over(data.reason);
     },
@@ -60,10 +87,20 @@ export function carryOn(line) {
   async function look() {
     const before = changes;
     const page = await ownPage();
-    if (changes !== before || !socket.open) return;
+    const isLate = changes !== before || !socket.open;
+    if (page && isRunning(page)) catchUp(page);
+    if (isLate) return;
     if (!page) setTimeout(look, AGAIN);
     else if (isRunning(page)) say("running");
     else if (line.dataset.state !== "over") over("away");
+  }
+
+  /** Nor what was written meanwhile. */
+  function catchUp(page) {
+    const message = written(page.getElementById("messages"), words).at(-1);
+    if (message && newest !== null && message.id !== newest) last = message.sentence;
+    newest = message?.id ?? "";
+    if (line.dataset.state === "running") say("running");
   }
 
   function over(reason) {
@@ -76,7 +113,8 @@ export function carryOn(line) {
     line.dataset.state = state;
     const status = line.querySelector("[role=status]");
     const text = words[sentence] ?? words.ended;
-    if (status.textContent !== text) status.textContent = text;
+    const told = state === "running" && last ? [quoted(last), ` ${text}`] : [text];
+    if (status.textContent !== `${told.at(-2)?.textContent ?? ""}${told.at(-1)}`) status.replaceChildren(...told);
     // Where nothing runs, nothing is to be asked about.
     const signOut = document.querySelector("form[action='/logout']");
     if (signOut && document.getElementById("sure-out")) signOut.dataset.confirm = state === "over" ? "" : "sure-out";

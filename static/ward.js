@@ -5,12 +5,13 @@ import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, later, ownPage, shareOf } from "./own.js";
+import { begins, isRunning, later, ownPage, quoted, shareOf, written } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
+const MOST_TOLD = 3; // messages that a line says at once; all of them stand below
 
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
@@ -150,12 +151,24 @@ async function look() {
     }
     // Who has left since it was asked for, must not come back with it; the next look is under way then.
     if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
-    const newest = () => $("messages").lastElementChild?.id;
-    const before = newest();
+    const known = new Set(Array.from($("messages").children, ({ id }) => id));
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
-    if (newest() !== before) scrollToEnd();
+    if (!known.has($("messages").lastElementChild?.id)) scrollToEnd();
+    tell(written($("messages"), words).filter(({ id }) => !known.has(id)));
   }
   if (lookAgain) look();
+}
+
+/** What others have written is said, and in sight: on a phone it would be behind the button that stops. */
+function tell(news) {
+  if (!news.length) return;
+  const text = $("line").lastElementChild;
+  // A warning stays.
+  if (!$("line").matches(".away, .problem")) text.textContent = "";
+  text.querySelectorAll(".written").forEach((told) => told.remove());
+  text.append(...news.slice(-MOST_TOLD).map(({ sentence }) => quoted(sentence)));
+  // Where it scrolls with the rest, it stays under the thumb instead.
+  if (getComputedStyle($("stop").parentElement).position === "sticky") $("write").scrollIntoView({ block: "nearest" });
 }
 
 function scrollToEnd() {

@@ -311,6 +311,9 @@ async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street) 
     await expect(ana.locator("#idle")).to_be_visible()
 
 
+PHONE = {"width": 390, "height": 664}
+IS_ABOVE_THE_BUTTON = """(one) =>
+    one.getBoundingClientRect().bottom <= document.getElementById("stop").getBoundingClientRect().top"""
 HOLDS_A_START_BACK = """
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (text) {
@@ -395,20 +398,47 @@ async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
 
 
 @story
-async def test_the_newest_message_is_in_sight_after_a_reload(street: Street) -> None:
-    ana, ben = await started(street), await street.home.guardian("ben")
+async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> None:
+    ana, ben = await started(street, viewport=PHONE), await street.home.guardian("ben")
     for number in range(12):
         await ben.answer("send-message", {"wardId": "ana", "text": f"Message {number}"})
     newest = ana.locator("#messages li", has_text="Message 11")
-    await expect(newest).to_be_in_viewport()
+    await expect(ana.locator("#line")).to_contain_text("Ben Keller writes: Message 11")
+    await expect(newest).to_be_in_viewport(ratio=1)
+    for one in (newest, ana.locator("#text")):
+        assert await one.evaluate(IS_ABOVE_THE_BUTTON)
     await ana.reload()
     await expect(newest).to_be_in_viewport()
 
+    # What was written during an outage as well, and a warning stays.
+    await ana.context.set_offline(True)
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    await ana.locator("#stop").dispatch_event("click")
+    await ana.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    await expect(ana.locator("#line")).to_contain_text("Not stopped")
+    await ben.answer("send-message", {"wardId": "ana", "text": "Wait for me"})
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line .written")).to_have_text("Ben Keller writes: Wait for me")
+    await expect(ana.locator("#line.problem")).to_contain_text("is still running")
+    # And what is written while she looks at another page.
+    await ana.goto(f"{street.home.url}/people")
+    own = ana.locator("#own-session")
+    await ben.expect("session-resumed")
+    await ben.answer("send-message", {"wardId": "ana", "text": "The bridge is closed"})
+    await expect(own.get_by_role("status")).to_contain_text("Ben Keller writes: The bridge is closed")
+    await expect(own).to_contain_text("Your own session is running.")
+    await ana.context.set_offline(True)
+    await expect(own).to_have_attribute("data-state", "away")
+    await ben.answer("send-message", {"wardId": "ana", "text": "Take the other one"})
+    await ana.context.set_offline(False)
+    await expect(own).to_contain_text("Ben Keller writes: Take the other one")
+    street.excuse(*NO_NETWORK)
 
-@pytest.mark.parametrize("height", [720, 1200])
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 1200}])
 @story
-async def test_the_button_that_stops_stays_where_it_is(street: Street, height: int) -> None:
-    ana = await street.sign_in("ana", "/ward", viewport={"width": 1280, "height": height})
+async def test_the_button_that_stops_stays_where_it_is(street: Street, size: dict[str, int]) -> None:
+    ana = await street.sign_in("ana", "/ward", viewport=size)
     await expect(ana.locator("#start")).to_be_enabled()
     await ana.evaluate(NOTES_PLACES)
     await ana.get_by_role("button", name="Start").click()
