@@ -5,7 +5,7 @@ import { morph, morphChildren, parse } from "./morph.js";
 import { connection, rendered, signedOut, socket, untold, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { whoIsHere } from "./socket.js";
-import { write } from "./write.js";
+import { putAside, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const UNSEEN = 5000; // and less often where only the tab shows it
@@ -20,7 +20,6 @@ let timer = null;
 let asking = false;
 let again = false;
 let failures = 0; // in a row
-let keptSoFar = 0; // of what was being written when its card went
 
 watch(() => [...cards.children], (event, data) => {
   // One that came and went between two renderings is in none of them: everything is asked for.
@@ -186,23 +185,9 @@ live.addEventListener("submit", async (event) => {
 /** What somebody has begun to write stays on the page where its card has no field any more, for good or for now. */
 function keepWhatIsWritten(card, why) {
   const form = card.querySelector("[data-write]");
-  const input = form?.elements.text;
-  if (!input?.value.trim()) return;
-  const unsent = document.getElementById("unsent").content.firstElementChild.cloneNode(true);
-  const remove = unsent.querySelector("button");
-  const focused = document.activeElement === input;
-  const selection = [input.selectionStart, input.selectionEnd];
-  // The card may come again, with a field of its own.
-  input.id = form.querySelector("label").htmlFor = `kept-${(keptSoFar += 1)}`;
-  input.readOnly = why === "over";
-  form.querySelector("button").hidden = input.readOnly;
-  unsent.querySelector("p").textContent = why ? `${card.dataset.name}: ${words[`not_sent_${why}`]}` : card.dataset.name;
-  remove.before(form);
-  remove.addEventListener("click", () => unsent.remove());
-  document.getElementById("kept").append(unsent);
-  if (!focused) return;
-  input.focus({ preventScroll: true });
-  input.setSelectionRange(...selection);
+  if (!form?.elements.text.value.trim()) return;
+  const { name } = card.dataset;
+  putAside(form, why ? `${name}: ${words[`not_sent_${why}`]}` : name, why === "over");
 }
 
 // Until now the page was about to say that it stands still.

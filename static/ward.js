@@ -8,7 +8,7 @@ import { morph } from "./morph.js";
 import { begins, isRunning, later, ownPage, quoted, shareOf, written } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
-import { ofWhatIsUnsent, write } from "./write.js";
+import { ofWhatIsUnsent, putAside, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
 const MOST_TOLD = 3; // messages that a line says at once; all of them stand below
@@ -47,7 +47,6 @@ const received = {
     startLost = false;
     started = Date.parse(data.startTime);
     become("running");
-    if (isNew) $("note").value = "";
     if (data.durable === false) say(words.not_durable);
     else if (isNew) say(words.started);
     else if (stopLost) say(`${words.still_running} ${ofWhatIsUnsent(words)}`.trim(), "problem");
@@ -184,6 +183,7 @@ function become(next) {
   const running = isUnderWay();
   // Before the focus is looked for, which goes back to where it was. The answer would be one about the next session.
   if (!running) $("sure").close("no");
+  if (!running) keepWhatIsWritten();
   if ($("running").hidden === running) {
     const lost = $(running ? "idle" : "running").contains(document.activeElement);
     $("running").hidden = !running;
@@ -304,8 +304,14 @@ $("share").dataset.label = $("share").lastElementChild.textContent;
 $("idle").addEventListener("submit", (event) => {
   event.preventDefault();
   if (state !== "idle") return;
+  if (!socket.open) return;
   const note = $("note").value.trim();
-  if (socket.send("start-live-session", note ? { note } : {})) become("starting");
+  become("starting");
+  socket.ask("start-live-session", note ? { note } : {}).then((answer) => {
+    if (answer === "away") become("idle");
+    // What another device has begun was without it.
+    if (answer === "session-started") $("note").value = "";
+  });
 });
 
 function stop() {
@@ -326,10 +332,27 @@ hold($("stop"), {
 });
 $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && state === "running" && stop());
 
-$("write").addEventListener("submit", (event) => {
+$("running").addEventListener("submit", async (event) => {
   event.preventDefault();
-  write(socket, $("text"), {}, (why) => why !== "refused" && say(words[`not_sent_${why}`], "away"));
+  const input = event.target.elements.text;
+  await write(socket, input, {}, (why) => {
+    if (why !== "refused" && !input.readOnly) say(words[`not_sent_${why}`], "away");
+  });
+  // It arrived just before the end.
+  if (!input.value) input.closest(".unsent")?.remove();
 });
+$("kept").addEventListener("submit", (event) => event.preventDefault());
+
+/** What could not be sent any more stays to be copied, and is not said in the next session. */
+function keepWhatIsWritten() {
+  const form = $("write");
+  if (!$("text").value.trim()) return;
+  const fresh = form.cloneNode(true);
+  fresh.reset();
+  form.removeAttribute("id");
+  form.after(fresh);
+  putAside(form, words.not_sent_over, true);
+}
 
 // -- the screen and the shell -----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 const underWay = new WeakSet();
 const unsent = new Map(); // fields, and why
+let aside = 0; // forms that were put there
 
 /** Send what is in `input` with `data`; where it did not arrive or may not have, `failed` is told why: "away" or
  * "refused", or "unknown". */
@@ -22,9 +23,30 @@ export async function write(socket, input, data, failed) {
   }
 }
 
-/** What to say when the connection is back of what still stands in a field, where no line next to it says so. */
+/** Move a form to what is kept on the page, with a sentence; where it `isOver`, its text can only be copied. */
+export function putAside(form, sentence, isOver) {
+  const input = form.elements.text;
+  const item = document.getElementById("unsent").content.firstElementChild.cloneNode(true);
+  const remove = item.querySelector("button");
+  const focused = document.activeElement === input;
+  const selection = [input.selectionStart, input.selectionEnd];
+  // Where it stood, there may be another one.
+  input.id = form.querySelector("label").htmlFor = `kept-${(aside += 1)}`;
+  input.readOnly = form.querySelector("button").hidden = isOver;
+  item.querySelector("p").textContent = sentence;
+  remove.before(form);
+  remove.addEventListener("click", () => item.remove());
+  document.getElementById("kept").append(item);
+  if (!focused) return;
+  input.focus({ preventScroll: true });
+  input.setSelectionRange(...selection);
+}
+
+/** What to say when the connection is back of what still stands in a field and is seen, where no line next to it says
+ * so. */
 export function ofWhatIsUnsent(words) {
-  const standing = [...unsent].filter(([input]) => input.isConnected && input.value && !input.closest(".unsent"));
+  const isSeen = (input) => input.getClientRects().length > 0;
+  const standing = [...unsent].filter(([input]) => isSeen(input) && input.value && !input.closest(".unsent"));
   if (!standing.length) return "";
   return standing.some(([, why]) => why === "unknown") ? words.not_sent_unknown : words.not_sent_refused;
 }

@@ -456,13 +456,41 @@ async def test_the_button_that_stops_stays_where_it_is(street: Street, size: dic
 
 
 @story
-async def test_what_was_said_of_the_last_session_is_not_said_of_the_next(street: Street) -> None:
-    ana = await started(street)
-    await hold(ana.locator("#stop"))
-    await expect(ana.locator("#line")).to_contain_text("has ended")
-    await (await street.home.ward("ana")).answer("start-live-session")
+async def test_what_was_said_and_typed_in_the_last_session_is_not_said_in_the_next(street: Street) -> None:
+    ana, live = await started(street), street.home.server.live
+    line, kept, note = ana.locator("#line"), ana.locator("#kept .unsent"), ana.get_by_label("A note for them")
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection")
+    await ana.locator("#text").fill("I am at the old mill")
+    await ana.locator("#text").press("Enter")
+    await expect(line).to_contain_text("Not sent")
+    await ana.context.set_offline(False)
+    await expect(line).to_contain_text("please try again")
+    await live.end_by_admin(live.sessions.get_active_sessions()[0].id, "alex")
+    await expect(line).to_contain_text("was ended by an admin")
+    # What was not sent stays to be copied, and is asked for no more.
+    await expect(kept).to_contain_text("This was not sent, and cannot be any more")
+    await expect(kept.get_by_role("textbox")).to_have_value("I am at the old mill")
+    await expect(kept.get_by_role("textbox")).to_be_focused()
+    await expect(kept.get_by_role("textbox")).not_to_be_editable()
+    await note.fill("Walking home")
+    await ana.evaluate("dispatchEvent(new Event('offline')); dispatchEvent(new Event('online'))")
+    await expect(line).to_have_text("Connected again.")
+
+    # Nor is what is typed into the one page sent by a start on another.
+    phone = await street.home.ward("ana")
+    await phone.answer("start-live-session")
     await expect(ana.locator("#running")).to_be_visible()
-    await expect(ana.locator("#line")).to_contain_text("has started")
+    await expect(line).to_contain_text("has started")
+    await expect(ana.locator("#text")).to_have_value("")
+    await kept.get_by_role("button", name="Remove").click()
+    await expect(kept).to_have_count(0)
+    await phone.answer("stop-live-session")
+    await expect(note).to_have_value("Walking home")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(note).to_have_value("")
+    street.excuse(*NO_NETWORK)
 
 
 @story
