@@ -5,7 +5,7 @@ import { morph, morphChildren, parse } from "./morph.js";
 import { connection, rendered, signedOut, socket, untold, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { whoIsHere } from "./socket.js";
-import { putAside, write } from "./write.js";
+import { putAside, sayAside, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const UNSEEN = 5000; // and less often where only the tab shows it
@@ -184,10 +184,14 @@ live.addEventListener("submit", async (event) => {
 
 /** What somebody has begun to write stays on the page where its card has no field any more, for good or for now. */
 function keepWhatIsWritten(card, why) {
+  const { name, ward } = card.dataset;
+  const isOver = why === "over";
+  const sentence = why ? `${name}: ${words[`not_sent_${why}`]}` : name;
+  // What was put aside for now, cannot be sent any more either.
+  const aside = [...document.querySelectorAll("#kept [data-write]")].filter(({ dataset }) => dataset.write === ward);
+  if (isOver) aside.forEach((form) => sayAside(form, sentence, isOver));
   const form = card.querySelector("[data-write]");
-  if (!form?.elements.text.value.trim()) return;
-  const { name } = card.dataset;
-  putAside(form, why ? `${name}: ${words[`not_sent_${why}`]}` : name, why === "over");
+  if (form?.elements.text.value.trim()) putAside(form, sentence, isOver);
 }
 
 // Until now the page was about to say that it stands still.

@@ -5,7 +5,7 @@ import { fetchPage } from "./fetched.js";
 import { morphChildren } from "./morph.js";
 import { connection, hear, rendered, signedOut, socket, watch, words } from "./news.js";
 import { whoIsHere } from "./socket.js";
-import { write } from "./write.js";
+import { allowToSend, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const EVERY = 3000; // and one at least so often, for what the socket does not tell
@@ -81,10 +81,10 @@ function keepWhatIsWritten(wanted) {
   const [ours, theirs] = [document.getElementById("write"), wanted.querySelector("#write")];
   const input = ours?.querySelector("input");
   if (!input || !(theirs || input.value)) return;
-  if (!theirs && !input.readOnly) {
-    input.readOnly = true;
-    ours.querySelector("button").hidden = true;
-    sayUnsent("over");
+  // It can be sent again where its writer was accepted anew.
+  if (input.readOnly === Boolean(theirs)) {
+    allowToSend(ours.querySelector("form"), Boolean(theirs));
+    sayUnsent(theirs ? "" : "over");
   }
   const kept = ours.cloneNode(true);
   if (theirs) theirs.replaceWith(kept);

@@ -32,14 +32,24 @@ export function putAside(form, sentence, isOver) {
   const selection = [input.selectionStart, input.selectionEnd];
   // Where it stood, there may be another one.
   input.id = form.querySelector("label").htmlFor = `kept-${(aside += 1)}`;
-  input.readOnly = form.querySelector("button").hidden = isOver;
-  item.querySelector("p").textContent = sentence;
   remove.before(form);
+  sayAside(form, sentence, isOver);
   remove.addEventListener("click", () => item.remove());
   document.getElementById("kept").append(item);
   if (!focused) return;
   input.focus({ preventScroll: true });
   input.setSelectionRange(...selection);
+}
+
+/** Of a form that was put aside: the sentence, and whether it is over with it. */
+export function sayAside(form, sentence, isOver) {
+  allowToSend(form, !isOver);
+  form.closest(".unsent").querySelector("p").textContent = sentence;
+}
+
+/** Whether a form's text can be sent, or only copied. */
+export function allowToSend(form, isAllowed) {
+  form.elements.text.readOnly = form.querySelector("button").hidden = !isAllowed;
 }
 
 /** What to say when the connection is back of what still stands in a field and is seen, where no line next to it says

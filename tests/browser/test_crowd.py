@@ -157,4 +157,13 @@ async def test_what_is_being_written_goes_on_when_the_cards_become_shorter(stree
     await ben.keyboard.type("you?")
     await ben.keyboard.press("Enter")
     assert (await wards[3].expect("message"))["text"] == "Where are you?"
-    await expect(ben.locator("#kept .unsent")).to_have_count(0)
+    kept = ben.locator("#kept .unsent")
+    await expect(kept).to_have_count(0)
+    # Until that session ends.
+    await wards[12].answer("stop-live-session")
+    await field.fill("Hurry up")
+    await wards[12].answer("start-live-session")
+    await expect(kept).to_be_visible()
+    await wards[3].answer("stop-live-session")
+    await expect(kept).to_contain_text("w3: This was not sent, and cannot be any more")
+    await expect(kept.get_by_role("textbox")).not_to_be_editable()

@@ -114,7 +114,7 @@ async def test_a_page_that_is_not_there_for_a_moment_is_looked_for_again(street:
 async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
         tom, toms = await start(street.home, "tom")
-        _, anas = await start(street.home, "ana")
+        ana, anas = await start(street.home, "ana")
         page, other = await street.sign_in("ben", toms), await street.sign_in("ben", anas, locale="de-DE")
         field = page.get_by_label("Message to Tom")
         await field.press_sequentially("Where are y")
@@ -140,6 +140,13 @@ async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, bro
         await said_last(other, "Du begleitest Ana Winter nicht mehr.")
         await expect(other.get_by_label("Nachricht an Ana")).to_have_value("Wo bist du")
         await expect(other.get_by_text("Das wurde nicht gesendet")).to_be_visible()
+        # Where he is accepted again, it can be sent.
+        again = await people.guardianships.invite(await people.accounts.identify("ana"), "ben@example.org")
+        await people.guardianships.accept(ben, again.id)
+        await expect(other.get_by_text("Das wurde nicht gesendet")).to_have_count(0)
+        await other.get_by_label("Nachricht an Ana").press("Enter")
+        await ana.expect("message", text="Wo bist du")
+        await expect(other.get_by_label("Nachricht an Ana")).to_have_value("")
         street.excuse("status of 404")
 
 
