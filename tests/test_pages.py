@@ -210,6 +210,21 @@ async def shows_the_end(home: House, session_id: str) -> str:
 
 
 @pytest.mark.gen_test
+async def test_the_page_of_a_session_shows_the_others_most_urgent_first(tmp_path: Path) -> None:
+    async with house(tmp_path, reconnect_grace=0.5) as home:
+        ben = await home.guardian("ben")
+        wards = {name: await home.ward(name) for name in ("tom", "ida", "ana")}
+        paths = {name: (await ward.answer("start-live-session"))["data"]["sessionId"] for name, ward in wards.items()}
+        wards["ida"].lose()
+        await ben.expect("session-ended")
+        wards["tom"].lose()
+        await ben.expect("session-interrupted", sessionId=paths["tom"])
+        others = (await home.fetch(f"/history/{paths['ana']}", who="ben")).text.partition('id="others"')[2]
+        said = ("Tom Berger</bdi> · Connection lost", "Ida Winter has not stopped the last session")
+        assert -1 < others.find(said[0]) < others.find(said[1])
+
+
+@pytest.mark.gen_test
 async def test_an_open_dashboard_hears_whom_one_guards(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         guardianships = home.server.people.guardianships

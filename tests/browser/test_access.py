@@ -366,7 +366,13 @@ async def test_the_cards_stay_in_sight_however_much_is_said(tmp_path: Path, brow
             walker = await street.home.ward(f"walker{number}")
             await walker.answer("start-live-session")
             walker.lose()
+            if number == 4:
+                # What some say is there to read at once,
+                await expect(ben.locator("#worrying a")).to_have_count(5)
+                assert await ben.locator("#worrying").evaluate("(list) => list.scrollHeight <= list.clientHeight")
+        # and of many who they are.
         await expect(ben.locator("#worrying a")).to_have_count(9)
+        await expect(ben.locator("#worrying a").nth(3)).to_be_in_viewport(ratio=1)
         ana = await street.home.ward("ana")
         await ana.answer("start-live-session")
         await expect(ben.locator(".card")).to_be_visible()
