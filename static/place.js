@@ -1,7 +1,10 @@
 // Where this device is, told every few seconds while it moves, and now and then while it rests.
 
+import { awakeOrAsleep } from "./clock.js";
+
 const MOVING = 5000;
 const RESTING = 30000;
+const OLD = 10000; // the server takes what it is told for where the device is
 const OPTIONS = { enableHighAccuracy: true, maximumAge: 5000, timeout: 30000 };
 
 export class Place {
@@ -43,6 +46,7 @@ export class Place {
   moved(position) {
     if (!this.active) return;
     this.waiting = position;
+    this.since = awakeOrAsleep();
     this.tell();
   }
 
@@ -57,12 +61,14 @@ export class Place {
 
   tell() {
     const now = performance.now();
+    const isOld = this.waiting && awakeOrAsleep() - this.since > OLD;
+    if (isOld) this.waiting = null;
     if (this.waiting && now - this.told >= MOVING && this.send(this.describe(this.waiting))) {
       this.told = now;
       this.waiting = null;
     }
     // Who rests is asked for now and then: what held a while ago need not hold any more, and no watch says so.
-    if (now - Math.max(this.told, this.asked) < RESTING) return;
+    if (!isOld && now - Math.max(this.told, this.asked) < RESTING) return;
     this.asked = now;
     navigator.geolocation.getCurrentPosition(...this.hearing, { ...OPTIONS, maximumAge: MOVING });
   }

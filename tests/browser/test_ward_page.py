@@ -121,6 +121,17 @@ async def test_where_a_device_was_is_not_told_as_where_it_is(street: Street) -> 
     await ana.evaluate("window.at(48.5)")
     assert (await ben.expect("location-updated"))["location"]["latitude"] == 48.5
     await expect(line).to_contain_text("Location sent")
+    # Nor is where it was when the connection went.
+    await ana.context.set_offline(True)
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    await ana.evaluate("window.asked = 0; window.at(48.6)")
+    await ana.clock.fast_forward(11_000)
+    await ana.wait_for_function("() => window.asked === 1")
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line")).to_have_text("Connected again.")
+    await ana.evaluate("window.at(48.7)")
+    assert (await ben.expect("location-updated"))["location"]["latitude"] == 48.7
+    street.excuse(*NO_NETWORK)
 
 
 @story
