@@ -3,7 +3,7 @@
 const HELD = 1000;
 
 /** Call `done` when the button was held; `asked` for a click that nobody can hold. The element `hint`, which says how
- * the button is used, says it in other `words` when it was let go early. */
+ * the button is used, says it in other `words` when it was let go early. Gives what calls a hold off. */
 export function hold(button, { done, asked, hint, words }) {
   let timer = null;
   let released = -Infinity;
@@ -61,4 +61,5 @@ export function hold(button, { done, asked, hint, words }) {
     if (unpressed || (event.detail === 0 && performance.now() - released > 500)) asked();
     unpressed = false;
   });
+  return end;
 }

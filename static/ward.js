@@ -181,9 +181,13 @@ function become(next) {
   changes += 1;
   ward.dataset.state = next;
   const running = isUnderWay();
-  // Before the focus is looked for, which goes back to where it was. The answer would be one about the next session.
-  if (!running) $("sure").close("no");
-  if (!running) keepWhatIsWritten();
+  if (!running) {
+    // Before the focus is looked for, which goes back to where it was. The answer would be one about the next session,
+    $("sure").close("no");
+    // and so would a hold that goes on.
+    callOff();
+    keepWhatIsWritten();
+  }
   if ($("running").hidden === running) {
     const lost = $(running ? "idle" : "running").contains(document.activeElement);
     $("running").hidden = !running;
@@ -315,12 +319,13 @@ $("idle").addEventListener("submit", (event) => {
 });
 
 function stop() {
+  if (state !== "running") return;
   stopLost = !socket.send("stop-live-session");
   if (stopLost) say(words.not_stopped, "away");
   else become("stopping");
 }
 
-hold($("stop"), {
+const callOff = hold($("stop"), {
   done: stop,
   asked: () => {
     // Who breaks it off does not choose, and what was chosen the last time would count.
@@ -330,7 +335,7 @@ hold($("stop"), {
   hint: $("stop-hint"), // and not the line, where a warning may stand
   words: words.hold,
 });
-$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && state === "running" && stop());
+$("sure").addEventListener("close", () => $("sure").returnValue === "yes" && stop());
 
 $("running").addEventListener("submit", async (event) => {
   event.preventDefault();

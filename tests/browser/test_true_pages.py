@@ -156,6 +156,23 @@ async def test_a_question_about_a_session_goes_with_it(street: Street) -> None:
     await expect(question).to_be_hidden()
     await expect(ana.locator("#line")).to_have_text("Your session has ended.")
 
+    # Nor does a button that is held, also where a press gives it no focus.
+    await phone.answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.clock.install()
+    stop = ana.locator("#stop")
+    await stop.evaluate("(stop) => stop.addEventListener('mousedown', (event) => event.preventDefault())")
+    await stop.hover()
+    await ana.mouse.down()
+    await phone.answer("stop-live-session")
+    await expect(ana.locator("#idle")).to_be_visible()
+    await phone.answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.clock.fast_forward(1000)
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "running")
+    await ana.mouse.up()
+    assert street.home.server.live.sessions.of_ward("ana") is not None
+
 
 NOTES_THE_START = """addEventListener("DOMContentLoaded", () => {
     window.lines = [];
