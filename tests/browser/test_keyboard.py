@@ -83,6 +83,11 @@ async def test_ana_invites_and_removes_and_mallory_accepts_by_the_keyboard_alone
     await ana.keyboard.type("mallory@example.org")
     await ana.keyboard.press("Enter")
     await expect(ana.locator(".done")).to_be_visible()
+    await press(ana.get_by_role("button", name="Withdraw Mallory Moore"))
+    await expect(ana.get_by_role("dialog")).to_contain_text("Withdraw the invitation to Mallory Moore?")
+    await expect(ana.get_by_role("dialog")).not_to_contain_text("sees nothing")
+    await expect(ana.get_by_role("dialog").get_by_role("button", name="Withdraw")).to_be_visible()
+    await ana.keyboard.press("Escape")
 
     mallory = await sign_in(street, "mallory", "/people")
     await press(mallory.get_by_role("button", name="Accept Ana Winter"))
