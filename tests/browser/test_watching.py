@@ -507,8 +507,27 @@ async def test_german_is_chosen_by_the_browser_or_the_account(street: Street) ->
     await expect(ben.locator("#calm")).to_contain_text("Gerade ist niemand unterwegs")
     await ben.goto(street.home.url + "/account")
     await ben.select_option("#language", "en")
-    await ben.click("form[action='/account/preferences'] button")
+    await ben.select_option("#hours", "12")
+    zone, save = ben.locator("#zone"), ben.locator("form[action='/account/preferences'] button")
+    await zone.fill("Europe/Wein")
+    await save.click()
+    # What was refused is there to be mended, with all that was chosen beside it.
+    await expect(zone).to_have_accessible_description("Diese Zeitzone ist nicht bekannt.")
+    await expect(zone).to_have_attribute("aria-invalid", "true")
+    await expect(zone).to_have_value("Europe/Wein")
+    await expect(ben.locator("#hours")).to_have_value("12")
+    await expect(ben.locator("#language")).to_have_value("en")
+    await zone.fill("Europe/Vienna")
+    await save.click()
     await expect(ben.locator(".done")).to_contain_text("Saved.")
+    await ben.locator("#first").evaluate("(first) => (first.required = false)")
+    await ben.locator("#first").fill("")
+    await ben.locator("#last").fill("Kessler")
+    await ben.locator("form[action='/account/name'] button").click()
+    await expect(ben.locator("#first")).to_have_accessible_description("Please tell your name.")
+    await expect(ben.locator("#first")).to_have_value("")
+    await expect(ben.locator("#last")).to_have_value("Kessler")
+    street.excuse("status of 400")
 
 
 async def the_page_of_anas_session(street: Street) -> tuple[Page, Peer]:

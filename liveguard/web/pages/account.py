@@ -28,8 +28,8 @@ class Account(Page):
     async def get(self) -> None:
         await self.show_account(done=self.get_query_argument("done", ""))
 
-    async def show_account(self, *, done: str = "", problem: str = "") -> None:
-        """The page, perhaps with what was done or what went wrong."""
+    async def show_account(self, *, done: str = "", problem: str = "", **typed: str) -> None:
+        """The page, perhaps with what was done or what went wrong, and then with what was typed."""
         assert self.visitor is not None
         here = self.visitor.login_id
         logins = [
@@ -50,12 +50,13 @@ class Account(Page):
             least_password=LEAST_PASSWORD,
             done=done,
             problem=problem,
+            typed=typed,
         )
 
-    async def again(self, refusal: Refusal, problem: str) -> None:
-        """The page with what went wrong."""
+    async def again(self, refusal: Refusal, problem: str, **typed: str) -> None:
+        """The page with what went wrong, and with what was typed."""
         self.set_status(status_of(refusal))
-        await self.show_account(problem=problem)
+        await self.show_account(problem=problem, **typed)
 
 
 class Name(Account):
@@ -68,7 +69,7 @@ class Name(Account):
                 raise InvalidPayload("firstName is missing")
             await self.services.people.accounts.change(self.user.id, first_name=first, last_name=last)
         except InvalidPayload as refusal:
-            await self.again(refusal, "name_missing")
+            await self.again(refusal, "name_missing", wrong="first_name", first_name=first, last_name=last)
         else:
             self.go("/account", done="saved")
 
@@ -78,12 +79,13 @@ class Preferences(Account):
 
     async def post(self) -> None:
         language, time_zone, hours = self.text("language"), self.text("time_zone").strip(), self.text("hours")
+        typed = {"language": language, "time_zone": time_zone, "hours": hours}
         try:
             if (language and language not in LANGUAGES) or (time_zone and zone(time_zone) is None):
                 raise InvalidPayload("time_zone is unknown")
-            await self.services.people.reading.choose(self.user, language=language, time_zone=time_zone, hours=hours)
+            await self.services.people.reading.choose(self.user, **typed)
         except InvalidPayload as refusal:
-            await self.again(refusal, "time_zone_unknown")
+            await self.again(refusal, "time_zone_unknown", wrong="time_zone", **typed)
         else:
             self.go("/account", done="saved")
 
