@@ -1,18 +1,29 @@
 // Keeps the screen on.
 
+let wanted = false;
+let asking = false;
 let lock = null;
 
 export async function keepAwake() {
-  if (lock || document.hidden || !("wakeLock" in navigator)) return;
+  wanted = true;
+  if (lock || asking || document.hidden || !("wakeLock" in navigator)) return;
+  asking = true;
   try {
-    lock = await navigator.wakeLock.request("screen");
-    lock.addEventListener("release", () => (lock = null));
+    const granted = await navigator.wakeLock.request("screen");
+    lock = granted;
+    granted.addEventListener("release", () => {
+      if (lock === granted) lock = null;
+    });
+    // It may have come too late.
+    if (!wanted) letSleep();
   } catch {
     // A low battery, say. The session runs without it.
   }
+  asking = false;
 }
 
 export function letSleep() {
+  wanted = false;
   lock?.release().catch(() => {});
   lock = null;
 }

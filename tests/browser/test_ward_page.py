@@ -35,7 +35,8 @@ HAS_A_SCREEN = """
     const lock = () => Object.assign(new EventTarget(), {
       release() { window.awake.push("released"); this.dispatchEvent(new Event("release")); return Promise.resolve(); },
     });
-    const request = async (kind) => (window.awake.push(kind), lock());
+    window.granted = Promise.resolve();
+    const request = async (kind) => (window.awake.push(kind), await window.granted, lock());
     Object.defineProperty(Navigator.prototype, "wakeLock", { get: () => ({ request }) });
 """
 
@@ -239,6 +240,16 @@ async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
     await ana.wait_for_function("() => window.awake.join() === 'screen'")
     await hold(ana.locator("#stop"))
     await ana.wait_for_function("() => window.awake.join() === 'screen,released'")
+
+    # However long it takes to be granted: one is asked for once, and given back when it comes too late.
+    await ana.evaluate("() => { window.awake = []; window.granted = new Promise((grant) => { window.grant = grant; }); }")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await hold(ana.locator("#stop"))
+    await ana.evaluate("window.grant()")
+    await ana.wait_for_function("() => window.awake.includes('released')")
+    assert await ana.evaluate("window.awake.join()") == "screen,released"
 
 
 @story
