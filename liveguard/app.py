@@ -58,6 +58,8 @@ SLOW = 10.0  # seconds for the headers of a request, again for its body, and for
 LARGEST_HEADERS = 32 * 1024
 LAST_WORDS = 2.5  # seconds for all connections to close
 PATIENCE = 4.5  # seconds for everything, from the signal to the end
+ECHO = 1.0  # seconds in which a second signal says no more than the first: timeout(1) tells the child, then its group
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 Beside = Callable[["Server"], Awaitable[None]]
 
@@ -241,13 +243,14 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def serve(settings: Settings, beside: Beside | None = None) -> None:
-    """Serve until SIGTERM, Ctrl-C or the end of the terminal; meanwhile do what is to be done beside it."""
+async def serve(settings: Settings, beside: Beside | None = None, tidy_up: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM, Ctrl-C or the end of the terminal; meanwhile do what is to be done beside it. Where the end
+    is not waited for, ``tidy_up`` is called."""
     logs.configure(settings.log_format, settings.log_level)
     descriptors.raise_limit()
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         loop.add_signal_handler(number, told_to_stop.set)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup(1)
         # It stays to the end: who runs in a terminal that closes may hear of it from the shell, then from the system.
@@ -267,13 +270,25 @@ async def serve(settings: Settings, beside: Beside | None = None) -> None:
     finally:
         if company is not None:
             company.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-            # Whoever insists need not wait. Python's own Ctrl-C would end the loop, then wait for the storage's thread.
-            signal.signal(number, signal.SIG_DFL)
+        # Whoever insists need not wait. Python's own Ctrl-C would end the loop, then wait for the storage's thread.
+        loop.call_later(ECHO, _take_signals, loop, signal.SIG_DFL)
         # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
-        loop.call_later(PATIENCE, os._exit, 0)
+        loop.call_later(PATIENCE, _leave, tidy_up)
         await server.stop()
+        _take_signals(loop, signal.SIG_IGN)  # what is left takes a moment
+
+
+def _take_signals(loop: asyncio.AbstractEventLoop, how: signal.Handlers) -> None:
+    for number in STOPS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, how)
+
+
+def _leave(tidy_up: Callable[[], None]) -> None:
+    try:
+        tidy_up()
+    finally:
+        os._exit(0)
 
 
 async def _keep_company(server: Server, beside: Beside) -> None:

@@ -10,10 +10,12 @@ import contextlib
 import itertools
 import math
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -232,4 +234,4 @@ async def main(settings: Settings) -> None:
             jwt_jwks_url=None,
         )
         await _move_in(throwaway)
-        await app.serve(throwaway, beside=_live)
+        await app.serve(throwaway, beside=_live, tidy_up=partial(shutil.rmtree, folder, ignore_errors=True))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server import Stage, environment_of, look_again, process
+from server import PROGRAM, Stage, environment_of, look_again, process
+from shelf import held_elsewhere
 
 FAILING = """
 import asyncio
@@ -25,13 +26,23 @@ async def company(server: app.Server) -> None:
 asyncio.run(app.serve(Settings.read(), beside=company))
 """
 
+IMPATIENT = """
+import sys
+from liveguard import app, cli
+
+app.PATIENCE = 0.2
+sys.exit(cli.main(["demo"]))
+"""
+
 
 @contextlib.asynccontextmanager
-async def demo(folder: Path, port: int, **settings: Any) -> AsyncIterator[Stage]:
+async def demo(
+    folder: Path, port: int, program: tuple[str, ...] = (*PROGRAM, "demo"), **settings: Any
+) -> AsyncIterator[Stage]:
     """``liveguard demo`` as a process, with nobody connected but its family."""
     environment = environment_of(folder, port=port, **settings) | {"TMPDIR": str(folder)}
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "liveguard", "demo", env=environment,
+        sys.executable, *program, env=environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert child.stdout is not None
@@ -58,6 +69,16 @@ async def test_the_family_goes_about_whatever_the_public_address(
         while "liveguard_sessions 3.0\n" not in (await home.fetch("/metrics")).text:
             await look_again()
     assert [file.name for file in tmp_path.iterdir()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_nothing_is_left_of_the_family_where_its_end_is_not_waited_for(tmp_path: Path, free_port: int) -> None:
+    with contextlib.ExitStack() as disk:
+        async with demo(tmp_path, free_port, ("-c", IMPATIENT), host="127.0.0.1"):
+            (database,) = tmp_path.glob("*/liveguard.db")
+            disk.enter_context(held_elsewhere(database, "EXCLUSIVE"))
+        assert [file.name for file in tmp_path.iterdir()] == []
 
 
 @pytest.mark.slow
