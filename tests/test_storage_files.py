@@ -16,7 +16,7 @@ from shelf import NOW, read, shelf
 from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
-from liveguard.storage import Storage
+from liveguard.storage import Storage, files
 from liveguard.storage.files import SETTLED, Footprint, is_wal_safe, served_alone
 from liveguard.storage.migrations import APPLICATION_ID, MIGRATIONS, migrate
 
@@ -259,6 +259,27 @@ async def test_an_older_file_is_brought_up_to_date_and_keeps_what_it_has(tmp_pat
     shape = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
     assert read(tmp_path / "liveguard.db", shape) == read(tmp_path / "fresh.db", shape)
     assert read(tmp_path / "liveguard.db", "PRAGMA user_version") == [(len(MIGRATIONS),)]
+
+
+@pytest.mark.gen_test
+async def test_beside_a_server_that_runs_no_command_brings_its_file_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "WHILE_TAKEN_UP", 0)
+    path = tmp_path / "liveguard.db"
+    old_file(path, len(MIGRATIONS) - 1)
+    before = path.read_bytes()
+    with served_alone(path):
+        assert "stop the server first" in await refused(path, create=False)
+        assert path.read_bytes() == before
+    await (await Storage.open(path, create=False)).close()
+    assert read(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
+    # A server that has just done so is no reason, nor is one that is about to fill an empty file.
+    for empty in (False, True):
+        if empty:
+            path.write_bytes(b"")
+        with served_alone(path):
+            await (await Storage.open(path, create=False)).close()
 
 
 @pytest.mark.gen_test

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
-from liveguard.storage.migrations import check_origin, migrate
+from liveguard.storage.migrations import check_origin, is_older, migrate
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import RedoLog, records
 from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
@@ -23,13 +23,17 @@ OF_SQLITE = ("-journal", "-wal", "-shm")
 LEFT_BESIDE = (".lock", ".secret", REDO)  # by a server: a file with one of them is a database of ours, however damaged
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
 SETTLED = 3.0  # seconds; some file systems tell times in steps of two
-WHILE_TAKEN_UP = 1.0  # seconds that a server waits for the command line, which may be taking up a log
+WHILE_TAKEN_UP = 1.0  # seconds to wait for the command line, which may be taking up a log or changing the shape
 
 log = logging.getLogger(__name__)
 
 
 class Damaged(Exception):
     """The file is not what SQLite wrote."""
+
+
+class Served(ConfigurationError):
+    """A server of its own runs on the file."""
 
 
 class Footprint:
@@ -134,7 +138,7 @@ def served_alone(path: Path, wait: float = 0) -> Iterator[None]:
     try:
         while not _held(lock):
             if time.monotonic() >= until:
-                raise ConfigurationError(f"Another liveguard already serves {path}")
+                raise Served(f"Another liveguard already serves {path}")
             time.sleep(0.01)
         yield
     finally:
@@ -234,10 +238,11 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
             db = failing.enter_context(contextlib.closing(connect(path)))
             db.execute(f"PRAGMA busy_timeout = {WHILE_OPENING:d}")
             check_origin(db, path)  # before anything is changed
-            _set_journal_mode(db, exclusive)
-            if exclusive:
-                check_sound(db)
-            migrate(db, path)
+            with contextlib.nullcontext() if exclusive else _served_by_nobody_older(db, path):
+                _set_journal_mode(db, exclusive)
+                if exclusive:
+                    check_sound(db)
+                migrate(db, path)
             if exclusive:
                 restore(db, records(path))
             else:
@@ -249,6 +254,21 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
             raise Damaged(str(problem)) from None
         raise ConfigurationError(f"The database {path} cannot be opened: {problem}") from None
     return db
+
+
+@contextlib.contextmanager
+def _served_by_nobody_older(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """What a server does not know must not befall the file that it serves."""
+    with contextlib.ExitStack() as held:
+        if is_older(db):
+            try:
+                held.enter_context(served_alone(path, WHILE_TAKEN_UP))
+            except Served:
+                if is_older(db):  # still: it was no server of this version, which begins with that
+                    raise ConfigurationError(
+                        f"The database {path} is an older liveguard's, whose server runs: stop the server first"
+                    ) from None
+        yield
 
 
 def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:

@@ -151,6 +151,11 @@ def migrate(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...
                 db.execute("ROLLBACK")
 
 
+def is_older(db: sqlite3.Connection) -> bool:
+    """Whether an older program has filled the file, whose server may run on it."""
+    return 0 < _pragma(db, "user_version") < len(MIGRATIONS)
+
+
 def check_origin(db: sqlite3.Connection, path: Path, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
     """Raises :class:`ConfigurationError` for a file from a newer program, and for one from another one altogether."""
     (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
