@@ -14,8 +14,8 @@ from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, Refus
 from liveguard.jwks import fetch
 from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
-from liveguard.people.transfer import export_people, import_people
-from liveguard.storage.files import check_is_no_file_of
+from liveguard.people.transfer import export_people, import_people, is_export
+from liveguard.storage.files import check_is_no_file_of, not_replaced
 from liveguard.storage.upkeep import back_up, drafted, problems
 from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
 
@@ -243,10 +243,13 @@ async def import_(arguments: Namespace) -> None:
 
 async def export_(arguments: Namespace) -> None:
     """``liveguard export``"""
+    file = Path(arguments.file)
     async with at_desk() as desk:
-        check_is_no_file_of(desk.settings.database, Path(arguments.file))
+        check_is_no_file_of(desk.settings.database, file)
+        if file.is_file() and not is_export(content := file.read_bytes()) and content:
+            raise not_replaced(file, "export")
         document = await export_people(desk.storage)
-    _write(Path(arguments.file), document + b"\n")
+    _write(file, document + b"\n")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -71,9 +71,13 @@ async def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_pa
         await move_in(database)
         fill(disk.parent)
         missing, full, below = tmp_path / "no" / "b.db", disk.parent / "b.db", database / "b.db"
+        novel = tmp_path / "novel"
+        novel.write_text("My novel")
         assert await complaint(database, command, str(missing)) == f"{missing}: No such file or directory"
         assert await complaint(database, command, str(full)) == f"{full}: No space left on device"
         assert await complaint(database, command, str(below)) == f"{below}: Not a directory"
+        assert "give another name" in await complaint(database, command, str(novel))
+        assert novel.read_text() == "My novel"
         assert not [
             file for folder in (tmp_path, disk.parent) for file in folder.iterdir() if file.name.startswith("b.db")
         ]

@@ -56,7 +56,8 @@ async def test_a_copy_made_under_load_is_whole_and_a_server_can_start_on_it(tmp_
 
 def test_even_of_a_file_that_no_server_has_filled_yet_there_is_a_copy(tmp_path: Path) -> None:
     (tmp_path / "liveguard.db").touch()
-    back_up(tmp_path / "liveguard.db", tmp_path / "copy.db")
+    for _ in ("a first one", "another"):
+        back_up(tmp_path / "liveguard.db", tmp_path / "copy.db")
     assert read(tmp_path / "copy.db", "SELECT count(*) FROM sqlite_schema") == [(0,)]
 
 
@@ -75,6 +76,24 @@ async def test_a_copy_replaces_an_older_one_and_never_a_database_in_use(tmp_path
                 back_up(path, place)
 
 
+@pytest.mark.gen_test
+async def test_what_is_no_copy_is_not_replaced_by_one(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        path = storage.database.path
+    novel, recipes, empty = (tmp_path / name for name in ("novel", "recipes", "empty"))
+    novel.write_text("SQLite format 3 is where my novel begins")
+    with closing(sqlite3.connect(recipes)) as db:
+        db.execute("CREATE TABLE recipes (id INTEGER)")
+    for place in (novel, recipes):
+        before = place.read_bytes()
+        with pytest.raises(ConfigurationError, match=f"^{place} is no copy of liveguard's, and is kept: [^\n]+$"):
+            back_up(path, place)
+        assert place.read_bytes() == before
+    empty.touch()
+    back_up(path, empty)
+    assert read(empty, "SELECT count(*) FROM users") == [(6,)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["backup", "export"])
 @pytest.mark.gen_test
@@ -88,7 +107,6 @@ async def test_through_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Pa
             assert link.is_symlink()
             assert [file.name for file in elsewhere.iterdir()] == ["file"]
             assert b"ana@example.org" in link.read_bytes()
-            (elsewhere / "file").write_text("an older one")
         await other.users.list()
         link.unlink()
         link.symlink_to(other.database.path)

@@ -15,7 +15,7 @@ from liveguard.errors import (
     InvalidPayload,
     Refusal,
 )
-from liveguard.people.transfer import export_people, import_people
+from liveguard.people.transfer import export_people, import_people, is_export
 from liveguard.storage import Storage
 
 EVA = {"id": "eva", "email": "eva@example.org", "firstName": "Eva", "lastName": "Lind"}
@@ -55,6 +55,16 @@ async def test_what_was_exported_can_be_imported_elsewhere(tmp_path: Path) -> No
         await import_people(elsewhere, f.passwords, f.clock, exported)
         assert json.loads(await export_people(elsewhere)) == json.loads(exported)
         await elsewhere.close()
+
+
+@pytest.mark.gen_test
+async def test_an_earlier_export_is_known_by_its_keys(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        assert is_export(await export_people(f.storage))
+    for earlier in (document(), document(groups=[])):  # the latter of a newer liveguard
+        assert is_export(earlier)
+    for other in (b"my novel", b"\xff", b"{}", b'["users", "guardians"]', b'{"users": []}', document()[:-1]):
+        assert not is_export(other)
 
 
 @pytest.mark.gen_test

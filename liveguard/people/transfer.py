@@ -85,6 +85,14 @@ async def export_people(storage: Storage) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
 
+def is_export(content: bytes) -> bool:
+    """Whether this was exported once, by whichever version."""
+    try:
+        return msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys() >= set(Document.__struct_fields__)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 def _read(document: bytes) -> Document:
     try:
         document.decode()

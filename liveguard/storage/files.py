@@ -11,7 +11,7 @@ from pathlib import Path
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
-from liveguard.storage.migrations import check_origin, is_older, migrate
+from liveguard.storage.migrations import APPLICATION_ID, check_origin, is_older, migrate
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import RedoLog, records
 from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
@@ -19,6 +19,7 @@ from liveguard.storage.transactions import DAMAGE, PATIENT, primary_code
 OLDEST_SQLITE = (3, 38, 0)
 DAMAGED = ".damaged-"
 HEADER = b"SQLite format 3\x00"
+ORIGIN = slice(68, 72)  # where SQLite keeps the application's id
 OF_SQLITE = ("-journal", "-wal", "-shm")
 LEFT_BESIDE = (".lock", ".secret", REDO)  # by a server: a file with one of them is a database of ours, however damaged
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
@@ -118,6 +119,19 @@ def check_is_no_file_of(path: Path, target: Path) -> None:
         aside = place.name.startswith(database.name + DAMAGED) and _is_same(place.parent, database.parent)
         if aside or any(_is_same(place, file) for file in own):
             raise ConfigurationError(f"{target} is a file of the database {path}: give another name")
+
+
+def check_is_older_copy(target: Path) -> None:
+    """Raises :class:`ConfigurationError` for a target that is neither empty nor a database of ours, however damaged."""
+    with target.open("rb") as file:
+        begins = file.read(ORIGIN.stop)
+    if begins and not (begins.startswith(HEADER) and begins[ORIGIN] == APPLICATION_ID.to_bytes(4, "big")):
+        raise not_replaced(target, "copy")
+
+
+def not_replaced(target: Path, by: str) -> ConfigurationError:
+    """The refusal to write a copy or an export over what is none."""
+    return ConfigurationError(f"{target} is no {by} of liveguard's, and is kept: give another name, or move it away")
 
 
 def _is_same(place: Path, other: Path) -> bool:

@@ -11,8 +11,16 @@ from secrets import token_hex
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
-from liveguard.storage.files import Damaged, check_is_no_file_of, check_sound, connect, lying_aside, open_aside
-from liveguard.storage.migrations import check_origin
+from liveguard.storage.files import (
+    Damaged,
+    check_is_no_file_of,
+    check_is_older_copy,
+    check_sound,
+    connect,
+    lying_aside,
+    open_aside,
+)
+from liveguard.storage.migrations import APPLICATION_ID, check_origin
 from liveguard.storage.redo import SUFFIX as REDO
 from liveguard.storage.redo import records, sync
 from liveguard.storage.rows import one
@@ -42,6 +50,9 @@ def back_up(path: Path, target: Path) -> None:
                 source.backup(copy, pages=-1)
             if logged:
                 restore(copy, logged)
+            if not one(copy, "SELECT count(*) FROM sqlite_schema"):
+                # Nobody has filled it, and the next copy is to know it for ours.
+                copy.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
             check_sound(copy)
@@ -96,6 +107,8 @@ def _check_place(path: Path, target: Path) -> None:
     place = _real(target)
     if any(place.with_name(place.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
         raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
+    if target.exists():
+        check_is_older_copy(target)
     aside = lying_aside(_real(path)) if path.exists() else None
     if aside is not None and target.exists():
         raise ConfigurationError(
