@@ -163,7 +163,7 @@ def _add_users(commands: Any) -> None:
     add.add_argument("--last-name", default="", metavar="NAME")
     add.add_argument("--admin", action="store_true", help="who sees everything")
     add.add_argument("--id", metavar="ID", help="an id of your own instead of a random one")
-    add.add_argument("--password-stdin", action="store_true", help="read the password from the standard input")
+    add.add_argument("--password-stdin", action="store_true", help="read the password from the standard input, or ask")
     change = _command(users, "user_change", "change", "Change somebody's email or names, or who is an admin")
     change.add_argument("email", metavar="EMAIL")
     change.add_argument("--email", dest="new_email", metavar="NEW", help="another email; all else stays theirs")

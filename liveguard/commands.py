@@ -2,7 +2,10 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Coroutine
+from getpass import getpass
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -62,9 +65,12 @@ class GuardianLine(Struct, rename="camel"):
     status: str
 
 
-async def user_add(arguments: Namespace) -> None:
+def user_add(arguments: Namespace) -> Coroutine[Any, Any, None]:
     """``liveguard user add``"""
-    password = _password() if arguments.password_stdin else None
+    return _add_user(arguments, _password() if arguments.password_stdin else None)
+
+
+async def _add_user(arguments: Namespace, password: str | None) -> None:
     async with at_desk(create=True) as desk:
         user = await desk.people.accounts.add(
             arguments.email,
@@ -127,9 +133,12 @@ async def user_enable(arguments: Namespace) -> None:
     say([f"Enabled {user.email}"])
 
 
-async def user_password(arguments: Namespace) -> None:
+def user_password(arguments: Namespace) -> Coroutine[Any, Any, None]:
     """``liveguard user password``"""
-    password = _password()
+    return _change_password(arguments, _password())
+
+
+async def _change_password(arguments: Namespace, password: str) -> None:
     async with at_desk() as desk:
         user = await desk.people.accounts.find(arguments.email)
         await desk.people.accounts.set_password(user.id, password)
@@ -137,8 +146,13 @@ async def user_password(arguments: Namespace) -> None:
 
 
 def _password() -> str:
+    """Called before the loop runs, in which Ctrl-C would wait for the end of the line."""
+    if sys.stdin is None:
+        raise InvalidPayload("The password is read from the standard input, which is closed")
     try:
-        return sys.stdin.readline().rstrip("\r\n")
+        return getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    except EOFError:
+        return ""
     except UnicodeDecodeError:
         raise InvalidPayload("The password on the standard input is not UTF-8") from None
 

@@ -1,14 +1,17 @@
 """What the command line says where something is in its way: one line that names the file, and what can be done."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from family import quick_passwords
 from faults import disk_of_its_own
-from server import environment_of, move_in, run_cli
+from server import PASSWORD, environment_of, move_in, run_cli
 from shelf import read
 from test_storage_upkeep import damaged
 
@@ -85,6 +88,43 @@ async def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_pa
         assert await run_cli(environment_of(tmp_path), command, str(fine)) == (0, "", "")
         assert fine.stat().st_mode & 0o777 == 0o600
         assert command == "export" or read(fine, "PRAGMA integrity_check") == [("ok",)]
+
+
+TYPED = """
+import pty, sys
+sys.exit(pty.spawn([sys.executable, "-m", "liveguard", *sys.argv[1:]]) >> 8)
+"""
+
+
+@pytest.mark.gen_test
+async def test_at_a_terminal_a_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", TYPED, "user", "add", "eva@example.org", "--password-stdin", env=environment_of(tmp_path),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdin and child.stdout
+    try:
+        assert await asyncio.wait_for(child.stdout.readuntil(b"Password: "), 10) == b"Password: "
+        child.stdin.write(f"{PASSWORD}\n".encode())
+        said = await asyncio.wait_for(child.stdout.readuntil(b" with the id "), 10)
+        assert said.split() == b"Added eva@example.org with the id".split()
+        assert await asyncio.wait_for(child.wait(), 10) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+    ((kept,),) = read(tmp_path / "liveguard.db", "SELECT password_hash FROM users")
+    with contextlib.closing(quick_passwords()) as passwords:
+        assert await passwords.matches(str(kept), PASSWORD)
+
+
+@pytest.mark.gen_test
+async def test_a_password_that_nobody_can_type_is_said_to_be_missing(tmp_path: Path) -> None:
+    await move_in(tmp_path / "liveguard.db")
+    command = f"{sys.executable} -m liveguard user password ana@example.org --password-stdin <&-"
+    done = subprocess.run(command, shell=True, env=environment_of(tmp_path), capture_output=True, text=True, timeout=10)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "liveguard: The password is read from the standard input, which is closed\n"
 
 
 @pytest.mark.parametrize("command", [("serve",), ("user", "add", "eva@example.org")])
