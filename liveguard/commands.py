@@ -161,6 +161,8 @@ async def token(arguments: Namespace) -> None:
     """``liveguard token``"""
     async with at_desk() as desk:
         user = admitted(await desk.people.accounts.find(arguments.email))
+        # One that was made here would be none of the server's, if that has been told another.
+        desk.settings.check_secret_is_there()
         tokens = tokens_for(desk.settings, fetch)
     say([tokens.issue(user.id, arguments.ttl)[0]])
 
@@ -287,7 +289,7 @@ def check(arguments: Namespace) -> int:
     values, found = Settings.parse()
     settings = Settings(**values)
     found += settings.contradictions()
-    if not found and (settings.jwt_algorithm != "HS256" or settings.secret_file.exists()):
+    if not found and (settings.jwt_algorithm != "HS256" or settings.has_secret):
         try:
             tokens_for(settings, fetch)
         except ConfigurationError as problem:

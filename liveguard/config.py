@@ -245,6 +245,19 @@ class Settings:
         beside_link, beside = (each.with_name(f"{each.name}.secret") for each in (self.database, real))
         return beside_link if os.path.lexists(beside_link) else beside
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is a secret to sign with: one that was set, or one that a server has made."""
+        return self.jwt_secret is not None or self.secret_file.exists()
+
+    def check_secret_is_there(self) -> None:
+        """Raises ConfigurationError where only a server may make the secret that it signs with."""
+        if self.jwt_algorithm == "HS256" and not self.has_secret:
+            raise ConfigurationError(
+                f"There is no secret at {self.secret_file}:"
+                f" set {PREFIX}JWT_SECRET as the server has it, or start the server once"
+            )
+
     def with_secret(self) -> "Settings":
         """These settings with a secret to sign with: the one that was set, or the kept one, or a new one, then kept."""
         if self.jwt_secret is not None:

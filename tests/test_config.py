@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jwt
 import pytest
-from server import environment_of, move_in, run_cli
+from server import environment_of, house, move_in, run_cli
 
 from liveguard.addresses import Site
 from liveguard.config import Settings
@@ -188,18 +188,26 @@ async def test_by_a_link_to_the_database_tokens_are_signed_with_the_secret_besid
     await move_in(path)
     link.symlink_to(path)
 
-    async def token_by(database: Path) -> str:
+    async def answer_by(database: Path) -> tuple[int, str, str]:
         environment = environment_of(tmp_path, database=database)
         del environment["LIVEGUARD_JWT_SECRET"]
-        status, out, err = await run_cli(environment, "token", "ana@example.org")
+        return await run_cli(environment, "token", "ana@example.org")
+
+    async def token_by(database: Path) -> str:
+        status, out, err = await answer_by(database)
         assert (status, err) == (0, "")
         return out.strip()
 
-    made = await token_by(link)
     beside = path.with_name("liveguard.db.secret")
+    advice = "set LIVEGUARD_JWT_SECRET as the server has it, or start the server once"
+    assert await answer_by(link) == (1, "", f"liveguard: There is no secret at {beside}: {advice}\n")
+    # Only a server makes one.
+    async with house(tmp_path, database=link, jwt_secret=None) as home:
+        assert beside.exists()
+        assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {await token_by(link)}"})).status == 200
     assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".secret")] == []
-    for token in (made, await token_by(path)):
-        assert jwt.decode(token, beside.read_bytes().strip(), ["HS256"])["sub"] == "ana"
+    for database in (link, path):
+        assert jwt.decode(await token_by(database), beside.read_bytes().strip(), ["HS256"])["sub"] == "ana"
     # Where an earlier server has made one beside the link, its tokens hold.
     earlier = tmp_path / "link.db.secret"
     earlier.touch(mode=0o600)
