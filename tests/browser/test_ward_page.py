@@ -242,7 +242,7 @@ async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
     await ana.wait_for_function("() => window.awake.join() === 'screen,released'")
 
     # However long it takes to be granted: one is asked for once, and given back when it comes too late.
-    await ana.evaluate("() => { window.awake = []; window.granted = new Promise((grant) => { window.grant = grant; }); }")
+    await ana.evaluate("window.awake = []; window.granted = new Promise((grant) => { window.grant = grant; }); null")
     await ana.get_by_role("button", name="Start").click()
     await expect(ana.locator("#running")).to_be_visible()
     await ana.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
