@@ -4,7 +4,7 @@ import { isOver, learn, now, refresh } from "./clock.js";
 import { morph, morphChildren, parse } from "./morph.js";
 import { connection, rendered, signedOut, socket, untold, watch, words } from "./news.js";
 import { settle } from "./settle.js";
-import { whoIsHere } from "./socket.js";
+import { isOfViewer, whoIsHere } from "./socket.js";
 import { putAside, sayAside, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
@@ -51,10 +51,13 @@ async function fetchChanges() {
   const [since, over] = [version, connection()];
   let ok = false;
   try {
-    const answer = await fetch(`/live?since=${encodeURIComponent(since)}`, {
+    const { viewer } = document.body.dataset;
+    const answer = await fetch(`/live?${new URLSearchParams({ since, viewer })}`, {
       headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
     });
-    if (answer.status === 401 && (await whoIsHere()) === null) return signedOut();
+    const person = answer.status === 401 ? await whoIsHere() : undefined;
+    if (person === null) return signedOut();
+    if (person && !isOfViewer(person)) return location.reload();
     if (answer.ok) {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();

@@ -139,6 +139,9 @@ async def test_nothing_is_rendered_for_whoever_sees_no_change(tmp_path: Path) ->
         changed = (await home.fetch(f"/live?since={page['version']}", who="ben")).json
         assert len(changed["order"]) == 2
         assert len(changed["cards"]) == 1
+        # A page of his shows nothing of somebody else's who has signed in in his browser since.
+        assert (await home.fetch("/live?since=&viewer=ben", who="ben")).status == 200
+        assert (await home.fetch("/live?since=&viewer=ben", who="mallory")).status == 401
         mallory = (await home.fetch("/live?since=", who="mallory")).json
         assert mallory["order"] == []
         assert "Ana" not in str(mallory)

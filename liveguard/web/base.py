@@ -13,7 +13,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
-from liveguard.errors import NotAllowed, Refusal, StorageUnavailable
+from liveguard.errors import AuthenticationRequired, NotAllowed, Refusal, StorageUnavailable
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
 from liveguard.web.bodies import Problem, Refused
@@ -100,6 +100,12 @@ class Door(RequestHandler):
                 self.services.cookies.keep(self, cookie)
         self.visitor = visitor
         return visitor
+
+    def check_viewer(self, visitor: Visitor) -> None:
+        """Is it a page of theirs that asks? In the same browser, another one may have signed in since it was loaded.
+        Raises AuthenticationRequired."""
+        if self.get_query_argument("viewer", visitor.user.id) != visitor.user.id:
+            raise AuthenticationRequired
 
     @property
     def address(self) -> str:

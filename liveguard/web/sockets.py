@@ -71,9 +71,7 @@ class Socket(Door, WebSocketHandler):
         """What the upgrade leads to."""
         try:
             visitor = await self.sign_in()
-            # A page of somebody else's, in a browser in which another one has signed in since.
-            if self.get_query_argument("viewer", visitor.person.id) != visitor.person.id:
-                raise AuthenticationRequired
+            self.check_viewer(visitor)
         except AuthenticationError as refusal:
             return self._farewell(NOT_AUTHENTICATED, refusal)
         except Unavailable as refusal:

@@ -67,16 +67,26 @@ async def test_no_page_becomes_that_of_whoever_signs_in_in_the_same_browser(stre
     await ana.evaluate(LOOKS_AGAIN)
     await is_of(ana, "ida")
 
-    # It comes back with the other's login.
+    # So do a guardian's pages, which show nothing of what the other one may see,
     ben = await street.sign_in("ben")
     await expect(ben.locator(".card")).to_be_visible()
     await ben.evaluate("window.old = true")
+    await ben.context.add_cookies([await street._login("mallory")])
+    await is_of(ben, "mallory")
+    # and come back with the other's login.
+    await ben.evaluate("window.old = true")
     await ben.context.set_offline(True)
     await expect(ben.locator("#away")).to_be_visible()
-    await ben.context.add_cookies([await street._login("mallory")])
+    await ben.context.add_cookies([await street._login("ben")])
     await ben.context.set_offline(False)
+    await is_of(ben, "ben")
+    # The page of a session as well.
+    await ben.get_by_role("link", name="Ana Winter").click()
+    await expect(ben.locator("#live:not(.stale) #page")).to_be_visible()
+    await ben.evaluate("window.old = true")
+    await ben.context.add_cookies([await street._login("mallory")])
     await is_of(ben, "mallory")
-    street.excuse(*NO_NETWORK)
+    street.excuse(*NO_NETWORK, "401", "404")
 
 
 @story

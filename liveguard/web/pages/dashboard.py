@@ -139,7 +139,7 @@ class Changes(Watching):
 
     async def admit(self) -> None:
         # Nothing but who asks is read until it is known that there is something new.
-        await self.sign_in()
+        self.check_viewer(await self.sign_in())
 
     async def get(self) -> None:
         since = self.get_query_argument("since", "")
