@@ -55,6 +55,8 @@ async def test_people_history_and_the_account_work_and_the_wards_page_says_what_
     await device.answer("start-live-session")
     await ana.reload()
     await expect(ana.locator("#duration")).to_be_visible()
+    await expect(ana.locator("noscript p")).to_contain_text("Stop it where you have started it.")
+    await expect(ana.locator("meta[http-equiv=refresh]")).to_have_attribute("content", "5")
     for name in ("I am safe: stop", "Share my location", "Send"):
         await expect(ana.get_by_role("button", name=name, include_hidden=True)).to_be_hidden()
 
