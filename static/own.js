@@ -95,8 +95,9 @@ export function carryOn(line) {
     else if (line.dataset.state !== "over") over("away");
   }
 
-  /** Nor what was written meanwhile. */
+  /** Nor what was written meanwhile; of an earlier session, it is no news. */
   function catchUp(page) {
+    if (page.getElementById("ward").dataset.start !== line.dataset.start) return;
     const message = written(page.getElementById("messages"), words).at(-1);
     if (message && newest !== null && message.id !== newest) last = message.sentence;
     newest = message?.id ?? "";

@@ -314,7 +314,7 @@ $("idle").addEventListener("submit", (event) => {
   socket.ask("start-live-session", note ? { note } : {}).then((answer) => {
     if (answer === "away") become("idle");
     // What another device has begun was without it.
-    if (answer === "session-started") $("note").value = "";
+    if (answer === "session-started" && $("note").value.trim() === note) $("note").value = "";
   });
 });
 
