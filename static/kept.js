@@ -1,22 +1,30 @@
-// A switch that is remembered as on or off, in the browser's local storage or in that of one window.
+// What is remembered in the browser's local storage or in that of one window: a word, or a switch that is on or off.
 
 const here = new Map(); // where the browser keeps nothing, for this page
 
-/** Whether a switch was left on. */
-export function kept(storage, name) {
+/** The word that was remembered under a name; "" where there is none. */
+export function recall(storage, name) {
   try {
-    return window[storage].getItem(name) === "on";
+    return window[storage].getItem(name) ?? "";
   } catch {
-    return here.get(name) ?? false;
+    return here.get(name) ?? "";
   }
 }
 
-/** Remember a switch; where the browser keeps nothing, it holds for this page. */
-export function keep(storage, name, on) {
+/** Remember a word; where the browser keeps nothing, it holds for this page. */
+export function remember(storage, name, word) {
   try {
-    window[storage].setItem(name, on ? "on" : "off");
+    window[storage].setItem(name, word);
   } catch {
-    here.set(name, on);
+    here.set(name, word);
   }
+}
+
+/** Whether a switch was left on. */
+export const kept = (storage, name) => recall(storage, name) === "on";
+
+/** Remember a switch. */
+export function keep(storage, name, on) {
+  remember(storage, name, on ? "on" : "off");
   return on;
 }

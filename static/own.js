@@ -1,7 +1,7 @@
 // A ward's own session, seen from any page.
 
 import { fetchPage } from "./fetched.js";
-import { keep, kept } from "./kept.js";
+import { keep, kept, recall, remember } from "./kept.js";
 import { Socket } from "./socket.js";
 
 const AGAIN = 2000; // milliseconds
@@ -14,6 +14,7 @@ export const later = (grace) => (kept("sessionStorage", "used") ? 0 : Math.min(L
 /** A session begins, in this window or elsewhere. */
 export function begins(here) {
   keep("sessionStorage", "used", here);
+  hear("nothing");
 }
 
 for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => keep("sessionStorage", "used", true));
@@ -30,11 +31,21 @@ export async function ownPage() {
 /** What the page of a running session says, rendered for a ward. */
 export const isRunning = (page) => page.getElementById("ward").dataset.state === "running";
 
-/** What others have written, as the server renders the `messages` of a session: the id of each, and the sentence. */
-export const written = (messages, words) => [...messages.querySelectorAll("li:not(.mine)")].map((message) => ({
-  id: message.id,
-  sentence: writes(message.querySelector("bdi").textContent, message.querySelector(".text").textContent, words),
-}));
+/** What others have written since this window was told, as the server renders the `messages` of the running session. It is
+ * asked for once. */
+export function unheard(messages, words) {
+  const all = [...messages.querySelectorAll("li:not(.mine)")];
+  const before = recall("sessionStorage", "heard");
+  hear(all.at(-1)?.id ?? "nothing");
+  // What stands there when a window is new, may be old.
+  const news = before ? all.slice(all.findIndex(({ id }) => id === before) + 1) : [];
+  return news.map((one) => writes(one.querySelector("bdi").textContent, one.querySelector(".text").textContent, words));
+}
+
+/** The newest message of which this window was told. */
+function hear(id) {
+  remember("sessionStorage", "heard", id);
+}
 
 function writes(name, text, words) {
   const values = { "{name}": name, "{text}": text };
@@ -56,7 +67,6 @@ export function carryOn(line) {
   let changes = 0; // of what the line says
   let overdue = null; // the timer of saying that the session has probably ended
   let last = ""; // what was written last
-  let newest = null; // which message that was, when the page was asked for
   say("running");
 
   const socket = new Socket("/ws/ward", {
@@ -64,12 +74,16 @@ export function carryOn(line) {
     received: (event, data) => {
       if (event === "session-started") {
         const start = String(Date.parse(data.startTime));
-        if (start !== line.dataset.start) [last, newest] = ["", ""];
+        if (start !== line.dataset.start) {
+          last = "";
+          hear("nothing");
+        }
         line.dataset.start = start;
         say("running");
       } else if (event === "message" && data.from.role !== "ward") {
         last = writes(`${data.from.firstName} ${data.from.lastName}`.trim(), data.text, words);
         say("running");
+        look();
       } else if (event === "session-ended") over(data.reason);
     },
     refused: (code) => {
@@ -98,9 +112,7 @@ export function carryOn(line) {
   /** Nor what was written meanwhile; of an earlier session, it is no news. */
   function catchUp(page) {
     if (page.getElementById("ward").dataset.start !== line.dataset.start) return;
-    const message = written(page.getElementById("messages"), words).at(-1);
-    if (message && newest !== null && message.id !== newest) last = message.sentence;
-    newest = message?.id ?? "";
+    last = unheard(page.getElementById("messages"), words).at(-1) ?? last;
     if (line.dataset.state === "running") say("running");
   }
 

@@ -5,7 +5,7 @@ import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, later, ownPage, quoted, shareOf, written } from "./own.js";
+import { begins, isRunning, later, ownPage, quoted, shareOf, unheard } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, putAside, write } from "./write.js";
@@ -150,10 +150,11 @@ async function look() {
     }
     // Who has left since it was asked for, must not come back with it; the next look is under way then.
     if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
-    const known = new Set(Array.from($("messages").children, ({ id }) => id));
+    const newest = () => $("messages").lastElementChild?.id;
+    const before = newest();
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
-    if (!known.has($("messages").lastElementChild?.id)) scrollToEnd();
-    tell(written($("messages"), words).filter(({ id }) => !known.has(id)));
+    if (newest() !== before) scrollToEnd();
+    tell(unheard($("messages"), words));
   }
   if (lookAgain) look();
 }
@@ -165,7 +166,7 @@ function tell(news) {
   // A warning stays.
   if (!$("line").matches(".away, .problem")) text.textContent = "";
   text.querySelectorAll(".written").forEach((told) => told.remove());
-  text.append(...news.slice(-MOST_TOLD).map(({ sentence }) => quoted(sentence)));
+  text.append(...news.slice(-MOST_TOLD).map(quoted));
   // Where it scrolls with the rest, it stays under the thumb instead.
   if (getComputedStyle($("stop").parentElement).position === "sticky") $("write").scrollIntoView({ block: "nearest" });
 }
