@@ -31,8 +31,8 @@ export async function ownPage() {
 /** What the page of a running session says, rendered for a ward. */
 export const isRunning = (page) => page.getElementById("ward").dataset.state === "running";
 
-/** What others have written since this window was told, as the server renders the `messages` of the running session. It is
- * asked for once. */
+/** What others have written since this window was told, as the server renders the `messages` of the running session. To
+ * be asked for once. */
 export function unheard(messages, words) {
   const all = [...messages.querySelectorAll("li:not(.mine)")];
   const before = recall("sessionStorage", "heard");

@@ -98,6 +98,15 @@ async def test_only_admins_see_the_admins_page_and_an_unknown_page_is_one_as_wel
         assert "text/html" in missing.headers["Content-Type"]
 
 
+def test_the_shell_has_at_hand_all_that_it_loads() -> None:
+    static = Path(__file__).parent.parent / "static"
+    listed = (static / "sw.js").read_text().partition("const files = [")[2].partition("]")[0]
+    at_hand = re.findall(r'"([\w.]+)"', listed)
+    for name in at_hand:
+        loaded = re.findall(r'from "\./(\w+\.js)"', (static / name).read_text())
+        assert set(loaded) <= set(at_hand), name
+
+
 @pytest.mark.gen_test
 async def test_static_files_are_kept_for_ever_and_compressed(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
