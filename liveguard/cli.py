@@ -24,7 +24,8 @@ CHANGES = ("new_email", "first_name", "last_name", "admin")  # what `user change
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+        # To write where nothing can be written fails, as on a full disk: so `serve` has its log say what it could not.
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: SIM115 - until the process ends
     status = _do(argv)
     try:
         sys.stdout.flush()

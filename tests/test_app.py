@@ -119,15 +119,16 @@ async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["a pipe that nobody reads", "a full disk"])
+@pytest.mark.parametrize("place", ["a pipe that nobody reads", "a full disk", "nowhere"])
 @pytest.mark.gen_test
 async def test_where_its_address_cannot_be_printed_it_serves_and_logs_all_but_the_link(
     tmp_path: Path, free_port: int, place: str
 ) -> None:
     stdout = unwritable(place)
+    closing = ("sh", "-c", 'exec "$0" "$@" >&-') if place == "nowhere" else ()
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "liveguard", "serve", env=environment_of(tmp_path, host="0.0.0.0", port=free_port),
-        stdout=stdout, stderr=asyncio.subprocess.PIPE,
+        *closing, sys.executable, "-m", "liveguard", "serve", stdout=stdout, stderr=asyncio.subprocess.PIPE,
+        env=environment_of(tmp_path, host="0.0.0.0", port=free_port),
     )  # fmt: skip
     os.close(stdout)
     assert child.stderr is not None
@@ -153,7 +154,7 @@ async def test_where_its_address_cannot_be_printed_it_serves_and_logs_all_but_th
 
 def unwritable(place: str) -> int:
     """A descriptor that takes nothing."""
-    if place == "a full disk":
+    if place != "a pipe that nobody reads":
         return os.open("/dev/full", os.O_WRONLY)
     reader, writer = os.pipe()
     os.close(reader)
