@@ -199,8 +199,9 @@ def _add_reading(commands: Any) -> None:
     token.add_argument("--ttl", type=_seconds, default=DAY, metavar="SECONDS", help="how long it is good")
     _as_json(_command(commands, "sessions", "sessions", "List the sessions that run"))
     history = _command(commands, "history", "history", "List the sessions that ended, the newest first")
-    history.add_argument("--csv", action="store_true")
-    _as_json(history)
+    shape = history.add_mutually_exclusive_group()
+    shape.add_argument("--csv", action="store_true")
+    _as_json(shape)
 
 
 def _add_files(commands: Any) -> None:
@@ -213,5 +214,5 @@ def _add_files(commands: Any) -> None:
     _command(commands, "check", "check", "Look for problems in the settings, in the database and on its disk")
 
 
-def _as_json(command: argparse.ArgumentParser) -> None:
+def _as_json(command: Any) -> None:
     command.add_argument("--json", action="store_true", help="as a JSON array")

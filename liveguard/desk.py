@@ -14,12 +14,14 @@ from liveguard.config import Settings
 from liveguard.errors import StorageUnavailable
 from liveguard.people import People
 from liveguard.storage import Storage
+from liveguard.storage.files import TO_BE_SOUND
 from liveguard.storage.upkeep import TO_BE_WRITABLE
 
 ADVICE = {
     "SQLITE_FULL": "make room on its disk",
     "SQLITE_READONLY": TO_BE_WRITABLE,
-    "SQLITE_CORRUPT": "it is damaged: see `liveguard check`, and go back to a copy",
+    "SQLITE_CORRUPT": f"it is damaged: {TO_BE_SOUND}",
+    "SQLITE_NOTADB": f"it is damaged: {TO_BE_SOUND}",
 }
 
 

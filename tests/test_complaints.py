@@ -64,6 +64,26 @@ async def test_in_a_damaged_database_a_list_says_to_go_back_to_a_copy(tmp_path: 
     line = await complaint(database, "history")
     assert line.startswith(f"{database}: The database cannot be used just now (SQLITE_CORRUPT")
     assert line.endswith("; it is damaged: see `liveguard check`, and go back to a copy")
+    database.write_bytes(b"rubbish" * 1000)
+    for command in (("user", "list"), ("backup", str(tmp_path / "copy"))):
+        assert (await complaint(database, *command)).endswith(": see `liveguard check`, and go back to a copy")
+
+
+@pytest.mark.gen_test
+async def test_a_history_is_json_or_csv_and_nobody_has_an_empty_id(tmp_path: Path) -> None:
+    database = tmp_path / "liveguard.db"
+    await move_in(database)
+    status, out, err = await run_cli(environment_of(tmp_path), "history", "--json", "--csv")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "id must be" in await complaint(database, "user", "add", "eva@example.org", "--id", "")
+
+
+@pytest.mark.gen_test
+async def test_of_a_database_that_nobody_named_nothing_is_said(tmp_path: Path) -> None:
+    assert await complaint(Path("~nobody-here/liveguard.db"), "check") == (
+        "LIVEGUARD_DATABASE names a home folder that nobody has"
+    )
+    assert await complaint(tmp_path, "check") == f"LIVEGUARD_DATABASE is a folder, not a file: {tmp_path}"
 
 
 @pytest.mark.parametrize("command", ["backup", "export"])

@@ -22,6 +22,7 @@ HEADER = b"SQLite format 3\x00"
 ORIGIN = slice(68, 72)  # where SQLite keeps the application's id
 OF_SQLITE = ("-journal", "-wal", "-shm")
 LEFT_BESIDE = (".lock", ".secret", REDO)  # by a server: a file with one of them is a database of ours, however damaged
+TO_BE_SOUND = "see `liveguard check`, and go back to a copy"
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
 SETTLED = 3.0  # seconds; some file systems tell times in steps of two
 WHILE_TAKEN_UP = 1.0  # seconds to wait for the command line, which may be taking up a log or changing the shape
@@ -179,7 +180,7 @@ def open_database(path: Path, exclusive: bool) -> sqlite3.Connection:
         return _open_sound(path, exclusive)
     except Damaged as damage:
         if not exclusive:
-            raise ConfigurationError(f"The database {path} is damaged ({damage})") from None
+            raise ConfigurationError(f"The database {path} is damaged ({damage}): {TO_BE_SOUND}") from None
         aside = set_aside(path)
         log.error("The database %s is damaged (%s): it is kept as %s, and a fresh one begins", path, damage, aside)
     make_place(path, create=True)

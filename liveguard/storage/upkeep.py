@@ -12,6 +12,7 @@ from secrets import token_hex
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
 from liveguard.storage.files import (
+    TO_BE_SOUND,
     Damaged,
     check_is_no_file_of,
     check_is_older_copy,
@@ -57,7 +58,9 @@ def back_up(path: Path, target: Path) -> None:
             copy.execute("PRAGMA journal_mode = DELETE")
             check_sound(copy)
         except Damaged as damage:
-            raise ConfigurationError(f"The database {path} is damaged ({damage}), and is not copied") from None
+            raise ConfigurationError(
+                f"The database {path} is damaged ({damage}), and is not copied: {TO_BE_SOUND}"
+            ) from None
         except sqlite3.OperationalError as problem:
             if primary_code(problem) == sqlite3.SQLITE_FULL:  # nothing is written but the copy
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None

@@ -128,7 +128,7 @@ class Users:
         a link that is not good any more.
         """
         user = User(
-            valid_id(user_id) if user_id else uuid4().hex,
+            uuid4().hex if user_id is None else valid_id(user_id),
             valid_email(email),
             valid_name(first_name, "firstName"),
             valid_name(last_name, "lastName"),
