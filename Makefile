@@ -55,7 +55,7 @@ screenshots: $(developing)
 
 messages: $(developing)
 	.venv/bin/pybabel -q extract -F babel.cfg --no-location --omit-header -o liveguard/locale/messages.pot .
-	.venv/bin/pybabel -q update -i liveguard/locale/messages.pot -d liveguard/locale --no-fuzzy-matching
+	.venv/bin/pybabel -q update -i liveguard/locale/messages.pot -d liveguard/locale --no-fuzzy-matching --ignore-obsolete
 	.venv/bin/pybabel -q compile -d liveguard/locale
 
 coverage: $(developing) $(node_packages)

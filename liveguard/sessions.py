@@ -2,9 +2,9 @@
 
             start                     connection lost, grace > 0
   (none) ─────────▶ starting ─▶ active ───────────────────────────▶ interrupted
-                       │          │ ▲         ward is back in time       │
-              DB error │          │ └────────────────────────────────────┤
-                       ▼          ▼  stop · grace = 0 · disabled         │ grace over
+                       │          │ ▲      the ward is back in time       │
+       guardians       │          │ └────────────────────────────────────┤
+       unreadable      ▼          ▼  stop · grace = 0 · disabled         │ grace over
                     (none)      ended ◀──────────────────────────────────┘
 
 :class:`ActiveSessions` is the process's one session dict. A ward's slot in it is taken before anything is awaited;

@@ -260,7 +260,7 @@ async def test_who_arrives_while_the_tables_take_in_a_burst_learns_of_each_end(t
             # The loop has its hands full with telling, and meanwhile the thread commits.
             until = time.monotonic() + 10
             while database.entries.written == behind and time.monotonic() < until:
-                time.sleep(0.001)
+                time.sleep(0.001)  # the thread has its turn
 
         ends = [asyncio.ensure_future(first_end()), *(asyncio.ensure_future(end(session)) for session in many[-4:])]
         await asyncio.sleep(0)  # they ask
