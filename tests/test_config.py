@@ -203,11 +203,11 @@ async def test_by_a_link_to_the_database_tokens_are_signed_with_the_secret_besid
     assert await answer_by(link) == (1, "", f"liveguard: There is no secret at {beside}: {advice}\n")
     # Only a server makes one.
     async with house(tmp_path, database=link, jwt_secret=None) as home:
-        assert beside.exists()
-        assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {await token_by(link)}"})).status == 200
+        made = await token_by(link)
+        assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {made}"})).status == 200
     assert [file.name for file in tmp_path.iterdir() if file.name.endswith(".secret")] == []
-    for database in (link, path):
-        assert jwt.decode(await token_by(database), beside.read_bytes().strip(), ["HS256"])["sub"] == "ana"
+    for token in (made, await token_by(path)):
+        assert jwt.decode(token, beside.read_bytes().strip(), ["HS256"])["sub"] == "ana"
     # Where an earlier server has made one beside the link, its tokens hold.
     earlier = tmp_path / "link.db.secret"
     earlier.touch(mode=0o600)
