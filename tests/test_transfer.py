@@ -88,6 +88,10 @@ async def test_an_earlier_export_is_known_by_its_keys(tmp_path: Path) -> None:
         ({"guardians": [{"wardId": "x", "guardianId": "eva", "status": "accepted"}]}, r"guardians\[0\]: wardId"),
         ({"guardians": [{"wardId": "ana", "guardianId": "ben", "status": "pending"}]}, r"guardians\[0\]: this pair"),
         ({"guardians": [{"wardId": "eva", "guardianId": "max", "status": "maybe"}]}, r"guardians\[0\]"),
+        (
+            {"guardians": [{"wardId": "ana", "guardianId": "eva", "status": "pending"}] * 2},
+            r"guardians\[1\]: this pair",
+        ),
     ],
 )
 async def test_one_wrong_entry_keeps_all_of_them_out(tmp_path: Path, changed: dict[str, Any], place: str) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 
 from liveguard.events import timestamp
 from liveguard.storage.database import Database
-from liveguard.storage.rows import decoded, encoded, one, select, table
+from liveguard.storage.rows import decoded, encoded, one, select, table, values
 from liveguard.trail import Changes, Point
 
 Kind = Literal["started", "came", "left", "interrupted", "resumed", "message", "ended"]
@@ -68,7 +68,7 @@ class Chronicle:
             rows = [(one.session_id, one.moment, one.kind, one.person_id, one.name, one.data) for one in entries]
             db.execute(
                 f"INSERT INTO session_entries ({ENTRY_COLUMNS})"  # noqa: S608
-                f" SELECT {_values(6)} FROM json_each(?)",
+                f" SELECT {values(6)} FROM json_each(?)",
                 (table(rows),),
             )
             if trails:
@@ -151,7 +151,7 @@ def _write_trails(db: sqlite3.Connection, trails: dict[str, Changes]) -> None:
     )
     db.execute(
         f"INSERT OR REPLACE INTO trail_points (session_id, {POINT_COLUMNS})"  # noqa: S608
-        f" SELECT {_values(9)} FROM json_each(?)",
+        f" SELECT {values(9)} FROM json_each(?)",
         (table(points),),
     )
     db.execute(
@@ -164,11 +164,6 @@ def _write_trails(db: sqlite3.Connection, trails: dict[str, Changes]) -> None:
 def _trail(db: sqlite3.Connection, session_id: str) -> list[Point]:
     rows = select(db, POINT_COLUMNS, "FROM trail_points WHERE session_id = ? ORDER BY moment", (session_id,))
     return [Point(*row) for row in rows]
-
-
-def _values(columns: int) -> str:
-    """The columns of a row of ``json_each``."""
-    return ", ".join(f"value ->> {column}" for column in range(columns))
 
 
 def _entry(row: Sequence[Any]) -> Entry:

@@ -33,6 +33,11 @@ def table(values: object) -> str:
     return _encode(values).decode()
 
 
+def values(columns: int) -> str:
+    """The columns of a row of ``json_each``."""
+    return ", ".join(f"value ->> {column}" for column in range(columns))
+
+
 def encoded(value: object) -> str | None:
     """The JSON text that a column keeps, or nothing for nothing."""
     return None if value is None else _encode(value).decode()

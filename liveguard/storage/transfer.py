@@ -3,13 +3,16 @@
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.storage.database import Database
 from liveguard.storage.guardians import Status
+from liveguard.storage.rows import table, values
 from liveguard.storage.users import COLUMNS, User, email_key, find, user_of
+
+Row = tuple[Any, ...]
 
 
 class Pair(NamedTuple):
@@ -33,13 +36,23 @@ class Transfer:
 
         Raises Conflict, NotFound or NotAllowed with the place of the first that does not fit.
         """
+        # Whoever else wants to write waits for the transaction: what can be done before it, is.
+        user_rows = [_user_row(user, password_hash, now) for user, password_hash in users]
+        pair_rows = [(uuid4().hex, *pair, now, now) for pair in pairs]
+        all_users, all_pairs = table(user_rows), table(pair_rows)
 
         def job(db: sqlite3.Connection) -> None:
-            for index, (user, password_hash) in enumerate(users):
-                _add_user(db, f"users[{index}]", user, password_hash, now)
             seq = self._database.entries.last_seq(db)
-            for index, pair in enumerate(pairs):
-                _add_pair(db, f"guardians[{index}]", pair, now, seq)
+            try:
+                db.execute(_ALL_USERS, (all_users,))
+            except sqlite3.IntegrityError:
+                for index, row in enumerate(user_rows):
+                    _add_user(db, f"users[{index}]", row)
+            try:
+                db.execute(_ALL_PAIRS, (seq, all_pairs))
+            except sqlite3.IntegrityError:
+                for index, pair in enumerate(pair_rows):
+                    _add_pair(db, f"guardians[{index}]", pair, seq)
 
         return self._database.submit(job, write=True)
 
@@ -54,39 +67,45 @@ class Transfer:
         return await self._database.read_aside(job)
 
 
-def _add_user(db: sqlite3.Connection, place: str, user: User, password_hash: str | None, now: int) -> None:
+_INSERT_USERS = f"INSERT INTO users ({COLUMNS}, email_key, password_hash, created_at)"
+_INSERT_PAIRS = "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
+_ALL_USERS = f"{_INSERT_USERS} SELECT {values(9)} FROM json_each(?)"  # noqa: S608
+_ALL_PAIRS = (
+    f"{_INSERT_PAIRS} SELECT {values(6)}, CASE WHEN value ->> 3 = 'accepted' THEN ? END"  # noqa: S608
+    " FROM json_each(?)"
+)
+
+
+def _user_row(user: User, password_hash: str | None, now: int) -> Row:
+    return (
+        user.id,
+        user.email,
+        user.first_name,
+        user.last_name,
+        user.is_admin,
+        user.is_active,
+        email_key(user.email),
+        password_hash,
+        now,
+    )
+
+
+def _add_user(db: sqlite3.Connection, place: str, row: Row) -> None:
     try:
-        db.execute(
-            f"INSERT INTO users ({COLUMNS}, email_key, password_hash, created_at)"  # noqa: S608
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                user.id,
-                user.email,
-                user.first_name,
-                user.last_name,
-                user.is_admin,
-                user.is_active,
-                email_key(user.email),
-                password_hash,
-                now,
-            ),
-        )
+        db.execute(f"{_INSERT_USERS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     except sqlite3.IntegrityError:
-        field = "id" if find(db, "id = ?", user.id) else "email"
+        field = "id" if find(db, "id = ?", row[0]) else "email"
         raise Conflict(f"{place}: a user with this {field} is already there") from None
 
 
-def _add_pair(db: sqlite3.Connection, place: str, pair: Pair, now: int, seq: int) -> None:
-    if pair.ward_id == pair.guardian_id:
+def _add_pair(db: sqlite3.Connection, place: str, row: Row, seq: int) -> None:
+    _, ward_id, guardian_id, status, *_ = row
+    if ward_id == guardian_id:
         raise NotAllowed(f"{place}: nobody guards themselves")
     try:
-        db.execute(
-            "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, CASE WHEN ? = 'accepted' THEN ? END)",
-            (uuid4().hex, pair.ward_id, pair.guardian_id, pair.status, now, now, pair.status, seq),
-        )
+        db.execute(f"{_INSERT_PAIRS} VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, seq if status == "accepted" else None))
     except sqlite3.IntegrityError:
-        for field, user_id in (("wardId", pair.ward_id), ("guardianId", pair.guardian_id)):
+        for field, user_id in (("wardId", ward_id), ("guardianId", guardian_id)):
             if not find(db, "id = ?", user_id):
                 raise NotFound(f"{place}: {field} is nobody's id") from None
         raise Conflict(f"{place}: this pair is already there") from None
