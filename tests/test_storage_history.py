@@ -222,3 +222,29 @@ async def test_nothing_that_is_asked_often_costs_more_in_a_longer_history(tmp_pa
         long = await effort(storage, *asked)
         for before, after in zip(short, long, strict=True):
             assert after <= 1.1 * before + 5, (short, long)
+
+
+@pytest.mark.gen_test
+async def test_the_sums_of_many_days_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shelf(tmp_path) as storage:
+        hour, weeks = 60 * MINUTE, 6
+        for number in range(weeks * 7 * 24):
+            storage.journal.start(f"walk-{number}", "ana", NOW + number * hour)
+            storage.journal.end(f"walk-{number}", NOW + number * hour, number, "manual_stop")
+        await last_seq(storage)
+        counts: list[int] = []
+        read_aside = storage.database.read_aside
+
+        async def counted(job: Callable[[sqlite3.Connection], Any], **how: Any) -> Any:
+            rows = await read_aside(job, **how)
+            counts.append(sum(count for _, count, _ in rows))
+            return rows
+
+        monkeypatch.setattr(storage.database, "read_aside", counted)
+        quarters = await storage.statistics.quarters(
+            ADMIN, ward_id=None, since=NOW + hour, until=NOW + (weeks * 7 * 24 - 1) * hour
+        )
+        assert [seconds for _, _, seconds in quarters] == list(range(1, weeks * 7 * 24 - 1))
+        # Without WAL, whoever wants to write waits for each of them.
+        assert max(counts) == 7 * 24
+        assert sum(counts) == len(quarters)

@@ -9,6 +9,9 @@ from liveguard.storage.rows import select
 QUARTER = 15 * 60 * 1000
 """No time zone differs from UTC by a part of this, so days of every calendar can be summed up of it."""
 
+PIECE = 7 * 24 * 3600 * 1000
+"""So much is read at a time: without WAL a commit waits for each read, and of a million sessions for all too long."""
+
 _WHOM = {
     "one": "AND ward_id = :ward",
     "own": (
@@ -28,6 +31,15 @@ class Statistics:
         self, viewer: Viewer, *, ward_id: str | None, since: int, until: int
     ) -> list[tuple[int, int, int]]:
         """For each quarter of an hour in which a session began: its moment, how many, and their seconds."""
+        found = []
+        for begin in range(since, until, PIECE):
+            end = min(begin + PIECE, until)
+            found += await self._read(viewer, ward_id=ward_id, since=begin, until=end, first=begin == since)
+        return found
+
+    async def _read(
+        self, viewer: Viewer, *, ward_id: str | None, since: int, until: int, first: bool
+    ) -> list[tuple[int, int, int]]:
         whom = ("" if viewer.is_admin else _WHOM["own"]) + (_WHOM["one"] if ward_id else "")
         where = {"me": viewer.user_id, "ward": ward_id, "since": since, "until": until}
         columns = "quarter, sessions, seconds"
@@ -40,4 +52,5 @@ class Statistics:
         def job(db: sqlite3.Connection) -> list[tuple[int, int, int]]:
             return [(row[0], row[1], row[2]) for row in select(db, columns, rest, where)]
 
-        return await self._database.read_aside(job, of_sessions=True)
+        # What was confirmed before this was asked for, is in the tables from the first piece on.
+        return await self._database.read_aside(job, of_sessions=first)
