@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from faults import disk_of_its_own, small_disk
@@ -230,6 +231,28 @@ async def test_a_sound_database_has_no_problems_also_while_it_is_served(tmp_path
         assert problems(storage.database.path) == []
         storage.database.path.chmod(0o644)
         assert "Others than the owner" in problems(storage.database.path)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_whoever_looks_for_problems_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    async with in_order(tmp_path) as storage:
+        many = [(2 * n, f"walk-{n}", NOW + n, 2 * n + 1, NOW + n) for n in range(1, 200_000)]
+        with closing(sqlite3.connect(storage.database.path)) as db, db:
+            db.executemany(
+                "INSERT INTO sessions (start_seq, id, ward_id, start_time, end_seq, end_time, duration, reason)"
+                " VALUES (?, ?, 'ana', ?, ?, ?, 0, 'manual_stop')",
+                many,
+            )
+        began = monotonic()
+        looking = asyncio.create_task(asyncio.to_thread(problems, storage.database.path))
+        longest = 0.0
+        while not looking.done():
+            asked = monotonic()
+            await storage.guardians.put("ana", "ben", "accepted", NOW)
+            longest = max(longest, monotonic() - asked)
+        assert await looking == []
+        assert longest < (monotonic() - began) / 2
 
 
 @pytest.mark.gen_test

@@ -94,9 +94,10 @@ def drafted(target: Path) -> Iterator[Path]:
 def problems(path: Path) -> list[str]:
     """What is wrong with the database, one line each; none if all is well. Nothing is changed."""
     try:
-        with _reader(path) as db:
+        # The copy has no name, and is gone with its connection.
+        with _reader(path) as db, contextlib.closing(sqlite3.connect("")) as copy:
             about_the_file = [*_set_aside(path), *_open_to_others(path), *_not_writable(path), *_without_room(path)]
-            return [*about_the_file, *_wrong_in(db, path)]
+            return [*about_the_file, *_wrong_in(_copied(db, copy), path)]
     except ConfigurationError as error:
         return [str(error)]
     except sqlite3.DatabaseError as error:
@@ -142,6 +143,22 @@ def _reader(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(open_aside(path)) as db:
         db.execute(f"PRAGMA busy_timeout = {PATIENCE:d}")
         yield db
+
+
+def _copied(db: sqlite3.Connection, copy: sqlite3.Connection) -> sqlite3.Connection:
+    """The copy, made of a database at one moment; or that itself, where it cannot be made.
+
+    To look for what is wrong takes ten times as long, in which a server could not write.
+    """
+    db.execute("BEGIN")
+    db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    try:
+        db.backup(copy, pages=-1)
+    except sqlite3.Error:
+        return db
+    finally:
+        db.execute("COMMIT")
+    return copy
 
 
 def _set_aside(path: Path) -> Iterator[str]:
