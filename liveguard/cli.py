@@ -23,9 +23,11 @@ CHANGES = ("new_email", "first_name", "last_name", "admin")  # what `user change
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
+    words = sys.argv[1:] if argv is None else argv
     if sys.stdout is None:
-        # To write where nothing can be written fails, as on a full disk: so `serve` has its log say what it could not.
-        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: SIM115 - until the process ends
+        # What `serve` cannot say, its log does, if writing fails as on a full disk. Others have done what they say.
+        how = os.O_RDONLY if "serve" in words[:1] else os.O_WRONLY
+        sys.stdout = open(os.open(os.devnull, how), "w")  # noqa: SIM115 - until the process ends
     status = _do(argv)
     try:
         sys.stdout.flush()

@@ -31,7 +31,7 @@ watch(() => [...cards.children], (event, data) => {
 setInterval(() => {
   if (isOver(live)) version = "0";
   const quiet = !cards.childElementCount && performance.now() - asked < Number(live.dataset.quiet);
-  const unseen = document.hidden && (!untold() || performance.now() - asked < UNSEEN);
+  const unseen = document.hidden && !isOver(live) && (!untold() || performance.now() - asked < UNSEEN);
   if (!quiet && !unseen) ask();
 }, Number(live.dataset.poll));
 

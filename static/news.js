@@ -297,9 +297,11 @@ function sayWhatWasMissed() {
   // Before a last word there may have been others, which may be those that count.
   const short = writing.filter((session) => session.querySelector(".last-word"));
   const news = writing.filter((session) => !short.includes(session)).flatMap(newsIn);
-  const elsewhere = new Map(written);
-  shown().forEach(({ id }) => elsewhere.delete(id));
-  short.forEach(({ id }) => elsewhere.set(id, before(id)));
+  const elsewhere = new Map(short.map((session) => [session.id, newsIn(session)]));
+  const ended = new Set(written.keys());
+  shown().forEach(({ id }) => ended.delete(id));
+  ended.forEach((id) => elsewhere.set(id, []));
+  const moments = written;
   // What nobody was told of, nobody need hear the end of.
   const kind = awayTold ? "resumed" : "";
   if (!said.length && !writing.length) news.push({ kind, sentence: words.back, about: "" });
@@ -307,17 +309,17 @@ function sayWhatWasMissed() {
   if (unsent) news.push({ kind, sentence: unsent, about: "" });
   if (news.length) announce(news, said);
   [written, missed] = [null, []];
-  sayWhatOthersTell(elsewhere, new Set(read), [...said, ...news]);
+  sayWhatOthersTell(elsewhere, (id) => moments.get(id) ?? 0, new Set(read), [...said, ...news]);
 }
 
 /** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages
- * tell. */
-async function sayWhatOthersTell(sessions, heard, said) {
+ * tell; where those cannot be had, what is `known` of each. */
+async function sayWhatOthersTell(sessions, before, heard, said) {
   stories += sessions.size;
-  for (const [id, moment] of sessions) {
-    const session = (await storyOf(id.slice(2))) ?? document.getElementById(id);
-    const name = session?.dataset.name ?? session?.querySelector("h1").textContent;
-    const news = session ? newsOf(session, name, moment, heard) : [];
+  for (const [id, known] of sessions) {
+    const story = await storyOf(id.slice(2));
+    const name = story?.dataset.name ?? story?.querySelector("h1").textContent;
+    const news = story ? newsOf(story, name, before(id), heard) : known;
     // What is said meanwhile, stays.
     if (news.length) announce(news, [...said, ...missed]);
     said = [...said, ...news];

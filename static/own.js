@@ -4,6 +4,7 @@ import { fetchPage } from "./fetched.js";
 import { keep, kept, recall, remember } from "./kept.js";
 import { Socket } from "./socket.js";
 
+export const MOST_TOLD = 3; // messages that a line says at once; all of them stand on the ward's page
 const AGAIN = 2000; // milliseconds
 const LATER = 11000; // more than the longest that the others wait
 
@@ -37,8 +38,9 @@ export function unheard(messages, words) {
   const all = [...messages.querySelectorAll("li:not(.mine)")];
   const before = recall("sessionStorage", "heard");
   hear(all.at(-1)?.id ?? "nothing");
-  // What stands there when a window is new, may be old.
-  const news = before ? all.slice(all.findIndex(({ id }) => id === before) + 1) : [];
+  // What stands there when a window is new, or knows another session, may be old.
+  const place = all.findIndex(({ id }) => id === before);
+  const news = before === "nothing" ? all : place < 0 ? [] : all.slice(place + 1);
   return news.map((one) => writes(one.querySelector("bdi").textContent, one.querySelector(".text").textContent, words));
 }
 
@@ -66,7 +68,9 @@ export function carryOn(line) {
   const words = JSON.parse(line.dataset.words);
   let changes = 0; // of what the line says
   let overdue = null; // the timer of saying that the session has probably ended
-  let last = ""; // what was written last
+  let told = []; // what was written lately
+  let looking = false;
+  let lookAgain = false;
   say("running");
 
   const socket = new Socket("/ws/ward", {
@@ -75,14 +79,14 @@ export function carryOn(line) {
       if (event === "session-started") {
         const start = String(Date.parse(data.startTime));
         if (start !== line.dataset.start) {
-          last = "";
+          told = [];
           hear("nothing");
         }
         line.dataset.start = start;
         say("running");
       } else if (event === "message" && data.from.role !== "ward") {
-        last = writes(`${data.from.firstName} ${data.from.lastName}`.trim(), data.text, words);
-        say("running");
+        told = [writes(`${data.from.firstName} ${data.from.lastName}`.trim(), data.text, words)];
+        say("running", "running", true);
         look();
       } else if (event === "session-ended") over(data.reason);
     },
@@ -92,6 +96,7 @@ export function carryOn(line) {
     },
     closed: () => {
       if (line.dataset.state !== "running") return;
+      told = [];
       say("away");
       overdue = setTimeout(() => socket.open || say("away_long", "away"), line.dataset.grace * 1000);
     },
@@ -99,8 +104,14 @@ export function carryOn(line) {
 
   /** Nobody else tells that the session has ended while there was no connection. */
   async function look() {
+    // One after the other: an answer that overtakes another would tell what was written before it as newer.
+    lookAgain = looking;
+    if (looking) return;
+    looking = true;
     const before = changes;
     const page = await ownPage();
+    looking = false;
+    if (lookAgain) return look();
     const isLate = changes !== before || !socket.open;
     if (page && isRunning(page)) catchUp(page);
     if (isLate) return;
@@ -112,7 +123,8 @@ export function carryOn(line) {
   /** Nor what was written meanwhile; of an earlier session, it is no news. */
   function catchUp(page) {
     if (page.getElementById("ward").dataset.start !== line.dataset.start) return;
-    last = unheard(page.getElementById("messages"), words).at(-1) ?? last;
+    const news = unheard(page.getElementById("messages"), words);
+    if (news.length) told = news.slice(-MOST_TOLD);
     if (line.dataset.state === "running") say("running");
   }
 
@@ -120,14 +132,17 @@ export function carryOn(line) {
     say(`ended_${reason}`, "over");
   }
 
-  function say(sentence, state = sentence) {
+  /** What is `new` is said also where it is the same as before. */
+  function say(sentence, state = sentence, isNew = false) {
     changes += 1;
     clearTimeout(overdue);
     line.dataset.state = state;
     const status = line.querySelector("[role=status]");
     const text = words[sentence] ?? words.ended;
-    const told = state === "running" && last ? [quoted(last), ` ${text}`] : [text];
-    if (status.textContent !== `${told.at(-2)?.textContent ?? ""}${told.at(-1)}`) status.replaceChildren(...told);
+    const quotes = state === "running" ? told.map(quoted) : [];
+    const before = status.textContent;
+    const all = [...quotes.map(({ textContent }) => textContent), text].join(" ");
+    if (isNew || before !== all) status.replaceChildren(...quotes.flatMap((quote) => [quote, " "]), text);
     // Where nothing runs, nothing is to be asked about.
     const signOut = document.querySelector("form[action='/logout']");
     if (signOut && document.getElementById("sure-out")) signOut.dataset.confirm = state === "over" ? "" : "sure-out";

@@ -5,13 +5,12 @@ import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, later, ownPage, quoted, shareOf, unheard } from "./own.js";
+import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, shareOf, unheard } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, putAside, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
-const MOST_TOLD = 3; // messages that a line says at once; all of them stand below
 
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
@@ -28,6 +27,7 @@ let refused = false; // of the last connection the server has said why there is 
 let refusedNow = false; // of the one that is about to close
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
+let noteSent = ""; // with the start
 let startLost = false; // a start was asked for, and has no answer
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
@@ -44,6 +44,8 @@ const received = {
     if (isUnderWay() && started !== Date.parse(data.startTime)) become("idle");
     const isNew = !isUnderWay();
     if (isNew) begins(state === "starting" || startLost);
+    // It went with the start, whose answer did not come.
+    if (startLost && $("note").value.trim() === noteSent) $("note").value = "";
     startLost = false;
     started = Date.parse(data.startTime);
     become("running");
@@ -311,6 +313,7 @@ $("idle").addEventListener("submit", (event) => {
   if (state !== "idle") return;
   if (!socket.open) return;
   const note = $("note").value.trim();
+  noteSent = note;
   become("starting");
   socket.ask("start-live-session", note ? { note } : {}).then((answer) => {
     if (answer === "away") become("idle");

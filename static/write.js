@@ -44,7 +44,9 @@ export function putAside(form, sentence, isOver) {
 /** Of a form that was put aside: the sentence, and whether it is over with it. */
 export function sayAside(form, sentence, isOver) {
   allowToSend(form, !isOver);
-  form.closest(".unsent").querySelector("p").textContent = sentence;
+  const line = form.closest(".unsent").querySelector("p");
+  // Whatever is written there is read aloud.
+  if (line.textContent !== sentence) line.textContent = sentence;
 }
 
 /** Whether a form's text can be sent, or only copied. */

@@ -88,7 +88,7 @@ async def export_people(storage: Storage) -> bytes:
 def is_export(content: bytes) -> bool:
     """Whether this was exported once, by whichever version."""
     try:
-        return msgspec.json.decode(content, type=dict[str, msgspec.Raw]).keys() >= set(Document.__struct_fields__)
+        return msgspec.json.decode(content, type=dict[str, list[msgspec.Raw]]).keys() >= set(Document.__struct_fields__)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
 

@@ -12,6 +12,7 @@ from secrets import token_hex
 from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
 from liveguard.storage.files import (
+    SECRET,
     TO_BE_SOUND,
     Damaged,
     check_is_no_file_of,
@@ -109,7 +110,7 @@ def _check_place(path: Path, target: Path) -> None:
     if target.exists() and not target.is_file():
         raise ConfigurationError(f"{target} is no place for a copy")
     place = _real(target)
-    if any(place.with_name(place.name + suffix).exists() for suffix in ("-journal", "-wal", REDO)):
+    if any(place.with_name(place.name + suffix).exists() for suffix in ("-journal", "-wal", REDO, SECRET)):
         raise ConfigurationError(f"{target} is a database in use, and no place for a copy")
     if target.exists():
         check_is_older_copy(target)

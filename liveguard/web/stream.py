@@ -34,7 +34,7 @@ def under_way(sock: socket.socket) -> int:
     """The bytes that the kernel has and that have not arrived at the other side's; 0 where the system does not tell."""
     try:
         (unsent,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
-    except OSError:
+    except (OSError, ValueError):  # of one that is closed, the descriptor is none
         return 0
     return int(unsent)
 

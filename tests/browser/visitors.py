@@ -34,7 +34,8 @@ OF_PLAYWRIGHT = [
 ]  # fmt: skip
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", f"--disable-features={','.join(OF_PLAYWRIGHT + MENUS)}",
+    "--disable-component-update", "--disable-sync", "--in-process-gpu", "--num-raster-threads=1",
+    f"--disable-features={','.join(OF_PLAYWRIGHT + MENUS)}",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 VIENNA = {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 10}
