@@ -291,17 +291,16 @@ function newsOf(session, name, moment, heard) {
  * page heard of it, a moment ago perhaps. */
 function sayWhatWasMissed() {
   const said = missed.filter(({ at }) => performance.now() - at < LATELY);
-  const before = (id) => written.get(id) ?? 0;
+  const moments = written;
+  const before = (id) => moments.get(id) ?? 0;
   const newsIn = (session) => newsOf(session, session.dataset.name, before(session.id), read);
   const writing = shown().filter((session) => newsIn(session).length);
   // Before a last word there may have been others, which may be those that count.
   const short = writing.filter((session) => session.querySelector(".last-word"));
   const news = writing.filter((session) => !short.includes(session)).flatMap(newsIn);
   const elsewhere = new Map(short.map((session) => [session.id, newsIn(session)]));
-  const ended = new Set(written.keys());
-  shown().forEach(({ id }) => ended.delete(id));
-  ended.forEach((id) => elsewhere.set(id, []));
-  const moments = written;
+  const here = new Set(shown().map(({ id }) => id));
+  [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, []));
   // What nobody was told of, nobody need hear the end of.
   const kind = awayTold ? "resumed" : "";
   if (!said.length && !writing.length) news.push({ kind, sentence: words.back, about: "" });
@@ -309,7 +308,7 @@ function sayWhatWasMissed() {
   if (unsent) news.push({ kind, sentence: unsent, about: "" });
   if (news.length) announce(news, said);
   [written, missed] = [null, []];
-  sayWhatOthersTell(elsewhere, (id) => moments.get(id) ?? 0, new Set(read), [...said, ...news]);
+  sayWhatOthersTell(elsewhere, before, new Set(read), [...said, ...news]);
 }
 
 /** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages

@@ -377,6 +377,13 @@ def test_settings(folder: Path, **settings: Any) -> Settings:
     return Settings(**{**plain, "jwt_secret": SECRET.encode(), **settings})
 
 
+async def started(settings: Settings) -> Server:
+    """A server in the test's own loop."""
+    server = Server(settings, passwords=quick_passwords())
+    await server.start()
+    return server
+
+
 test_settings.__test__ = False  # type: ignore[attr-defined] - pytest takes the name for a test's
 
 
@@ -414,15 +421,14 @@ async def house(folder: Path, *, with_password: tuple[str, ...] = (), **settings
     chosen = test_settings(folder, **settings)
     if not chosen.database.exists():
         await move_in(chosen.database, with_password=with_password)
-    server = Server(chosen, passwords=quick_passwords())
-    await server.start()
+    server = await started(chosen)
     home = House(server.url, chosen.database, server=server)
     try:
         yield home
-        check_figures(server.metrics.text().decode())
+        check_figures(home.server.metrics.text().decode())
     finally:
         home.leave()
-        await server.stop()
+        await home.server.stop()
 
 
 class Process(Stage):

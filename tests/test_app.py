@@ -118,6 +118,17 @@ async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(
         await ended(home)
 
 
+@pytest.mark.gen_test
+async def test_a_command_to_which_nobody_listens_has_done_what_it_was_told(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'exec "$0" "$@" >&-', sys.executable, "-m", "liveguard", "user", "add", "eva@example.org",
+        env=environment_of(tmp_path), stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert await child.communicate() == (None, b"")
+    assert child.returncode == 0
+    assert read(tmp_path / "liveguard.db", "SELECT email FROM users") == [("eva@example.org",)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["a pipe that nobody reads", "a full disk", "nowhere"])
 @pytest.mark.gen_test

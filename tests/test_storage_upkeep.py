@@ -108,6 +108,11 @@ async def test_through_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Pa
             assert link.is_symlink()
             assert [file.name for file in elsewhere.iterdir()] == ["file"]
             assert b"ana@example.org" in link.read_bytes()
+        if command == "backup":
+            # A server has made its secret beside it: it is no copy.
+            (elsewhere / "file.secret").touch()
+            status, _, err = await run_cli(environment_of(tmp_path), command, str(link))
+            assert (status, err) == (1, f"liveguard: {link} is a database in use, and no place for a copy\n")
         await other.users.list()
         link.unlink()
         link.symlink_to(other.database.path)

@@ -5,12 +5,10 @@ from pathlib import Path
 from time import time
 
 import pytest
-from family import quick_passwords
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
-from server import Peer, test_settings
+from server import Peer, started, test_settings
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, VIENNA, Street, hold, open_street
 
-from liveguard.app import Server
 from liveguard.web.pages import dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -155,8 +153,7 @@ async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     home = street.home
     await home.server.stop()
-    home.server = Server(test_settings(home.database.parent, port=home.port), passwords=quick_passwords())
-    await home.server.start()
+    home.server = await started(test_settings(home.database.parent, port=home.port))
     await expect(ben.locator(".card.lost")).to_be_visible()
     tom = await home.ward("tom")
     await tom.expect("session-started")

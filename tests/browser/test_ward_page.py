@@ -451,6 +451,36 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
     await expect(own).to_contain_text("Your own session is running.")
     await ben.answer("send-message", {"wardId": "ana", "text": "The bridge is closed"})
     await expect(own.get_by_role("status")).to_contain_text("Ben Keller writes: The bridge is closed")
+    # An answer that takes long brings nothing older in the place of what is newer; and of two, both are said.
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        answer = await route.fetch()
+        asked.set()
+        await answered.wait()
+        await route.fulfill(response=answer)
+
+    await ana.route("**/ward", hold_back, times=1)
+    await ben.answer("send-message", {"wardId": "ana", "text": "Go left"})
+    await asked.wait()
+    await ben.answer("send-message", {"wardId": "ana", "text": "No, right"})
+    await expect(own.get_by_role("status")).to_contain_text("Ben Keller writes: No, right")
+    answered.set()
+    both = "Ben Keller writes: Go left Ben Keller writes: No, right"
+    await expect(own.get_by_role("status")).to_contain_text(both)
+    # The same words once more are said once more, and after an outage nothing is that was heard before it.
+    await own.evaluate(
+        "(own) => new MutationObserver(() => { window.again = true; }).observe(own, { subtree: true, childList: true })"
+    )
+    for _ in range(2):
+        await ana.evaluate("window.again = false")
+        await ben.answer("send-message", {"wardId": "ana", "text": "Hurry"})
+        await ana.wait_for_function("() => window.again")
+    await ana.context.set_offline(True)
+    await expect(own).to_have_attribute("data-state", "away")
+    await ana.context.set_offline(False)
+    await expect(own).to_have_attribute("data-state", "running")
+    await expect(own.get_by_role("status")).to_have_text("Your own session is running. Back to it")
     await ana.context.set_offline(True)
     await expect(own).to_have_attribute("data-state", "away")
     await ben.answer("send-message", {"wardId": "ana", "text": "Take the other one"})
@@ -534,6 +564,7 @@ async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, mo
         "(line) => { window.lines = []; new MutationObserver(() => window.lines.push(line.textContent))"
         ".observe(line, { childList: true, subtree: true }); }"
     )
+    await ana.get_by_label("A note for them").fill("Walking home")
     await ana.get_by_role("button", name="Start").click()
     await asked.wait()
     await ana.context.set_offline(True)
@@ -545,6 +576,9 @@ async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, mo
     written.set()
     await expect(line).to_contain_text("has started.")
     assert not any("was not started" in text for text in await ana.evaluate("window.lines"))
+    # It is the note of this session, and of no other.
+    assert street.home.server.live.sessions.get_active_sessions()[0].metadata == {"note": "Walking home"}
+    await expect(ana.locator("#note")).to_have_value("")
     street.excuse(*NO_NETWORK)
 
 
