@@ -476,6 +476,9 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
         await ana.evaluate("window.again = false")
         await ben.answer("send-message", {"wardId": "ana", "text": "Hurry"})
         await ana.wait_for_function("() => window.again")
+    (session,) = street.home.server.live.sessions.get_active_sessions()
+    newest = len(street.home.server.chronicle.of(session).messages) - 1
+    await ana.wait_for_function("(end) => sessionStorage.getItem('heard').endsWith(end)", arg=f"-{newest}")
     await ana.context.set_offline(True)
     await expect(own).to_have_attribute("data-state", "away")
     await ana.context.set_offline(False)
