@@ -143,7 +143,7 @@ class Journaling:
                 self._moved = moved | self._moved
 
     def long_written(self) -> int:
-        """A number of the journal: whatever came up to there, was applied and told a while ago. 0 is not known yet."""
+        """A number of the journal: whatever came up to there, was applied and told a while ago. At first it is 0."""
         return self._long_written
 
     def unwritten(self) -> list[LiveSession]:

@@ -11,6 +11,7 @@ const LATELY = 5000; // what was said so long ago, may not have been read yet
 const AGAIN = 2000;
 const HEARD = 1500; // so long sounds what is said before the page goes
 const RESTARTS = 1012; // the close code of a server that restarts
+const RETURNING = 10000; // after that everybody comes back at a moment of their own, at the latest about then
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
@@ -54,7 +55,7 @@ export function watch(elements, ask) {
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
   // Also before the first connection, what ends is said: it may take long to come about.
-  socket = new Socket(seq ? `/ws/guardian?since=${seq}` : "/ws/guardian", {
+  socket = new Socket(`/ws/guardian?since=${seq}`, {
     opened: () => {
       refusal = "";
       ask();
@@ -148,7 +149,7 @@ const happened = {
     const lost = interrupted && !waits && !losses.has(sessionId);
     sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost, heard: true });
     // Said of a session that is known already, it tells what happened to it while there was no connection.
-    if (waits) mayBeLost(sessionId);
+    if (waits) mayBeLost(sessionId, RETURNING);
     else if (lost && !before?.lost) tell("lost", sessionId);
     else if (!before) tell("started", sessionId);
     else if (before.lost && !lost) tell("resumed", sessionId);
@@ -213,13 +214,13 @@ function sayAtOnce(news) {
   announce([news]);
 }
 
-function mayBeLost(sessionId) {
+function mayBeLost(sessionId, patience = PATIENCE) {
   spare(sessionId);
   losses.set(sessionId, setTimeout(() => {
     losses.delete(sessionId);
     if (sessions.has(sessionId)) sessions.get(sessionId).lost = true;
     tell("lost", sessionId);
-  }, PATIENCE));
+  }, patience));
 }
 
 /** A loss that has not been said yet need not be. */

@@ -40,6 +40,7 @@ NOTES_WHAT_IS_SAID = """
 async def listening_to_tom(street: Street) -> tuple[Page, Peer]:
     """Ben has heard that Tom started, and what is said from now on is noted."""
     ben = await street.sign_in("ben")
+    await street.connected(ben)
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
     await expect(ben.locator("#said")).to_have_text("Tom Berger has started a session.")
@@ -152,21 +153,30 @@ async def test_a_loss_that_was_over_while_a_guardian_was_away_alarms_nobody_eith
 async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     home = street.home
+    ana = await home.ward("ana")
+    await ana.answer("start-live-session")
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter has started a session.")
+    await ben.clock.install()
     await home.server.stop()
     home.server = await started(test_settings(home.database.parent, port=home.port))
-    await expect(ben.locator(".card.lost")).to_be_visible()
+    await expect(ben.locator(".card.lost")).to_have_count(2)
+    await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    await ben.clock.fast_forward(5000)
     tom = await home.ward("tom")
     await tom.expect("session-started")
-    await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
     await tom.answer("stop-live-session")
     await expect(ben.locator("#said")).to_have_text("Tom Berger has stopped the session.")
     assert not any("is lost" in said for said in await ben.evaluate("window.said"))
-    street.excuse(*NO_NETWORK)
+    # Who is not back by then may be lost indeed.
+    await ben.clock.fast_forward(5000)
+    await expect(ben.locator("#said")).to_have_text("The connection to Ana Winter is lost.")
+    street.excuse(*NO_NETWORK, "when fetching the script")
 
 
 @story
 async def test_where_only_a_worker_may_notify_it_does_and_the_page_goes_on(street: Street) -> None:
     ben = await street.sign_in("ben", device=ONLY_A_WORKER_MAY)
+    await street.connected(ben)
     await ben.get_by_role("button", name="Notifications").click()
     await ben.evaluate("window.away = true")
     ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
@@ -237,6 +247,20 @@ async def test_an_end_before_the_first_connection_is_told(street: Street, page: 
     street.excuse("/nowhere/")
 
 
+@story
+async def test_an_end_that_another_device_was_first_to_hear_is_told_here_as_well(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    ben = await street.sign_in("ben", device=LATE)  # whom nobody has ever told anything
+    await expect(ben.locator("#away")).to_be_visible()
+    await tom.answer("stop-live-session")
+    other = await street.home.guardian("ben")
+    await other.answer("ping")
+    await ben.evaluate("window.go = true")
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger has stopped the session.")
+    street.excuse("/nowhere/")
+
+
 @pytest.mark.parametrize("page", ["/", "/history/{ana}"])
 @story
 async def test_the_last_words_of_a_session_that_has_ended_are_said(street: Street, page: str) -> None:
@@ -286,6 +310,8 @@ async def test_what_is_heard_before_the_page_is_true_again_stays_said(street: St
     await ben.route("**/live?*", hold_back, times=1)
     await ben.context.set_offline(False)
     await asked.wait()
+    for guardians in (0, 1):
+        await tom.expect("guardians-changed", connectedGuardians=guardians)
     await tom.answer("send-message", {"text": "I fell"})
     await expect(ben.locator("#said")).to_have_text("Tom Berger writes: I fell")
     answered.set()
@@ -298,18 +324,24 @@ async def test_what_is_heard_before_the_page_is_true_again_stays_said(street: St
 async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_during_it(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
-    ben = await street.sign_in("ben")
-    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
-    await ana.expect("guardians-changed", connectedGuardians=1)
-    asked, answered = asyncio.Event(), asyncio.Event()
+    ben = await street.sign_in("ben", "/people")
+    wanted, asked, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def hold_back(route: Route) -> None:
+    async def hold_one_back(route: Route) -> None:
+        if not wanted.is_set():
+            await route.continue_()
+            return
+        wanted.clear()
         answer = await route.fetch()
         asked.set()
         await answered.wait()
         await route.fulfill(response=answer)
 
-    await ben.route("**/live?*", hold_back, times=1)
+    await ben.route("**/live?*", hold_one_back)
+    await ben.goto(street.home.url)
+    await street.connected(ben)
+    await ana.expect("guardians-changed", connectedGuardians=1)
+    wanted.set()
     await asked.wait()
     # The same words, heard once before it.
     await ana.answer("send-message", {"text": "Somebody follows me"})
@@ -373,7 +405,7 @@ async def test_what_happened_before_the_silence_was_noticed_is_told(tmp_path: Pa
         await ben.clock.fast_forward(7000)
         await ben.wait_for_function("() => window.asked")
         await ben.clock.fast_forward(5000)  # and has no answer
-        await expect(ben.locator("#away")).to_be_visible()
+        await ben.wait_for_function("() => window.newest !== window.silent")
         await expect(ben.locator("#said")).to_contain_text("did not come back")
 
 
@@ -383,7 +415,7 @@ async def test_a_page_that_fails_now_and_then_alarms_nobody_twice(street: Street
     await tom.answer("start-live-session")
     ben = await street.sign_in("ben", device=IS_NOTIFIED)
     await ben.get_by_role("button", name="Notifications").click()
-    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
+    await street.connected(ben)
     await ben.evaluate("window.away = true")
     await ben.route("**/live?*", lambda route: route.fulfill(status=502))
     await tom.answer("send-message", {"text": "In the bus"})

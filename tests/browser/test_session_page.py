@@ -32,6 +32,7 @@ async def test_it_tells_all_that_the_dashboard_tells(street: Street) -> None:
     ben = await street.sign_in("ben", path, device=IS_HEARD + IS_NOTIFIED, viewport={"width": 390, "height": 700})
     for name in ("Sound", "Notifications"):
         await ben.get_by_role("button", name=name).click()
+    await street.connected(ben)
     await ben.evaluate("window.away = true")
     said, others = ben.locator("#said"), ben.locator("#others")
     ana.lose()

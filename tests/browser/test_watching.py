@@ -1,5 +1,7 @@
 """The guardian's dashboard through an evening: it makes itself heard, never shows what is old as live, never jumps."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import Page, WebSocket, WebSocketRoute, expect
 from server import Peer
@@ -254,12 +256,12 @@ async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Str
 
 @story
 async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_down(street: Street) -> None:
-    ben = await street.sign_in("ben")
+    ben = await street.sign_in("ben", "/people")
     await ben.clock.install()
     sockets: list[WebSocket] = []
     ben.on("websocket", lambda one: sockets.append(one))
     await ben.goto(street.home.url)
-    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await street.connected(ben)
     for _ in range(2):
         async with sockets[0].expect_event("framereceived", lambda text: '"pong"' in text):
             await ben.clock.fast_forward(60_000)
@@ -270,7 +272,7 @@ async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_
 @story
 async def test_a_server_that_goes_away_is_noticed_as_well(street: Street) -> None:
     ben = await street.sign_in("ben")
-    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await street.connected(ben)
     await ben.evaluate("window.began = performance.now()")
     street.home.server.connections.close(1012)
     await expect(ben.locator("#live.stale")).to_be_visible()
@@ -343,15 +345,25 @@ async def test_what_arrived_just_before_the_end_is_not_called_unsent(street: Str
     await tom.answer("start-live-session")
     held: list[str | bytes] = []
     sockets: list[WebSocketRoute] = []
+    is_open = asyncio.Event()
 
     def hold_the_answer(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
-        server.on_message(lambda text: held.append(text) if "replyTo" in str(text) else socket.send(text))
+
+        def from_server(text: str | bytes) -> None:
+            if "replyTo" in str(text):
+                held.append(text)
+            else:
+                socket.send(text)
+                is_open.set()
+
+        server.on_message(from_server)
         sockets.append(socket)
 
     ben = await street.sign_in("ben", "/people")
     await ben.route_web_socket("**/ws/*", hold_the_answer)
     await ben.goto(street.home.url)
+    await is_open.wait()
     await ben.get_by_label("Message to Tom").fill("Are you there?")
     await ben.get_by_role("button", name="Send").click()
     await tom.expect("message")
@@ -387,19 +399,27 @@ async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Stre
     other = await street.home.guardian("ben")
     page = await street.sign_in(who, "/ward" if who == "ana" else "/")
     sockets: list[WebSocketRoute] = []
+    is_open, swallowed = asyncio.Event(), asyncio.Event()
 
     def swallow(socket: WebSocketRoute) -> None:
         server = socket.connect_to_server()
-        socket.on_message(lambda text: None if "send-message" in text else server.send(text))
+
+        def from_server(text: str | bytes) -> None:
+            socket.send(text)
+            is_open.set()
+
+        server.on_message(from_server)
+        socket.on_message(lambda text: swallowed.set() if "send-message" in text else server.send(text))
         sockets.append(socket)
 
     await page.route_web_socket("**/ws/*", swallow)
     await page.reload()
     field = page.get_by_role("textbox", name="Message to")
-    await page.wait_for_function("() => !document.querySelector('.stale, #line.away')")
+    await is_open.wait()
     await other.expect("guardian:session-started")
     await field.fill("I am at the bridge")
     await field.press("Enter")
+    await swallowed.wait()
     await expect(field).to_have_value("I am at the bridge")
     await page.unroute_all()
     await sockets[-1].close(code=1001)

@@ -7,6 +7,7 @@
 All tests share one browser; each has a server of its own, and everybody in it a window of their own.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,6 +74,7 @@ class Street:
     browser: Browser
     complaints: list[str] = field(default_factory=list)  # what browsers complained of: errors, policy, strangers
     windows: list[BrowserContext] = field(default_factory=list)
+    heard: dict[Page, asyncio.Event] = field(default_factory=dict)  # that the server said something over a connection
 
     async def visit(self, path: str = "/", *, who: str = "", device: str = "", **how: Any) -> Page:
         """A window in which somebody is signed in, or nobody. ``device`` is a script that alters what it runs on."""
@@ -87,12 +89,18 @@ class Street:
         if who:
             await window.add_cookies([await self._login(who)])
         page = await window.new_page()
+        heard = self.heard[page] = asyncio.Event()
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda _: heard.set()))
         await page.goto(self.home.url + path)
         return page
 
     async def sign_in(self, who: str, path: str = "/", **how: Any) -> Page:
         """A window in which somebody is signed in and looks at a page."""
         return await self.visit(path, who=who, **how)
+
+    async def connected(self, page: Page) -> None:
+        """The page's first connection stands: whatever happens from now on comes over it."""
+        await self.heard[page].wait()
 
     def excuse(self, *texts: str) -> None:
         """These complaints were right so far."""
