@@ -37,11 +37,12 @@ document.addEventListener("submit", (event) => {
   const question = document.getElementById(event.target.dataset.confirm);
   if (!question || event.target.dataset.sure) return;
   event.preventDefault();
-  question.addEventListener("close", () => {
-    if (question.returnValue !== "yes") return;
+  // That it was closed is said a moment later, when it may have been asked again.
+  question.onclose = () => {
+    if (question.open || question.returnValue !== "yes") return;
     event.target.dataset.sure = "yes";
     event.target.requestSubmit(event.submitter);
-  }, { once: true });
+  };
   question.returnValue = "";
   question.showModal();
 });

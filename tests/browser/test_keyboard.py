@@ -104,6 +104,8 @@ async def test_ana_invites_and_removes_and_mallory_accepts_by_the_keyboard_alone
     await press(question.get_by_role("button", name="Cancel"))
     await expect(question).to_have_count(0)
     await press(remove)
+    # Broken off and asked again faster than the browser says that it was closed.
+    await question.evaluate("(dialog) => { dialog.close(); document.activeElement.click(); }")
     await press(question.get_by_role("button", name="Remove"))
     await expect(ana.locator(".done")).to_contain_text("at once")
     await expect(remove).to_have_count(0)

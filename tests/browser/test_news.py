@@ -170,7 +170,7 @@ async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
     # Who is not back by then may be lost indeed.
     await ben.clock.fast_forward(5000)
     await expect(ben.locator("#said")).to_have_text("The connection to Ana Winter is lost.")
-    street.excuse(*NO_NETWORK, "when fetching the script")
+    street.excuse(*NO_NETWORK)
 
 
 @story

@@ -40,7 +40,7 @@ FLAGS = [
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 VIENNA = {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 10}
-NO_NETWORK = ("net::ERR_", "WebSocket connection to")  # what Chromium says of it
+NO_NETWORK = ("net::ERR_", "WebSocket connection to", "when fetching the script")  # what Chromium says of it
 PATIENCE = 8000  # milliseconds
 
 # Devices that note what they sound and notify of.
