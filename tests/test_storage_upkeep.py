@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from time import monotonic
 
 import pytest
 from faults import disk_of_its_own, small_disk
@@ -249,15 +248,13 @@ async def test_whoever_looks_for_problems_keeps_nobody_from_writing(tmp_path: Pa
                 " VALUES (?, ?, 'ana', ?, ?, ?, 0, 'manual_stop')",
                 many,
             )
-        began = monotonic()
         looking = asyncio.create_task(asyncio.to_thread(problems, storage.database.path))
-        longest = 0.0
+        written = 0
         while not looking.done():
-            asked = monotonic()
             await storage.guardians.put("ana", "ben", "accepted", NOW)
-            longest = max(longest, monotonic() - asked)
+            written += 1
         assert await looking == []
-        assert longest < (monotonic() - began) / 2
+        assert written > 10  # who waits for the whole look, writes once or twice
 
 
 @pytest.mark.gen_test
