@@ -12,6 +12,8 @@ const AGAIN = 2000;
 const HEARD = 1500; // so long sounds what is said before the page goes
 const RESTARTS = 1012; // the close code of a server that restarts
 const RETURNING = 10000; // after that everybody comes back at a moment of their own, at the latest about then
+const UNSURE = 1000; // how far this clock and the server's may be apart
+const ALREADY = 30000; // for longer, no connection is silent that passes for one
 const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
 
 const live = document.getElementById("live");
@@ -26,7 +28,7 @@ let shown = null; // gives the elements of the sessions that the page shows
 let sessions = null; // those that run: the name of each one's ward, and whether they are lost and were heard of
 let current = true; // what is shown was true a moment ago
 let known = now();
-let written = null; // when each session's ward had written last when the connection went
+let written = null; // when each session's ward had written last, at the moment up to which all was told
 let missed = []; // what was heard and said since then
 let stories = 0; // of what has ended, that are being looked for
 let outages = 0; // times that the connection went
@@ -40,7 +42,9 @@ let silence = null; // the timer of saying that the connection is gone
 let leaving = false; // this browser is signed out, and that is being said
 let seq = Number(live.dataset.seq); // the newest event of the journal that the page knows or has heard
 
-const read = new Set(); // what was written since the last rendering, and said: as a key() each
+const read = new Map(); // what was written lately, and said: as a key() each, and when
+const over = new Map(); // sessions of which it was said that they have ended, and when
+const names = new Map(); // of wards, by their email
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
@@ -54,12 +58,12 @@ export function watch(elements, ask) {
   shown = elements;
   sessions = new Map(shown().map(({ id, dataset }) => [id.slice(2), { name: dataset.name, lost: dataset.state === "lost" }]));
   showState();
-  // Also before the first connection, what ends is said: it may take long to come about.
+  // Also before the first connection, what happens is said: it may take long to come about. Only what stood here before
+  // is no news.
+  written = lastWords();
+  shown().forEach((session) => newsOf(session, 0));
   socket = new Socket(`/ws/guardian?since=${seq}`, {
-    opened: () => {
-      refusal = "";
-      ask();
-    },
+    opened: () => (refusal = ""),
     refused: (code) => {
       const before = refusal;
       refusal = words[`refused_${code}`] ?? "";
@@ -70,7 +74,7 @@ export function watch(elements, ask) {
       if (event === "guardian:snapshot") hearing = true;
       hear(event, data);
       stand(event, data);
-      if (event !== "guardian:snapshot") ask(event, data);
+      ask(event, data);
     },
     signedOut,
     closed: (code) => {
@@ -79,19 +83,18 @@ export function watch(elements, ask) {
         if (!away.hidden) away.lastElementChild.textContent = sinceWhen();
       }
       refusedNow = false;
-      // That it is gone, may be noticed long after the last word.
+      deaf = heardUntil();
       if (hearing) {
         restarted = code === RESTARTS;
-        deaf = now() - (performance.now() - socket.heard);
         if (current) known = deaf;
       }
-      hearing = false;
       silence ??= setTimeout(sayAway, SILENCE);
       current = false;
       outages += 1;
       // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
       [...losses.keys()].forEach(spare);
       showState();
+      hearing = false;
     },
   });
 }
@@ -108,17 +111,21 @@ export function signedOut() {
 export const untold = () => shown().some(({ id }) => !sessions.get(id.slice(2))?.heard);
 
 /** To be kept while the server is asked, and given to rendered(). */
-export const connection = () => outages;
+export const connection = () => ({ outages, hearing, at: performance.now() });
 
-/** What is shown was rendered a moment ago, asked for over this `connection`, or could not be. */
-export function rendered(ok, over) {
-  // What was asked for before an outage knows nothing of what happened during it.
-  const fresh = ok && over === outages;
+/** What is shown was rendered a moment ago, asked for over this connection(), or could not be. */
+export function rendered(ok, asked) {
+  // What was asked for before an outage, or before the page heard again, does not know all that happened during it.
+  const fresh = ok && asked.outages === outages;
   // Before it has ever been connected, nothing is lost.
-  current = fresh && (socket.open || !outages);
+  current = fresh && (asked.hearing || !outages);
   if (fresh) known = now();
+  const isBack = current && !away.hidden;
   showState();
-  if (current) read.clear();
+  if (!current) return;
+  if (asked.hearing && written) sayWhatWasMissed(isBack);
+  if (isBack) awayTold = false;
+  read.forEach((at, said) => at < asked.at - ALREADY && read.delete(said));
 }
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
@@ -147,7 +154,10 @@ const happened = {
     // After a restart of the server all are, and their wards about to be back.
     const waits = interrupted && restarted && before && !before.lost;
     const lost = interrupted && !waits && !losses.has(sessionId);
-    sessions.set(sessionId, { name: `${wardFirstName} ${wardLastName}`.trim() || wardEmail, lost, heard: true });
+    const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
+    names.set(wardEmail, name);
+    sessions.set(sessionId, { name, lost, heard: true });
+    nothingReadOf(sessionId);
     // Said of a session that is known already, it tells what happened to it while there was no connection.
     if (waits) mayBeLost(sessionId, RETURNING);
     else if (lost && !before?.lost) tell("lost", sessionId);
@@ -162,19 +172,22 @@ const happened = {
   },
   "session-ended": ({ sessionId, reason, wardEmail, startTime }) => {
     spare(sessionId);
+    // The page may have told it already.
+    if (over.has(sessionId)) return;
     // It may have begun as well while there was no connection. What was over before that is no news.
     if (Date.parse(startTime) >= deaf && !sessions.has(sessionId)) {
-      sessions.set(sessionId, { name: wardEmail });
-      written?.set(`s-${sessionId}`, 0);
+      sessions.set(sessionId, { name: names.get(wardEmail) ?? wardEmail });
+      nothingReadOf(sessionId);
     }
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
+    over.set(sessionId, performance.now());
   },
   "guardian:access-revoked": ({ sessionId }) => revoke(sessionId),
   message: ({ from, sessionId, text, timestamp }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
-    read.add(key(sessionId, Date.parse(timestamp), text));
+    read.set(key(sessionId, Date.parse(timestamp), text), performance.now());
     sayAtOnce({ kind: "message", sentence: message(name, text), about: sessionId });
   },
 };
@@ -210,7 +223,7 @@ function tell(kind, about) {
 }
 
 function sayAtOnce(news) {
-  if (!current || stories) missed.push({ ...news, at: performance.now() });
+  if (written || stories) missed.push({ ...news, at: performance.now() });
   announce([news]);
 }
 
@@ -245,8 +258,6 @@ function showState() {
     if (current) {
       clearTimeout(silence);
       silence = null;
-      sayWhatWasMissed();
-      awayTold = false;
     }
   }
   const all = shown();
@@ -269,9 +280,25 @@ function wordsOf(session) {
   return [...session.querySelectorAll(".ward, .last-word")];
 }
 
-/** When the ward of each session wrote last, as far as the page shows it. */
+/** Up to when everything was heard, by the server's clock. That a connection is gone may be noticed long after that. */
+function heardUntil() {
+  return hearing ? now() - (performance.now() - socket.heard) - UNSURE : deaf;
+}
+
+/** When the ward of each session wrote last, as far as the page shows it and it was heard. */
 function lastWords() {
-  return new Map(shown().map((session) => [session.id, Number(wordsOf(session).at(-1)?.dataset.moment ?? 0)]));
+  const until = heardUntil();
+  const ended = [...over].filter(([, at]) => at > (socket?.heard ?? 0) - UNSURE).map(([id]) => id);
+  const moments = new Map([...sessions.keys(), ...ended].map((id) => [`s-${id}`, until]));
+  const lastOf = (session) => Number(wordsOf(session).at(-1)?.dataset.moment ?? 0);
+  shown().forEach((session) => moments.set(session.id, Math.min(lastOf(session), until)));
+  return moments;
+}
+
+/** Of a session that begins meanwhile, everything that is written is to be told. */
+function nothingReadOf(sessionId) {
+  const id = `s-${sessionId}`;
+  if (written && !written.has(id)) written.set(id, 0);
 }
 
 /** The same words may be written again, and mean more then. */
@@ -279,50 +306,58 @@ function key(about, moment, text) {
   return `${about} ${moment} ${text}`;
 }
 
-/** What the ward of a session wrote after a moment and nobody has heard yet. */
-function newsOf(session, name, moment, heard) {
-  const about = session.id.slice(2);
-  return wordsOf(session)
-    .map((word) => [Number(word.dataset.moment), word.querySelector(".text").textContent])
-    .filter(([at, text]) => at > moment && !heard.has(key(about, at, text)))
-    .map(([, text]) => ({ kind: "message", sentence: message(name, text), about }));
+/** What the ward of a session wrote after a moment. */
+function wordsSince(session, moment) {
+  return wordsOf(session).filter(({ dataset }) => Number(dataset.moment) > moment);
 }
 
-/** The connection is back: what was written meanwhile is as loud as if it was written now. All else was said when the
- * page heard of it, a moment ago perhaps. */
-function sayWhatWasMissed() {
+/** Those that nobody has heard yet; they are being said. */
+function newsOf(session, moment) {
+  const about = session.id.slice(2);
+  const name = session.dataset.name ?? session.querySelector("h1").textContent;
+  return wordsSince(session, moment).flatMap((word) => {
+    const text = word.querySelector(".text").textContent;
+    const said = key(about, Number(word.dataset.moment), text);
+    if (read.has(said)) return [];
+    read.set(said, performance.now());
+    return [{ kind: "message", sentence: message(name, text), about }];
+  });
+}
+
+/** The connection stands, or is back: what was written meanwhile is as loud as if it was written now. All else was said
+ * when the page heard of it, a moment ago perhaps. */
+async function sayWhatWasMissed(isBack) {
   const said = missed.filter(({ at }) => performance.now() - at < LATELY);
   const moments = written;
   const before = (id) => moments.get(id) ?? 0;
-  const newsIn = (session) => newsOf(session, session.dataset.name, before(session.id), read);
-  const writing = shown().filter((session) => newsIn(session).length);
-  // Before a last word there may have been others, which may be those that count.
-  const short = writing.filter((session) => session.querySelector(".last-word"));
-  const news = writing.filter((session) => !short.includes(session)).flatMap(newsIn);
-  const elsewhere = new Map(short.map((session) => [session.id, newsIn(session)]));
+  const writing = shown().filter((session) => wordsSince(session, before(session.id)).length);
+  // Before a last word, heard or not, there may have been others, which may be those that count.
+  const isShort = (session) => session.querySelector(".last-word") !== null;
+  const news = writing.filter((session) => !isShort(session)).flatMap((session) => newsOf(session, before(session.id)));
+  const elsewhere = new Map(writing.filter(isShort).map((session) => [session.id, session]));
   const here = new Set(shown().map(({ id }) => id));
-  [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, []));
+  [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, null));
   // What nobody was told of, nobody need hear the end of.
   const kind = awayTold ? "resumed" : "";
-  if (!said.length && !writing.length) news.push({ kind, sentence: words.back, about: "" });
-  const unsent = ofWhatIsUnsent(words);
-  if (unsent) news.push({ kind, sentence: unsent, about: "" });
   if (news.length) announce(news, said);
   [written, missed] = [null, []];
-  sayWhatOthersTell(elsewhere, before, new Set(read), [...said, ...news]);
+  const told = await sayWhatOthersTell(elsewhere, before, [...said, ...news]);
+  const sentences = [isBack && !told.length && words.back, ofWhatIsUnsent(words)].filter(Boolean);
+  const last = sentences.map((sentence) => ({ kind, sentence, about: "" }));
+  if (last.length && current) announce(last, [...told, ...missed]);
 }
 
 /** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages
- * tell; where those cannot be had, what is `known` of each. */
-async function sayWhatOthersTell(sessions, before, heard, said) {
+ * tell; where those cannot be had, what stands here. Gives this and what was `said` before. */
+async function sayWhatOthersTell(sessions, before, said) {
   stories += sessions.size;
-  for (const [id, known] of sessions) {
-    const story = await storyOf(id.slice(2));
-    const name = story?.dataset.name ?? story?.querySelector("h1").textContent;
-    const news = story ? newsOf(story, name, before(id), heard) : known;
+  for (const [id, here] of sessions) {
+    const story = (await storyOf(id.slice(2))) ?? here;
+    const news = story ? newsOf(story, before(id)) : [];
     // What is said meanwhile, stays.
     if (news.length) announce(news, [...said, ...missed]);
     said = [...said, ...news];
     stories -= 1;
   }
+  return said;
 }

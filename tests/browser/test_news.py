@@ -48,6 +48,13 @@ async def listening_to_tom(street: Street) -> tuple[Page, Peer]:
     return ben, tom
 
 
+async def on_her_way(street: Street, name: str = "ana") -> tuple[Peer, str]:
+    """A ward with a session, and the address of its page."""
+    ward = await street.home.ward(name)
+    started = await ward.answer("start-live-session")
+    return ward, f"/history/{started['data']['sessionId']}"
+
+
 async def swallow(page: Page, event: str) -> list[WebSocketRoute]:
     """Reload a page; from then on the first event of this name that it sends never arrives. Its connections."""
     sockets: list[WebSocketRoute] = []
@@ -407,6 +414,93 @@ async def test_what_happened_before_the_silence_was_noticed_is_told(tmp_path: Pa
         await ben.clock.fast_forward(5000)  # and has no answer
         await ben.wait_for_function("() => window.newest !== window.silent")
         await expect(ben.locator("#said")).to_contain_text("did not come back")
+
+
+@story
+async def test_what_a_silent_connection_did_not_tell_is_told_though_it_is_shown(street: Street) -> None:
+    ana, path = await on_her_way(street)
+    ben = await street.sign_in("ben", path, device=GOES_SILENT)
+    await street.connected(ben)
+    await ana.answer("send-message", {"text": "In the park"})
+    await expect(ben.locator("#said")).to_have_text("Ana Winter writes: In the park")
+    await expect(ben.locator(".timeline")).to_contain_text("In the park")
+    other = await street.home.guardian("ben")
+    await ben.clock.install()
+    await ben.evaluate("() => { window.silent = window.newest; window.asked = 0; }")
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await ana.answer("stop-live-session")
+    await other.expect("session-ended")
+    await ben.clock.fast_forward(7000)
+    await expect(ben.locator(".timeline")).to_contain_text("Somebody follows me")
+    await expect(ben.locator("#said")).to_have_text("Ana Winter has stopped the session.")
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    await ben.wait_for_function("() => window.asked")
+    await ben.clock.fast_forward(5000)  # and has no answer
+    said = ben.locator("#said")
+    await expect(said).to_contain_text("Ana Winter writes: Somebody follows me")
+    await expect(said).not_to_contain_text("In the park")
+    # The page has told the end, and the socket tells it once more.
+    assert sum("stopped" in text for text in await ben.evaluate("window.said")) == 0
+
+
+@story
+async def test_all_that_was_written_before_the_page_was_true_again_is_told(street: Street) -> None:
+    ana, path = await on_her_way(street)
+    ida, _ = await on_her_way(street, "ida")
+    ben = await street.sign_in("ben", path)
+    await street.connected(ben)
+    # Of the page there is no news, of the socket there is again: both sides of an outage come together.
+    await ben.route("**/history/*", lambda route: route.fulfill(status=503))
+    tom, _ = await on_her_way(street, "tom")
+    said = ben.locator("#said")
+    await expect(said).to_have_text("Tom Berger has started a session.")
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.context.set_offline(True)
+    await ana.expect("guardians-changed", connectedGuardians=0)
+    await ida.answer("send-message", {"text": "I fell"})
+    await tom.answer("send-message", {"text": "I am hurt"})
+    await ben.context.set_offline(False)
+    await ana.expect("guardians-changed", connectedGuardians=1)
+    await ida.answer("send-message", {"text": "Nearly there"})
+    await expect(said).to_contain_text("Ida Winter writes: Nearly there")
+    await tom.answer("stop-live-session")
+    await expect(said).to_contain_text("Tom Berger has stopped the session.")
+    await ben.evaluate(NOTES_WHAT_IS_SAID)
+    await ben.unroute("**/history/*")
+    for sentence in ("Ida Winter writes: I fell", "Tom Berger writes: I am hurt"):
+        await expect(said).to_contain_text(sentence)
+    assert not any("up to date" in text for text in await ben.evaluate("window.said"))
+    street.excuse(*NO_NETWORK, "503")
+
+
+@story
+async def test_what_was_heard_just_before_an_outage_is_not_told_again(street: Street) -> None:
+    ben, tom = await listening_to_tom(street)
+    held = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        answer = await route.fetch()
+        await tom.answer("send-message", {"text": "In the bus"})
+        await expect(ben.locator("#said")).to_contain_text("In the bus")
+        await route.fulfill(response=answer)
+        held.set()
+
+    await ben.route("**/live?*", hold_back, times=1)
+    await held.wait()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    # Of whom nobody here heard, but earlier.
+    await tom.answer("stop-live-session")
+    await tom.answer("start-live-session")
+    await tom.answer("stop-live-session")
+    await ben.evaluate("window.said = []")
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#away")).to_be_hidden()
+    said = ben.locator("#said")
+    await expect(said).to_have_text("Tom Berger has stopped the session. Tom Berger has stopped the session.")
+    await nothing_is_said_again(ben)
+    assert not any("In the bus" in text for text in await ben.evaluate("window.said"))
+    street.excuse(*NO_NETWORK)
 
 
 @story

@@ -248,12 +248,17 @@ async def test_what_has_never_been_connected_has_lost_nothing(street: Street) ->
         await ben.goto(street.home.url)
     await ben.evaluate("new Promise((resume) => setTimeout(resume))")  # and what came of it
     await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await tom.answer("send-message", {"text": "In the park"})
+    await expect(ben.locator(".messages")).to_contain_text("In the park")
     standing.set()
     await tom.expect("guardians-changed", connectedGuardians=1)
+    # What it shows already was not said yet.
+    await expect(ben.locator("#said")).to_have_text("Tom Berger writes: In the park")
     await tom.answer("send-message", {"text": "On the bridge"})
-    await expect(ben.locator("#said")).to_have_text("Tom Berger writes: On the bridge")
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger writes: On the bridge")
     await expect(ben.locator(".messages")).to_contain_text("On the bridge")
-    assert await ben.evaluate("window.outages") == ["Tom Berger writes: On the bridge"]
+    said = [text.removeprefix("Tom Berger writes: In the park ") for text in await ben.evaluate("window.outages")]
+    assert said == ["Tom Berger writes: In the park", "Tom Berger writes: On the bridge"]
 
 
 @story
