@@ -18,13 +18,16 @@ export function morph(from, to) {
 /** Make the children of `from` like those of `to`, which are used up. */
 export function morphChildren(from, to) {
   const ids = new Set(Array.from(to.children, (child) => child.id));
+  const there = new Set(); // what stands before `here`: no second one of an id is taken for the first
   let here = from.firstChild;
   for (const wanted of [...to.childNodes]) {
     const match = counterpart(from, here, wanted);
-    if (!match) {
+    if (!match || there.has(match)) {
       from.insertBefore(wanted, here);
+      there.add(wanted);
       continue;
     }
+    there.add(match);
     // What stands before it and is wanted nowhere, goes: a match that is moved loses the focus of what is in it.
     while (here !== match && !(here.id && ids.has(here.id))) here = gone(here);
     if (match === here) here = here.nextSibling;

@@ -41,7 +41,11 @@ async function look() {
   asked = performance.now();
   const over = connection();
   if (asking) {
-    const ok = await fetched();
+    // Whatever goes wrong, what is not shown must not pass for live.
+    const ok = await fetched().catch((fault) => {
+      reportError(fault);
+      return false;
+    });
     failures = ok ? 0 : failures + 1;
     rendered(ok, over);
     // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.

@@ -178,6 +178,35 @@ async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(stree
 
 
 @story
+async def test_what_is_written_in_the_same_moment_stands_there_in_its_order(street: Street) -> None:
+    ana, path = await start(street.home, "ana")
+    ben = await street.sign_in("ben", path)
+    await street.connected(ben)
+    texts = [f"Line {number}" for number in range(20)]
+    for half in (texts[:10], texts[10:]):
+        for text in half:
+            ana.say("send-message", {"text": text})
+        for text in half:
+            await expect(ben.locator(".timeline")).to_contain_text(text)
+    assert await ben.locator(".timeline q").all_inner_texts() == texts
+    # And the page goes on.
+    await ana.answer("stop-live-session")
+    await expect(ben.locator(".timeline")).to_contain_text("Arrived")
+
+
+@story
+async def test_a_page_that_cannot_be_made_anew_does_not_pass_for_live(street: Street) -> None:
+    _, path = await start(street.home, "ana")
+    ben = await street.sign_in("ben", path)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.evaluate("() => { document.adoptNode = () => { throw new Error('broken'); }; }")
+    await expect(ben.locator("#live.stale")).to_be_visible()
+    await ben.evaluate("delete document.adoptNode")
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    street.excuse("broken")
+
+
+@story
 async def test_without_script_it_shows_the_others_as_well(street: Street) -> None:
     _, path = await start(street.home, "ana")
     tom, toms = await start(street.home, "tom")
