@@ -9,6 +9,7 @@ import { ofWhatIsUnsent } from "./write.js";
 const PATIENCE = 2000; // a ward who turned a page is back by then, and nobody need be alarmed
 const LATELY = 5000; // what was said so long ago, may not have been read yet
 const AGAIN = 2000;
+const LONG = 30000; // and no pause is longer
 const HEARD = 1500; // so long sounds what is said before the page goes
 const RESTARTS = 1012; // the close code of a server that restarts
 const RETURNING = 10000; // after that everybody comes back at a moment of their own, at the latest about then
@@ -83,7 +84,8 @@ export function watch(elements, ask) {
         if (!away.hidden) away.lastElementChild.textContent = sinceWhen();
       }
       refusedNow = false;
-      deaf = heardUntil();
+      // Where not all is told yet, what happened since then is still news.
+      if (!written) deaf = heardUntil();
       if (hearing) {
         restarted = code === RESTARTS;
         if (current) known = deaf;
@@ -125,7 +127,7 @@ export function rendered(ok, asked) {
   if (!current) return;
   if (asked.hearing && written) sayWhatWasMissed(isBack);
   if (isBack) awayTold = false;
-  read.forEach((at, said) => at < asked.at - ALREADY && read.delete(said));
+  if (!stories) read.forEach((at, said) => at < asked.at - ALREADY && read.delete(said));
 }
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ const happened = {
     // Those of them that have ended are told next; what is asked for now, is answered after that.
     if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(findOut));
   },
-  "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, state }) => {
+  "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, startTime, state }) => {
     const before = sessions.get(sessionId);
     const interrupted = state === "interrupted";
     // After a restart of the server all are, and their wards about to be back.
@@ -157,7 +159,9 @@ const happened = {
     const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
     names.set(wardEmail, name);
     sessions.set(sessionId, { name, lost, heard: true });
-    nothingReadOf(sessionId);
+    // An end that was told may have gone down with the server.
+    over.delete(sessionId);
+    nothingReadOf(sessionId, startTime);
     // Said of a session that is known already, it tells what happened to it while there was no connection.
     if (waits) mayBeLost(sessionId, RETURNING);
     else if (lost && !before?.lost) tell("lost", sessionId);
@@ -177,7 +181,7 @@ const happened = {
     // It may have begun as well while there was no connection. What was over before that is no news.
     if (Date.parse(startTime) >= deaf && !sessions.has(sessionId)) {
       sessions.set(sessionId, { name: names.get(wardEmail) ?? wardEmail });
-      nothingReadOf(sessionId);
+      nothingReadOf(sessionId, startTime);
     }
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
     sessions.delete(sessionId);
@@ -275,14 +279,15 @@ function sayAway() {
   announce([{ kind: "lost", sentence: sinceWhen(), about: "" }]);
 }
 
-/** What the ward of a session wrote, as much as the page shows of it. */
+/** What the ward of a session wrote, as much as the page shows of it; one's own words are no news. */
 function wordsOf(session) {
+  if (session.dataset.ward === document.body.dataset.viewer) return [];
   return [...session.querySelectorAll(".ward, .last-word")];
 }
 
 /** Up to when everything was heard, by the server's clock. That a connection is gone may be noticed long after that. */
 function heardUntil() {
-  return hearing ? now() - (performance.now() - socket.heard) - UNSURE : deaf;
+  return hearing ? socket.heardAt - UNSURE : deaf;
 }
 
 /** When the ward of each session wrote last, as far as the page shows it and it was heard. */
@@ -296,9 +301,10 @@ function lastWords() {
 }
 
 /** Of a session that begins meanwhile, everything that is written is to be told. */
-function nothingReadOf(sessionId) {
+function nothingReadOf(sessionId, startTime) {
   const id = `s-${sessionId}`;
-  if (written && !written.has(id)) written.set(id, 0);
+  // Where it is older, this guardian was accepted just now, and all that was written before is no news.
+  if (written && !written.has(id)) written.set(id, Date.parse(startTime) >= deaf ? 0 : deaf);
 }
 
 /** The same words may be written again, and mean more then. */
@@ -324,10 +330,13 @@ function newsOf(session, moment) {
   });
 }
 
+/** Whether this was said a moment ago. */
+const isFresh = ({ at }) => performance.now() - at < LATELY;
+
 /** The connection stands, or is back: what was written meanwhile is as loud as if it was written now. All else was said
  * when the page heard of it, a moment ago perhaps. */
 async function sayWhatWasMissed(isBack) {
-  const said = missed.filter(({ at }) => performance.now() - at < LATELY);
+  const said = missed.filter(isFresh);
   const moments = written;
   const before = (id) => moments.get(id) ?? 0;
   const writing = shown().filter((session) => wordsSince(session, before(session.id)).length);
@@ -336,6 +345,8 @@ async function sayWhatWasMissed(isBack) {
   const news = writing.filter((session) => !isShort(session)).flatMap((session) => newsOf(session, before(session.id)));
   const elsewhere = new Map(writing.filter(isShort).map((session) => [session.id, session]));
   const here = new Set(shown().map(({ id }) => id));
+  // What the socket does not tell of, to an admin or of one's own, is over when it is not shown any more.
+  for (const [id, { heard }] of sessions) if (!heard && !here.has(`s-${id}`)) moments.delete(`s-${id}`) && sessions.delete(id);
   [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, null));
   // What nobody was told of, nobody need hear the end of.
   const kind = awayTold ? "resumed" : "";
@@ -344,20 +355,31 @@ async function sayWhatWasMissed(isBack) {
   const told = await sayWhatOthersTell(elsewhere, before, [...said, ...news]);
   const sentences = [isBack && !told.length && words.back, ofWhatIsUnsent(words)].filter(Boolean);
   const last = sentences.map((sentence) => ({ kind, sentence, about: "" }));
-  if (last.length && current) announce(last, [...told, ...missed]);
+  if (last.length && current) announce(last, [...told, ...missed.filter(isFresh)]);
 }
 
 /** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages
  * tell; where those cannot be had, what stands here. Gives this and what was `said` before. */
 async function sayWhatOthersTell(sessions, before, said) {
   stories += sessions.size;
-  for (const [id, here] of sessions) {
-    const story = (await storyOf(id.slice(2))) ?? here;
+  const tellOf = async ([id, here]) => {
+    const story = (await storyInTheEnd(id.slice(2))) ?? here;
     const news = story ? newsOf(story, before(id)) : [];
     // What is said meanwhile, stays.
-    if (news.length) announce(news, [...said, ...missed]);
+    if (news.length) announce(news, [...said, ...missed.filter(isFresh)]);
     said = [...said, ...news];
     stories -= 1;
-  }
+  };
+  await Promise.all([...sessions].map(tellOf));
   return said;
+}
+
+/** The same as storyOf(), asked for again where it cannot be had: so soon after an outage that may well be. */
+async function storyInTheEnd(sessionId) {
+  for (let pause = AGAIN; pause < LONG; pause *= 2) {
+    const story = await storyOf(sessionId);
+    if (story !== undefined) return story;
+    await new Promise((resume) => setTimeout(resume, pause));
+  }
+  return storyOf(sessionId);
 }

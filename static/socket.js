@@ -1,5 +1,7 @@
 // A connection to the server that comes back by itself and knows when it is gone.
 
+import { now } from "./clock.js";
+
 const PAUSES = [300, 1000, 2000, 4000, 8000];
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
@@ -78,6 +80,7 @@ export class Socket {
     const socket = new WebSocket(url);
     this.socket = socket;
     this.heard = performance.now();
+    this.heardAt = now(); // the same by the server's clock, as it was known then: a device may sleep
     this.pinged = null; // when an answer was asked for that has not come
     socket.onopen = () => {
       this.heard = performance.now();
@@ -86,6 +89,7 @@ export class Socket {
     };
     socket.onmessage = ({ data }) => {
       this.heard = performance.now();
+      this.heardAt = now();
       this.pinged = null;
       const { event, data: content, replyTo } = JSON.parse(data);
       if (!this.open && event === "session-error") return this.on.refused?.(content.code);

@@ -8,6 +8,7 @@ All tests share one browser; each has a server of its own, and everybody in it a
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Error, Locator, Page, Playwright, async_playwright, expect
 from server import CAST, NEVER_SAID, House, house
 
 from liveguard.storage import Storage
@@ -24,6 +25,7 @@ from liveguard.web.cookies import Cookies
 CHROMIUM = "/usr/bin/chromium"
 # The same without windows, where it is installed: a page costs a third less.
 SHELL = Path("/usr/bin/chromium-headless-shell")
+PROGRAM = SHELL if SHELL.exists() else CHROMIUM
 # The menus of the address bar, which nobody sees here: two more pages for each window, most of what a window costs.
 MENUS = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup"]
 # What Playwright switches off by itself: of two lists, Chromium reads the last alone.
@@ -123,11 +125,19 @@ class Street:
             self.complaints.append(f"a secret in an address: {url}")
 
 
+async def _launch(playwright: Playwright) -> Browser:
+    for _ in range(2):
+        with contextlib.suppress(Error):
+            return await playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
+    # In some hundred starts one crashes by itself; all tests of this process would fail with it.
+    return await playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """The browser."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=SHELL if SHELL.exists() else CHROMIUM, args=FLAGS)
+        browser = await _launch(playwright)
         try:
             yield browser
         finally:
