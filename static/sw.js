@@ -1,7 +1,7 @@
 // Keeps the shell of the ward's page, so that it opens without network and says so. Nothing personal is kept.
 
 const version = new URL(location.href).searchParams.get("v");
-const files = ["app.css", "page.js", "offline.js", "fetched.js", "kept.js", "own.js", "socket.js", "icon.svg"]
+const files = ["app.css", "page.js", "offline.js", "fetched.js", "kept.js", "own.js", "socket.js", "clock.js", "icon.svg"]
   .map((name) => `/static/${version}/${name}`);
 const shell = "/ward/offline";
 const PATIENCE = 10000; // milliseconds for the ward's page
