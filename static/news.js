@@ -346,7 +346,11 @@ async function sayWhatWasMissed(isBack) {
   const elsewhere = new Map(writing.filter(isShort).map((session) => [session.id, session]));
   const here = new Set(shown().map(({ id }) => id));
   // What the socket does not tell of, to an admin or of one's own, is over when it is not shown any more.
-  for (const [id, { heard }] of sessions) if (!heard && !here.has(`s-${id}`)) moments.delete(`s-${id}`) && sessions.delete(id);
+  for (const [id, { heard }] of sessions) {
+    if (heard || here.has(`s-${id}`)) continue;
+    moments.delete(`s-${id}`);
+    sessions.delete(id);
+  }
   [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, null));
   // What nobody was told of, nobody need hear the end of.
   const kind = awayTold ? "resumed" : "";

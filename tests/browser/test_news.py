@@ -474,6 +474,21 @@ async def test_all_that_was_written_before_the_page_was_true_again_is_told(stree
 
 
 @story
+async def test_nobody_is_told_what_they_wrote_themselves(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    await street.connected(ben)
+    ward, _ = await on_her_way(street, "ben")
+    await expect(ben.locator(".card")).to_contain_text("Ben Keller")
+    await ben.route("**/live?*", lambda route: route.fulfill(status=503))
+    await expect(ben.locator("#away")).to_be_visible()
+    await ward.answer("send-message", {"text": "I am at the bridge"})
+    await ben.unroute("**/live?*")
+    await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    await expect(ben.locator(".messages")).to_contain_text("I am at the bridge")
+    street.excuse("503")
+
+
+@story
 async def test_what_was_heard_just_before_an_outage_is_not_told_again(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     held = asyncio.Event()
