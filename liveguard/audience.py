@@ -233,6 +233,8 @@ def _ended(end: EndedSession, now: Moment) -> SessionEnded:
         end_time=timestamp(end.end_time),
         duration=end.duration,
         reason=end.reason,
+        ward_first_name=end.ward.first_name,
+        ward_last_name=end.ward.last_name,
         timestamp=now.text,
         seq=end.seq,
     )

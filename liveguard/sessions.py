@@ -201,6 +201,8 @@ class LiveSession:
             end_time=now.text,
             duration=self.duration(now),
             reason=reason,
+            ward_first_name=self.ward.first_name,
+            ward_last_name=self.ward.last_name,
             seq=UNSET if seq is None else seq,
             timestamp=told.text,
         )

@@ -45,7 +45,6 @@ let seq = Number(live.dataset.seq); // the newest event of the journal that the 
 
 const read = new Map(); // what was written lately, and said: as a key() each, and when
 const over = new Map(); // sessions of which it was said that they have ended, and when
-const names = new Map(); // of wards, by their email
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
@@ -150,15 +149,13 @@ const happened = {
     // Those of them that have ended are told next; what is asked for now, is answered after that.
     if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(findOut));
   },
-  "guardian:session-started": ({ sessionId, wardFirstName, wardLastName, wardEmail, startTime, state }) => {
+  "guardian:session-started": ({ sessionId, startTime, state, ...ward }) => {
     const before = sessions.get(sessionId);
     const interrupted = state === "interrupted";
     // After a restart of the server all are, and their wards about to be back.
     const waits = interrupted && restarted && before && !before.lost;
     const lost = interrupted && !waits && !losses.has(sessionId);
-    const name = `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
-    names.set(wardEmail, name);
-    sessions.set(sessionId, { name, lost, heard: true });
+    sessions.set(sessionId, { name: nameOf(ward), lost, heard: true });
     // An end that was told may have gone down with the server.
     over.delete(sessionId);
     nothingReadOf(sessionId, startTime);
@@ -174,13 +171,13 @@ const happened = {
     if (sessions.has(sessionId)) sessions.get(sessionId).lost = false;
     tell("resumed", sessionId);
   },
-  "session-ended": ({ sessionId, reason, wardEmail, startTime }) => {
+  "session-ended": ({ sessionId, reason, startTime, ...ward }) => {
     spare(sessionId);
     // The page may have told it already.
     if (over.has(sessionId)) return;
     // It may have begun as well while there was no connection. What was over before that is no news.
     if (Date.parse(startTime) >= deaf && !sessions.has(sessionId)) {
-      sessions.set(sessionId, { name: names.get(wardEmail) ?? wardEmail });
+      sessions.set(sessionId, { name: nameOf(ward) });
       nothingReadOf(sessionId, startTime);
     }
     tell(reason === "manual_stop" ? "ended" : `ended_${reason}`, sessionId);
@@ -195,6 +192,8 @@ const happened = {
     sayAtOnce({ kind: "message", sentence: message(name, text), about: sessionId });
   },
 };
+
+const nameOf = ({ wardFirstName, wardLastName, wardEmail }) => `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
 
 /** A session is gone, and nobody has told how: it may be over for long, or not be this guardian's to know of. */
 async function findOut(sessionId) {

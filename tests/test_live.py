@@ -376,7 +376,10 @@ async def test_a_guardian_who_was_away_hears_of_each_end_once_they_confirmed(sta
     await settle()
     back = await stage.guardian("ben")
     assert back.news() == ["guardian:snapshot", "session-ended"]
-    assert back.last("guardian:snapshot")["seq"] < back.last("session-ended")["seq"]
+    # What is told late is what was told at once.
+    end = ana.last("session-ended")
+    assert back.last("session-ended") == end and (end["wardFirstName"], end["wardLastName"]) == ("Ana", "Example")
+    assert back.last("guardian:snapshot")["seq"] < end["seq"]
     back.confirm()
     back.lose()
     again = await stage.guardian("ben")

@@ -126,6 +126,8 @@ class SessionEnded(ServerEvent, frozen=True):
     end_time: Timestamp
     duration: Seconds
     reason: Reason
+    ward_first_name: str
+    ward_last_name: str
     timestamp: Timestamp
     seq: int | UnsetType = UNSET
 

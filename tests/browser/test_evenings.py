@@ -68,9 +68,6 @@ class Evening:
 
     def _note(self, text: str) -> None:
         self.story.append(f"said: {text}")
-        # Of a session of which nothing was heard before its end, the page has no name.
-        for name in WARDS:
-            text = text.replace(f"{name}@example.org", CAST[name])
         # Several are said at once.
         for sentence in {*self.due, *(f"{CAST[name]} {ended}" for name in WARDS for ended in (STOPPED, LOST))}:
             self.said[sentence] += text.count(sentence)

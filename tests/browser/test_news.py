@@ -649,7 +649,7 @@ async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Stree
     await phone.context.set_offline(False)
     said = phone.locator("#said")
     await expect(said).to_contain_text("Tom Berger has stopped the session.")
-    await expect(said).to_contain_text("ana@example.org has stopped the session.")
+    await expect(said).to_contain_text("Ana Winter has stopped the session.")
     await nothing_is_said_again(phone)
     street.excuse(*NO_NETWORK)
 
