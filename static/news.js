@@ -147,7 +147,8 @@ const happened = {
     const ids = new Set(running.map(({ sessionId }) => sessionId));
     const gone = [...sessions].filter(([id, { heard }]) => heard && !ids.has(id)).map(([id]) => id);
     // Those of them that have ended are told next; what is asked for now, is answered after that.
-    if (gone.length) socket.ask("ping").then((answer) => answer === "pong" && gone.forEach(findOut));
+    const find = (answer) => answer === "pong" && gone.filter((id) => sessions.has(id)).forEach(findOut);
+    if (gone.length) socket.ask("ping").then(find);
   },
   "guardian:session-started": ({ sessionId, startTime, state, ...ward }) => {
     const before = sessions.get(sessionId);

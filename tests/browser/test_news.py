@@ -382,6 +382,24 @@ async def test_what_could_not_be_fetched_after_an_outage_is_fetched_later(street
     street.excuse(*NO_NETWORK, "503")
 
 
+@story
+async def test_a_story_that_cannot_be_had_at_once_is_asked_for_again(street: Street) -> None:
+    ana, path = await on_her_way(street)
+    ben = await street.sign_in("ben")
+    await street.connected(ben)
+    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ana.answer("send-message", {"text": "Somebody follows me"})
+    await ana.answer("stop-live-session")
+    await ben.route(f"**{path}", lambda route: route.fulfill(status=503), times=1)
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter has stopped the session.")
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter writes: Somebody follows me")
+    await nothing_is_said_again(ben)
+    street.excuse(*NO_NETWORK, "503")
+
+
 GOES_SILENT = """
     const Plain = WebSocket;
     window.WebSocket = class extends Plain {
