@@ -49,7 +49,7 @@ async function fetchChanges() {
   again = false;
   asked = performance.now();
   const [since, over] = [version, connection()];
-  let ok = false;
+  let [ok, whole] = [false, true];
   try {
     const { viewer } = document.body.dataset;
     const answer = await fetch(`/live?${new URLSearchParams({ since, viewer })}`, {
@@ -61,7 +61,7 @@ async function fetchChanges() {
     if (answer.ok) {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();
-      if (news.version) await show(news, since);
+      if (news.version) whole = await show(news, since);
       hear(news.heard);
     }
     ok = answer.ok;
@@ -70,17 +70,18 @@ async function fetchChanges() {
   }
   asking = false;
   failures = ok ? 0 : failures + 1;
-  rendered(ok, over);
+  rendered(ok && whole, over);
   // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.
   if (again || (!ok && socket.open)) ask();
 }
 
+/** False where something is missing, and everything is to be asked for. */
 async function show(page, since) {
   const missing = page.order.some((id) => !document.getElementById(id) && !(id in page.cards));
   if (missing) {
     version = "0";
     again = true;
-    return;
+    return false;
   }
   settle(parts, () => arrange(page));
   const changed = Object.entries(page.cards);
@@ -91,6 +92,7 @@ async function show(page, since) {
   // Where everything is to be asked for meanwhile, it still is.
   if (version === since) version = page.version;
   refresh(live, words);
+  return true;
 }
 
 /** Note how many milliseconds ago each ward was heard of, in the order of the cards. */

@@ -400,6 +400,29 @@ async def test_a_story_that_cannot_be_had_at_once_is_asked_for_again(street: Str
     street.excuse(*NO_NETWORK, "503")
 
 
+@story
+async def test_a_page_that_lacks_a_card_is_not_called_up_to_date(street: Street) -> None:
+    people = street.home.server.people
+    await people.guardianships.put("tom", "mallory", "accepted")
+    await on_her_way(street)
+    await on_her_way(street, "tom")
+    mallory = await street.sign_in("mallory")
+    await street.connected(mallory)
+    await expect(mallory.locator(".card")).to_have_count(1)
+    await mallory.evaluate("""
+        window.cards = [];
+        new MutationObserver(() => window.cards.push(document.querySelectorAll(".card").length))
+            .observe(document.getElementById("said"), { childList: true });
+    """)
+    await mallory.context.set_offline(True)
+    await expect(mallory.locator("#away")).to_be_visible()
+    await people.accounts.change("mallory", is_admin=True)
+    await mallory.context.set_offline(False)
+    await expect(mallory.locator("#said")).to_have_text("Connected again. Everything is up to date.")
+    assert await mallory.evaluate("window.cards") == [2]
+    street.excuse(*NO_NETWORK)
+
+
 GOES_SILENT = """
     const Plain = WebSocket;
     window.WebSocket = class extends Plain {
