@@ -86,6 +86,16 @@ def test_what_says_too_much_at_the_start_is_refused_unread() -> None:
     assert time.process_time() - began < 0.02
 
 
+@pytest.mark.parametrize("endless", [b'\\"', b'"\\', b'\\\\"', b'"\\"', b"\\"])
+def test_a_string_that_never_ends_is_looked_at_once(endless: bytes) -> None:
+    text = b"[" * (MAX_NESTING + 1) + b'"' + endless * (60_000 // len(endless))
+    began = time.process_time()
+    for decode in (decode_frame, decode_array):
+        with pytest.raises(InvalidMessage):
+            decode(text)
+    assert time.process_time() - began < 1  # where each quote is a beginning, it is half a minute
+
+
 def test_of_what_socketio_shows_only_the_token_is_read() -> None:
     began = time.process_time()
     assert decode_token(SLOW_NUMBERS) == "a.b.c"
