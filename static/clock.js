@@ -33,8 +33,13 @@ export function clock(milliseconds) {
 
 /** How the page's reader writes a time of day, with its seconds. */
 export function timeOfDay(zone, hours) {
-  const language = document.documentElement.lang;
-  return new Intl.DateTimeFormat(language, { timeStyle: "medium", timeZone: zone, ...(hours && { hour12: hours === "12" }) });
+  const how = { timeStyle: "medium", ...(hours && { hour12: hours === "12" }) };
+  const format = (timeZone) => new Intl.DateTimeFormat(document.documentElement.lang, { ...how, timeZone });
+  try {
+    return format(zone);
+  } catch {
+    return format(); // in its own zone, where the browser is too old to know this one
+  }
 }
 
 /** How long ago, in the words of the page. */

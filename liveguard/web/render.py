@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import jinja2
 from babel import Locale, UnknownLocaleError
@@ -47,10 +47,13 @@ class Reader(NamedTuple):
 
 def zone(name: str) -> ZoneInfo | None:
     """A time zone by its name, such as ``Europe/Vienna``."""
-    try:
-        return ZoneInfo(name) if name else None
-    except (OSError, ValueError, KeyError):  # a name that is none raises a kind of KeyError
-        return None
+    return ZoneInfo(name) if name in zones() else None
+
+
+@lru_cache(maxsize=1)
+def zones() -> frozenset[str]:
+    """The names of all time zones; not of what this machine is set to, or of none, which no browser knows."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def negotiate(chosen: str, accepted: str) -> str:

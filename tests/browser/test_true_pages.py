@@ -261,6 +261,34 @@ async def test_what_has_never_been_connected_has_lost_nothing(street: Street) ->
     assert said == ["Tom Berger writes: In the park", "Tom Berger writes: On the bridge"]
 
 
+KNOWS_NO_KYIV = """
+    const { DateTimeFormat } = Intl;
+    Intl.DateTimeFormat = function (language, how) {
+      if (how?.timeZone === "Europe/Kyiv") throw new RangeError("Invalid time zone specified: Europe/Kyiv");
+      return new DateTimeFormat(language, how);
+    };
+"""
+
+
+@story
+async def test_a_time_zone_that_the_browser_does_not_know_stops_no_page(street: Street) -> None:
+    people = street.home.server.people
+    ben = await people.accounts.identify("ben")
+    await people.reading.choose(ben, language="", time_zone="Europe/Kyiv", hours="")
+    page = await street.sign_in("ben", device=KNOWS_NO_KYIV)
+    await (await street.home.ward("ana")).answer("start-live-session")
+    await expect(page.locator("#live:not(.stale) .card")).to_be_visible()
+    await page.context.set_offline(True)
+    await expect(page.locator("#away")).to_contain_text("Not connected since")
+    await page.close()
+    street.excuse(*NO_NETWORK)
+    # Nor what the server took for one once, and does not know.
+    await people.reading.choose(ben, language="", time_zone="localtime", hours="")
+    page = await street.sign_in("ben")
+    await expect(page.locator("#live")).to_have_attribute("data-zone", "UTC")
+    await expect(page.locator("[data-runs]")).to_be_attached()
+
+
 @story
 async def test_who_is_signed_out_elsewhere_hears_of_it(street: Street) -> None:
     people, notes = street.home.server.people, list[Any]()

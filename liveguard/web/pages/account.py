@@ -1,12 +1,11 @@
 """My account: my name, my password, how I read, and where I am signed in."""
 
 import re
-from zoneinfo import available_timezones
 
 from liveguard.errors import InvalidPayload, RateLimited, Refusal, WrongCredentials
 from liveguard.people.accounts import LEAST_PASSWORD
 from liveguard.web.pages.page import Page, code_of
-from liveguard.web.render import LANGUAGES, zone
+from liveguard.web.render import LANGUAGES, zone, zones
 from liveguard.web.statuses import status_of
 
 # The first that fits, because browsers also claim to be others.
@@ -45,7 +44,7 @@ class Account(Page):
         self.show(
             "account.html",
             preferences=self.preferences,
-            zones=sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")),
+            zones=sorted(name for name in zones() if "/" in name and not name.startswith("Etc/")),
             logins=logins,
             least_password=LEAST_PASSWORD,
             done=done,

@@ -12,7 +12,7 @@ from liveguard.errors import AuthenticationError, InvalidPayload, NotAllowed, Re
 from liveguard.people import Preferences, User
 from liveguard.people.accounts import SignIn
 from liveguard.web.base import Door, ForeignHost, ForeignOrigin
-from liveguard.web.render import Reader, negotiate
+from liveguard.web.render import Reader, negotiate, zone
 
 WORTH_COMPRESSING = 1000  # bytes
 LEVEL = 4  # of gzip
@@ -105,7 +105,7 @@ class Page(Door):
             template,
             self.reader,
             viewer=viewer,
-            zone_unknown=viewer is not None and not self.preferences.time_zone,
+            zone_unknown=viewer is not None and zone(self.preferences.time_zone) is None,
             own_session=live.sessions.get_user_active_session(viewer.id) if viewer else None,
             page=self.page,
             waiting=self.waiting,
