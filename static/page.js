@@ -46,6 +46,7 @@ document.addEventListener("submit", (event) => {
   question.returnValue = "";
   question.showModal();
 });
+document.documentElement.dataset.asks = ""; // until now nothing of this could be done
 
 // What is on its way is not broken off and sent again at once: it may do what can be done once. The page that follows, or
 // this one when somebody comes back to it, is loaded anew.

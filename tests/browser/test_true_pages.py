@@ -424,6 +424,33 @@ async def test_a_form_that_is_on_its_way_is_not_sent_twice(street: Street) -> No
 
 
 @story
+async def test_nothing_is_done_unasked_while_the_script_that_asks_is_late(street: Street) -> None:
+    ana, late = await street.sign_in("ana", "/history"), HeldBack()
+    await ana.context.route("**/page.js", late)
+    await ana.goto(f"{street.home.url}/people", wait_until="commit")
+    remove = ana.get_by_role("button", name="Remove Ben Keller", include_hidden=True)
+    place = await remove.bounding_box()
+    assert place is not None
+    await ana.mouse.click(place["x"] + 9, place["y"] + 9)
+    await remove.evaluate("(button) => button.focus()")
+    await ana.keyboard.press("Enter")
+    await expect(remove).to_be_hidden()
+    late.let_go.set()
+    await remove.click()
+    await expect(ana.get_by_role("dialog")).to_contain_text("Remove Ben Keller as your guardian?")
+
+    # Where it never comes, all can be done as without one.
+    await ana.context.unroute_all()
+    await ana.context.route("**/page.js", lambda route: route.abort())
+    await ana.goto(f"{street.home.url}/people")
+    await expect(remove).to_be_hidden()
+    await ana.evaluate("document.getAnimations().forEach((one) => one.finish())")
+    await remove.click()
+    await expect(ana.get_by_role("button", name="Invite again Ben Keller")).to_be_visible()
+    street.excuse("net::ERR_FAILED")
+
+
+@story
 async def test_a_network_that_swallows_everything_leaves_no_page_blank(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
