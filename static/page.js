@@ -34,8 +34,11 @@ document.addEventListener("click", async (event) => {
 });
 
 document.addEventListener("submit", (event) => {
-  const question = document.getElementById(event.target.dataset.confirm);
-  if (!question || event.target.dataset.sure) return;
+  const { confirm, sure, own } = event.target.dataset;
+  const question = document.getElementById(confirm);
+  if (!question || sure) return;
+  // Whether one's own session is to go on, is no question any more.
+  if (own !== undefined && session?.dataset.state === "over") return;
   event.preventDefault();
   // That it was closed is said a moment later, when it may have been asked again.
   question.onclose = () => {

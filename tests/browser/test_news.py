@@ -6,7 +6,7 @@ from time import time
 
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
-from server import Peer, started, test_settings
+from server import PASSWORD, Peer, started, test_settings
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, VIENNA, Street, hold, open_street
 
 from liveguard.web.pages import dashboard
@@ -834,6 +834,28 @@ async def test_who_signs_out_during_their_session_is_asked_first(street: Street)
     await expect(question).to_contain_text("while your session is running")
     await question.get_by_role("button", name="Cancel").click()
     await expect(ana.get_by_role("heading", name="Account")).to_be_visible()
+
+    # So are those who sign out the device that carries it on, or all of them by another password.
+    people = street.home.server.people
+    for device in ("Firefox", "Opera"):
+        await people.logins.begin(await people.accounts.identify("ana"), device)
+    await ana.reload()
+    await ana.get_by_label("Current password").fill(PASSWORD)
+    await ana.get_by_label("New password").fill("a better password")
+    for button in ("Sign out there Firefox", "Sign out everywhere else", "Change the password"):
+        await ana.get_by_role("button", name=button).click()
+        await expect(question).to_contain_text("while your session is running")
+        await question.get_by_role("button", name="Cancel").click()
+    await ana.get_by_role("button", name="Sign out there Firefox").click()
+    await question.get_by_role("button", name="Sign out").click()
+    await expect(ana.locator(".done")).to_have_text("Signed out there.")
+
+    # Where nothing runs any more, there is nothing to ask about.
+    await (await street.home.ward("ana")).answer("stop-live-session")
+    await expect(ana.locator("#own-session")).to_have_attribute("data-state", "over")
+    await ana.get_by_role("button", name="Sign out there Opera").click()
+    await expect(ana.locator(".done")).to_have_text("Signed out there.")
+    await expect(ana.get_by_role("button", name="Sign out there Opera")).to_have_count(0)
 
 
 @story
