@@ -241,6 +241,31 @@ async def test_no_form_is_taken_without_its_token(tmp_path: Path, form_token: st
         assert (await browser.get("/account")).status == 200
 
 
+@pytest.mark.gen_test
+async def test_a_form_that_is_out_of_date_says_so_and_a_sign_out_is_offered_anew(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana", "alex")) as home:
+        browser = await signed_in(home)
+        old = {"_xsrf": "11" * 16}
+        saved = await browser.post("/account/name", {**old, "first_name": "Anna"})
+        assert "<h1>This page is out of date</h1>" in saved.text
+        assert "/logout" not in saved.text
+        refused = await browser.post("/logout", old)
+        assert "<h1>This page is out of date</h1>" in refused.text
+        form = re.search(r'action="(/logout)".+?name="_xsrf" value="([^"]+)"', refused.text)
+        assert form is not None
+        assert (await browser.post(form[1], {"_xsrf": form[2]})).headers["Location"] == "/login"
+        assert (await browser.get("/account")).status == 303
+        # What somebody may not do at all, gets no better by loading the page again.
+        alex = home.browser()
+        await alex.get("/login")
+        await alex.post("/login", {"email": "alex@example.org", "password": PASSWORD})
+        await alex.get("/account")
+        refused = await alex.post("/admin/people/alex/disable")
+        assert refused.status == 403
+        assert "<h1>This is not for you</h1>" in refused.text
+        assert "load the page again" not in refused.text
+
+
 async def signed_in(home: House) -> Any:
     """Ana's browser."""
     browser = home.browser()

@@ -36,6 +36,12 @@ class ForeignOrigin(NotAllowed):
     sentence = "Other sites may not ask here"
 
 
+class OutOfDate(NotAllowed):
+    """A form comes from a page that was loaded before the browser's login was another one, or from elsewhere."""
+
+    sentence = "This page is out of date: load it again"
+
+
 class Door(RequestHandler):
     """What all handlers have in common. ``route`` is the handler's line in the routing table."""
 
@@ -141,7 +147,7 @@ class Door(RequestHandler):
         try:
             self.check_xsrf_cookie()
         except HTTPError:
-            raise NotAllowed("This page is out of date: load it again") from None
+            raise OutOfDate from None
 
     # -- refusals --------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,8 @@ class Login(Entrance):
 class Logout(Page):
     """``POST /logout``."""
 
+    page = "logout"
+
     async def post(self) -> None:
         assert self.visitor is not None
         if self.visitor.login_id is not None:

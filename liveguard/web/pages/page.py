@@ -11,7 +11,7 @@ from markupsafe import Markup
 from liveguard.errors import AuthenticationError, InvalidPayload, NotAllowed, Refusal, StorageUnavailable
 from liveguard.people import Preferences, User
 from liveguard.people.accounts import SignIn
-from liveguard.web.base import Door, ForeignHost, ForeignOrigin
+from liveguard.web.base import Door, ForeignHost, ForeignOrigin, OutOfDate
 from liveguard.web.render import Reader, negotiate, zone
 
 WORTH_COMPRESSING = 1000  # bytes
@@ -27,7 +27,12 @@ class AdminsOnly(NotAllowed):
     """Somebody who is no admin asks for a page of theirs."""
 
 
-REASONS: dict[type[Refusal], str] = {AdminsOnly: "admins", ForeignHost: "host", ForeignOrigin: "origin"}
+REASONS: dict[type[Refusal], str] = {
+    AdminsOnly: "admins",
+    ForeignHost: "host",
+    ForeignOrigin: "origin",
+    OutOfDate: "form",
+}
 """What the page of an error tells more of than its status does."""
 
 
