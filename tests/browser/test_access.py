@@ -15,6 +15,7 @@ long = pytest.mark.gen_test(timeout=120)
 # The page of a link that signs in is gone before anybody sees it, unless its script does not press its button.
 WAITS = "HTMLFormElement.prototype.requestSubmit = () => {};"
 STAYS_AWAY = "window.fetch = () => Promise.reject(new Error('no network'));"
+GROUND = "(e) => getComputedStyle(e).backgroundColor"
 WIDTHS = (320, 390, 820, 1440)
 States = AsyncIterator[Page]
 
@@ -382,3 +383,18 @@ async def test_the_cards_stay_in_sight_however_much_is_said(tmp_path: Path, brow
         oldest = ben.locator("#worrying a").last
         await oldest.focus()
         await expect(oldest).to_be_in_viewport(ratio=1)
+
+
+@long
+async def test_what_is_on_and_what_is_held_is_told_without_colours_of_ours(street: Street) -> None:
+    ben = await street.sign_in("ben", forced_colors="active", reduced_motion="reduce")
+    sound = ben.get_by_role("button", name="Sound")
+    await sound.click()
+    await expect(sound).to_have_attribute("aria-pressed", "true")
+    assert await sound.evaluate(GROUND) != await ben.locator("html").evaluate(GROUND)
+    assert "✓" in await sound.evaluate("(e) => getComputedStyle(e, '::after').content")
+    await expect(sound).to_have_accessible_name("Sound")  # and nobody hears of the mark
+    await (await street.home.ward("ana")).answer("start-live-session")
+    ana = await street.sign_in("ana", "/ward", forced_colors="active")
+    stop = ana.locator("#stop")
+    assert await stop.evaluate(GROUND) != await stop.locator(".fill").evaluate(GROUND)
