@@ -547,6 +547,21 @@ async def test_days_that_are_asked_for_the_wrong_way_round_are_turned(tmp_path: 
 
 
 @pytest.mark.gen_test
+async def test_a_day_that_is_none_is_shown_with_what_is_wrong(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        ben = await sign_in(home, "ben")
+        for query, field in (("from=0002-01-01&to=2026-01-01", "from"), ("from=2026-01-01&to=tomorrow", "to")):
+            answer = await ben.get(f"/history?{query}")
+            assert answer.status == 400
+            assert "no day to look for" in answer.text
+            (wrong,) = re.findall(r'name="(\w+)" type="date" value="[^"]+" aria-invalid="true"', answer.text)
+            assert wrong == field
+            assert 'value="2026-01-01"' in answer.text
+            assert (await ben.get(f"/history/export.csv?{query}")).status == 400
+        assert "no day to look for" not in (await ben.get("/history?from=2026-01-01&to=")).text
+
+
+@pytest.mark.gen_test
 async def test_an_empty_dashboard_says_what_is_known_and_where_to_go_on(tmp_path: Path) -> None:
     async with house(tmp_path, reconnect_grace=0) as home:
 

@@ -26,13 +26,13 @@ BLINK = 10_000  # milliseconds; whoever is away for less has only gone from one 
 
 
 class Filter:
-    """Which sessions are asked for: whose, and in which days of the reader's calendar."""
+    """Which sessions are asked for: whose, and in which days of the reader's calendar. What is no day asks for none."""
 
     def __init__(self, page: Page) -> None:
         self.zone = page.reader.tzinfo
         self.ward = page.get_query_argument("ward", "") or None
-        self.first = _date(page.get_query_argument("from", ""))
-        self.last = _date(page.get_query_argument("to", ""))
+        self.wrong: dict[str, str] = {}  # what was given for a day and is none
+        self.first, self.last = self._day(page, "from"), self._day(page, "to")
         if self.first and self.last and self.first > self.last:
             self.first, self.last = self.last, self.first
         self.today = datetime.fromtimestamp(page.now / 1000, self.zone).date()
@@ -66,6 +66,14 @@ class Filter:
         days = self.days
         return self._midnight(days[0]), self._midnight(days[-1] + timedelta(1))
 
+    def _day(self, page: Page, name: str) -> date | None:
+        text = page.get_query_argument(name, "")
+        try:
+            return _date(text)
+        except ValueError:
+            self.wrong[name] = text
+            return None
+
     def _midnight(self, day: date) -> int:
         return int(datetime.combine(day, time(), self.zone).timestamp() * 1000)
 
@@ -78,6 +86,8 @@ class History(Page):
     async def get(self) -> None:
         people = self.services.people
         asked = Filter(self)
+        if asked.wrong:
+            self.set_status(400)
         page = await people.history.page(
             self.user, **asked.which, limit=PAGE, cursor=self.get_query_argument("cursor", None)
         )
@@ -92,6 +102,7 @@ class History(Page):
             ward=asked.ward,
             since=asked.first,
             until=asked.last,
+            typed={**asked.wrong, "wrong": next(iter(asked.wrong), "")},
             days=[
                 {"date": day, "count": sums.get(day, (0, 0))[0], "seconds": sums.get(day, (0, 0))[1], "bar": bar}
                 for day, bar in zip(days, bars, strict=True)
@@ -111,6 +122,8 @@ class Export(Page):
 
     async def get(self, kind: str) -> None:
         asked = Filter(self)
+        if asked.wrong:
+            raise InvalidPayload("from and to must be days of our time")
         write = {"csv": self._csv, "json": self._json}.get(kind)
         if write is None:
             raise NotFound
@@ -286,10 +299,7 @@ def _line(cells: Iterable[Any]) -> str:
 def _date(text: str) -> date | None:
     if not text:
         return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise InvalidPayload("from and to must be days") from None
+    day = date.fromisoformat(text)
     if not 1971 <= day.year <= 9000:
-        raise InvalidPayload("from and to must be days of our time")
+        raise ValueError
     return day
