@@ -357,6 +357,15 @@ async def test_what_was_done_is_said_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.gen_test
+async def test_what_was_not_done_is_not_said(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        alex = await sign_in(home, "alex")
+        for page, done in (("/people", "accepted"), ("/account", "saved"), ("/admin", "ended")):
+            assert (await alex.get(f"{page}?done={done}")).text.count('class="done"') == 1
+            assert 'class="done"' not in (await alex.get(f"{page}?done=x")).text, page
+
+
+@pytest.mark.gen_test
 async def test_no_ward_is_promised_a_guardian_whose_account_is_disabled(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         assert "Ben Keller" in (await home.fetch("/ward", who="ana")).text
