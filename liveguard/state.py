@@ -20,7 +20,6 @@ class State(Struct, frozen=True):
     connections: int
     wards: int
     guardians: int
-    sessions: int
     database: Finding
     journal: Finding
     bytes: int
@@ -48,7 +47,6 @@ class Overseer:
             connections=self._connections(),
             wards=len(self._live.wards),
             guardians=len(self._live.audience.present),
-            sessions=self._live.sessions.get_active_session_count(),
             database=readiness.database,
             journal=readiness.journal,
             bytes=_size(self._storage.database.path),

@@ -12,6 +12,7 @@ from liveguard.sessions import LiveSession
 from liveguard.storage import EndedSession, JournaledSession, Storage, User, Viewer
 
 PAGE = 200
+MOST_WARDS = 500  # in the list of an admin
 
 
 class RunningSession(Struct, frozen=True, rename="camel"):
@@ -149,10 +150,10 @@ class History:
         found = await self._worrying(Viewer(ward.id), since)
         return next((session for session in found if session.ward_id == ward.id), None)
 
-    async def wards(self, user: User, limit: int = 500) -> list[Person]:
+    async def wards(self, user: User) -> list[Person]:
         """Those whose sessions this person may ask for, themselves first; for an admin, whoever has had one."""
         if user.is_admin:
-            others = await self._storage.history.wards(limit)
+            others = await self._storage.history.wards(MOST_WARDS)
         else:
             others = await self._storage.guardians.wards_of(user.id)
         return [user.person, *(other for other in others if other.id != user.id)]

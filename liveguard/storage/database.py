@@ -145,14 +145,12 @@ class Database:
         """
         return self._queue(Job(job, write, of_sessions=of_sessions))
 
-    def submit_item(
-        self, work: Work, item: object, *, write: bool, of_sessions: bool = False, ahead: Work | None = None
-    ) -> "asyncio.Future[Any]":
+    def submit_item(self, work: Work, item: object, *, write: bool, ahead: Work | None = None) -> "asyncio.Future[Any]":
         """The same for one item of work that is done for many at once: what waits together shares its statements.
 
         Where all that waits could as well go ``ahead``, into the redo log, that is what is done with a burst.
         """
-        return self._queue(Job(work, write, item, ahead, of_sessions))
+        return self._queue(Job(work, write, item, ahead))
 
     async def read_aside(self, job: Callable[[sqlite3.Connection], T], *, of_sessions: bool = False) -> T:
         """Run a long read on the second connection, beside all that is live.
