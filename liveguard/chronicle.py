@@ -21,6 +21,7 @@ from liveguard.events import (
     LocationUpdated,
     Message,
     Person,
+    Sender,
     ServerEvent,
     SessionEnded,
     SessionInterrupted,
@@ -29,6 +30,7 @@ from liveguard.events import (
 from liveguard.faults import log_fault
 from liveguard.sessions import LiveSession, Moment
 from liveguard.storage import Entry, Storage
+from liveguard.storage.chronicle import MOST_ENTRIES
 from liveguard.trail import Point, Trail
 
 MOST_SHOWN = 200  # messages of a running session
@@ -105,7 +107,7 @@ class Chronicle:
             memory.move(_point(event.location, now.wall))
         elif isinstance(event, Message):
             sender = event.sender
-            entry = self._note(session, "message", now.wall, _named(sender), role=sender.role, text=event.text)
+            entry = self._note(session, "message", now.wall, sender, role=sender.role, text=event.text)
             memory.say(entry)
         else:
             self._change(memory, event, now.wall)
@@ -115,8 +117,8 @@ class Chronicle:
         match event:
             case GuardianSessionStarted():
                 memory.watching = _present(session)
-                told = {guardian_id: _name(guardian) for guardian_id, guardian in session.guardians.items()}
-                here = [told.get(person_id) or _name(person) for person_id, person in memory.watching.items()]
+                told = {guardian_id: guardian.name for guardian_id, guardian in session.guardians.items()}
+                here = [told.get(person_id) or person.name for person_id, person in memory.watching.items()]
                 self._note(session, "started", session.start.wall, told=list(told.values()), here=here)
             case GuardiansChanged():
                 self._compare(memory, when)
@@ -134,13 +136,13 @@ class Chronicle:
         """Who came into the room, and who left it."""
         present = _present(memory.session)
         for person_id in memory.watching.keys() - present.keys():
-            self._note(memory.session, "left", when, _named(memory.watching[person_id]))
+            self._note(memory.session, "left", when, memory.watching[person_id])
         for person_id in present.keys() - memory.watching.keys():
-            self._note(memory.session, "came", when, _named(present[person_id]))
+            self._note(memory.session, "came", when, present[person_id])
         memory.watching = present
 
     def _note(
-        self, session: LiveSession, kind: Any, when: int, who: tuple[str, str] | None = None, **data: Any
+        self, session: LiveSession, kind: Any, when: int, who: Person | Sender | None = None, **data: Any
     ) -> Entry:
         entry = Entry.of(session.id, when, kind, who, **data)
         self._entries.append(entry)
@@ -167,14 +169,19 @@ class Chronicle:
             memory.trail, memory.messages, memory.forgotten = Trail(left.trail), left.messages, left.earlier
             memory.battery = next((point.battery for point in reversed(left.trail) if point.battery is not None), None)
 
-    def unwritten(self, session_id: str) -> list[Entry]:
-        """What happened in a session and cannot be read from the storage yet."""
-        return [entry for entry in (*self._being_written, *self._entries) if entry.session_id == session_id]
+    async def entries(self, session_id: str) -> list[Entry]:
+        """What happened in a session, in the order of time; of a very long one, what happened last."""
+        new = [entry for entry in (*self._being_written, *self._entries) if entry.session_id == session_id]
+        written = await self._storage.chronicle.entries(session_id)
+        known = set(written)  # what was new a moment ago may be written by now
+        return [*written, *(entry for entry in new if entry not in known)][-MOST_ENTRIES:]
 
-    def unwritten_trail(self, session_id: str) -> list[Point]:
-        """Where the ward of a session that has ended was, if that cannot be read from the storage yet."""
-        trail = self._ending.get(session_id) or self._being_ended.get(session_id)
-        return trail.points if trail and self._keep_for else []
+    async def trail(self, session_id: str) -> list[Point]:
+        """Where the ward of a session was, as far as that is still kept."""
+        memory = self._memories.get(session_id)
+        trail = memory.trail if memory else self._ending.get(session_id) or self._being_ended.get(session_id)
+        new = trail.points if trail and (memory or self._keep_for) else []
+        return new or await self._storage.chronicle.trail(session_id)
 
     async def write(self) -> None:
         """Write what is new, and forget the places that need not be kept any longer."""
@@ -264,11 +271,3 @@ def _point(location: Location, when: int) -> Point:
 
 def _present(session: LiveSession) -> dict[str, Person]:
     return {person_id: presence.person for person_id, presence in session.room.guardians.items()}
-
-
-def _named(person: Any) -> tuple[str, str]:
-    return person.id, _name(person)
-
-
-def _name(person: Any) -> str:
-    return f"{person.first_name} {person.last_name}".strip() or getattr(person, "email", "") or person.id

@@ -46,11 +46,11 @@ async def test_the_story_of_a_session_is_kept(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         session_id = await walk(home)
         await home.server.chronicle.write()
-        entries = await home.server.people.stories.entries(session_id)
+        entries = await home.server.chronicle.entries(session_id)
         assert [entry.kind for entry in entries] == ["started", "message"]
         assert sorted(entries[0].details["told"]) == ["Ben Keller", "Chloe Martin"]
         assert entries[0].details["here"] == ["Ben Keller"]
-        assert [point.latitude for point in await home.server.people.stories.trail(session_id)] == [48.2]
+        assert [point.latitude for point in await home.server.chronicle.trail(session_id)] == [48.2]
 
 
 @pytest.mark.gen_test
@@ -179,7 +179,7 @@ async def test_of_a_story_with_much_text_its_end_is_kept_in_view_as_well(tmp_pat
         session_id = await walk(home)
         said = [Entry.of(session_id, moment, "message", role="ward", text="x" * 2000) for moment in range(2000)]
         await home.server.storage.chronicle.write(said, {})
-        entries = await home.server.people.stories.entries(session_id)
+        entries = await home.server.storage.chronicle.entries(session_id)
         assert entries == said[-len(entries) :]
         size = len(said[0].data or "")
         assert MOST_SAID - size < len(entries) * size <= MOST_SAID
@@ -192,7 +192,7 @@ async def test_of_a_very_long_story_its_end_is_kept_in_view(tmp_path: Path) -> N
         lived_through = [Entry.of(session_id, moment, "interrupted") for moment in range(MOST_ENTRIES)]
         calls = [Entry.of(session_id, MOST_ENTRIES, "message", text=text) for text in ("help", "I am safe again")]
         await home.server.storage.chronicle.write([*lived_through, *calls], {})
-        entries = await home.server.people.stories.entries(session_id)
+        entries = await home.server.storage.chronicle.entries(session_id)
         assert entries == [*lived_through[2:], *calls]
 
 
@@ -239,11 +239,11 @@ async def test_while_nothing_can_be_written_the_newest_messages_are_kept_and_the
                 await ana.answer("send-message", {"text": f"{number}: {'help ' * 100}"})
                 await story.write()
         assert said.matched == 1
-        kept = story.unwritten(session_id)
+        kept = await story.entries(session_id)
         assert 20 < len(kept) < 40
         monkeypatch.setattr(storage, "write", write)
         await story.write()
-        told = await home.server.people.stories.entries(session_id)
+        told = await home.server.chronicle.entries(session_id)
         assert [entry.details["text"].partition(":")[0] for entry in told] == [*map(str, range(100 - len(kept), 100))]
 
 
@@ -259,11 +259,11 @@ async def test_where_there_is_little_room_who_came_and_left_is_forgotten_first(
         await (await home.guardian("ben")).leave()
         await ana.expect("guardians-changed", connectedGuardians=0)
         await home.server.chronicle.write()
-        assert [entry.kind for entry in home.server.chronicle.unwritten(session_id)][2:] == ["came", "left"]
+        assert [entry.kind for entry in await home.server.chronicle.entries(session_id)][2:] == ["came", "left"]
         monkeypatch.setattr(chronicle, "ROOM", 1000)
         with said_to_be_lacking():
             await home.server.chronicle.write()
-        assert [entry.kind for entry in home.server.chronicle.unwritten(session_id)] == ["started", "message"]
+        assert [entry.kind for entry in await home.server.chronicle.entries(session_id)] == ["started", "message"]
 
 
 @pytest.mark.gen_test
@@ -272,7 +272,7 @@ async def test_while_nothing_can_be_written_the_trails_of_the_newest_sessions_ar
 ) -> None:
     monkeypatch.setattr(chronicle, "MOST_POINTS", 3)
     async with house(tmp_path) as home:
-        storage, stories = home.server.storage.chronicle, home.server.people.stories
+        storage, stories = home.server.storage.chronicle, home.server.chronicle
         write = storage.write
         monkeypatch.setattr(storage, "write", fails)
         ana, walks = await home.ward("ana"), []

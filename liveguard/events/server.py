@@ -204,6 +204,11 @@ class Sender(Struct, frozen=True, rename="camel"):
     last_name: str
     role: Role
 
+    @property
+    def name(self) -> str:
+        """What they are called."""
+        return f"{self.first_name} {self.last_name}".strip() or self.id
+
 
 class Message(ServerEvent, frozen=True, rename={"sender": "from", "session_id": "sessionId", "ward_id": "wardId"}):
     """``message``: a text to the whole room, its sender included."""

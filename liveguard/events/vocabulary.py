@@ -43,3 +43,8 @@ class Person(Struct, frozen=True, rename="camel", gc=False):
     first_name: str
     last_name: str
     email: str
+
+    @property
+    def name(self) -> str:
+        """What they are called."""
+        return f"{self.first_name} {self.last_name}".strip() or self.email

@@ -12,14 +12,13 @@ from liveguard.people.history import History, PastPage, PastSession
 from liveguard.people.links import Links
 from liveguard.people.logins import Logins
 from liveguard.people.preferences import Reading
-from liveguard.people.stories import Stories
 from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Status, Storage, User
 
 AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
 
 __all__ = [
     "AccessChanged", "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
-    "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Reading", "Status", "Stories", "User",
+    "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Reading", "Status", "User",
     "Visitor",
 ]  # fmt: skip
 
@@ -49,7 +48,6 @@ class People:
         self.links = Links(storage, self.accounts, self.guardianships, clock, access_changed)
         self.history = History(storage, live)
         self.reading = Reading(storage)
-        self.stories = Stories(storage)
 
     def doorkeeper(self, tokens: Tokens) -> Doorkeeper:
         """Who lets people in by these tokens, and by their logins."""

@@ -1,6 +1,8 @@
 """What was: the sessions that ended, for those who may see them."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
+from datetime import date, datetime, tzinfo
 from typing import Any, Self
 
 from msgspec import UNSET, Struct, UnsetType
@@ -180,6 +182,18 @@ class History:
         if session is None:
             raise NotFound
         return PastSession.of(session)
+
+    async def days(
+        self, user: User, zone: tzinfo, *, ward_id: str | None, since: int, until: int
+    ) -> dict[date, tuple[int, int]]:
+        """How many sessions began on each day, by the calendar of a time zone, and how many seconds they lasted."""
+        sums: dict[date, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for moment, count, seconds in await self._storage.statistics.quarters(
+            _viewer(user), ward_id=ward_id, since=since, until=until
+        ):
+            day = datetime.fromtimestamp(moment / 1000, zone).date()
+            sums[day] = (sums[day][0] + count, sums[day][1] + seconds)
+        return dict(sums)
 
     async def _worrying(self, viewer: Viewer, since: int) -> list[PastSession]:
         """The newest first, of each ward their last alone."""

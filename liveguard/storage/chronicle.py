@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Self
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from liveguard.events import timestamp
+from liveguard.events import Person, Sender, timestamp
 from liveguard.storage.database import Database
 from liveguard.storage.rows import decoded, encoded, one, select, table, values
 from liveguard.trail import Changes, Point
@@ -36,10 +36,9 @@ class Entry(Struct, frozen=True, gc=False):
     data: str | None = None
 
     @classmethod
-    def of(cls, session_id: str, moment: int, kind: Kind, who: tuple[str, str] | None = None, **data: Any) -> Self:
-        """An entry with this ``data``; ``who`` is the id and the name of a person."""
-        person_id, name = who or (None, None)
-        return cls(session_id, moment, kind, person_id, name, encoded(data or None))
+    def of(cls, session_id: str, moment: int, kind: Kind, who: Person | Sender | None = None, **data: Any) -> Self:
+        """An entry with this ``data``; ``who`` is the person through whom it happened."""
+        return cls(session_id, moment, kind, who.id if who else None, who.name if who else None, encoded(data or None))
 
     @property
     def details(self) -> dict[str, Any]:

@@ -30,6 +30,11 @@ class User(Struct, frozen=True):
     is_active: bool = True
 
     @property
+    def name(self) -> str:
+        """What they are called."""
+        return self.person.name
+
+    @property
     def person(self) -> Person:
         """The person as others may see them."""
         return Person(id=self.id, first_name=self.first_name, last_name=self.last_name, email=self.email)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from msgspec import json
 
 from liveguard.chronicle import Memory
-from liveguard.events import Person
 from liveguard.people import User
 from liveguard.web.drawing import Trail, draw_trail
 from liveguard.web.render import Reader, Renderer, clock
@@ -69,11 +68,6 @@ class Card:
     compact: bool
 
 
-def name_of(person: Person | User) -> str:
-    """What somebody is called."""
-    return f"{person.first_name} {person.last_name}".strip() or person.email
-
-
 def in_order(memories: Iterable[Memory], now: int) -> list[Memory]:
     """The most urgent first: connection lost, then longest without a location, then newest."""
 
@@ -123,8 +117,8 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
     return Card(
         id=session.id,
         ward_id=session.ward.id,
-        name=name_of(session.ward),
-        first_name=session.ward.first_name or name_of(session.ward),
+        name=session.ward.name,
+        first_name=session.ward.first_name or session.ward.name,
         state="lost" if interruption else "live",
         start=session.start.wall,
         lost_since=interruption.since.wall if interruption else 0,
@@ -133,7 +127,7 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
         extra=extra_of(metadata),
         location=Place(session.id, newest.latitude, newest.longitude, newest.moment) if newest else None,
         battery=memory.battery,
-        watchers=sorted(name_of(person) for person in watching),
+        watchers=sorted(person.name for person in watching),
         you_watch=viewer.id in memory.watching,
         messages=(last_word if compact else said)(memory, viewer),
         may_write=viewer.id in session.guardians,

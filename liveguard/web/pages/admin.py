@@ -6,9 +6,9 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound, UnknownEmail
-from liveguard.web.cards import name_of
+from liveguard.people import Guardianship
 from liveguard.web.pages.page import AdminPage, code_of
-from liveguard.web.pages.people import Pair, show_link
+from liveguard.web.pages.people import show_link
 from liveguard.web.statuses import status_of
 
 MOST_SHOWN = 100
@@ -29,22 +29,22 @@ class Admin(AdminPage):
         after = self.get_query_argument("after", "")[:254]
         found = await services.people.accounts.search(sought, after, MOST_SHOWN + 1)
         shown = found[:MOST_SHOWN]
-        guardians: dict[str, list[Pair]] = defaultdict(list)
+        guardians: dict[str, list[Guardianship]] = defaultdict(list)
         for pair in await services.people.guardianships.of_wards([user.id for user in shown]):
-            guardians[pair.ward.id].append(Pair(pair))
+            guardians[pair.ward.id].append(pair)
         self.show(
             "admin.html",
             done=self.get_query_argument("done", ""),
             problem=problem,
             typed=typed,
             q=sought,
-            people=[{"user": user, "name": name_of(user), "guardians": guardians[user.id]} for user in shown],
+            people=[{"user": user, "name": user.name, "guardians": guardians[user.id]} for user in shown],
             more=urlencode({"q": sought, "after": shown[-1].email}) if len(found) > len(shown) else "",
             sessions=[
                 {
                     "id": session.id,
                     "ward_id": session.ward.id,
-                    "name": name_of(session.ward),
+                    "name": session.ward.name,
                     "start": session.start.wall,
                     "lost": session.interruption is not None,
                 }
@@ -69,7 +69,7 @@ class AddPerson(Admin):
             await self.show_admin(code_of(refusal), email=email, first_name=first_name, last_name=last_name)
         else:
             token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
-            show_link(self, "welcome", token, back="/admin", name=name_of(user))
+            show_link(self, "welcome", token, back="/admin", name=user.name)
 
 
 class ChangePerson(AdminPage):
@@ -86,7 +86,7 @@ class ChangePerson(AdminPage):
         elif change == "reset":
             user = await people.accounts.identify(user_id)
             token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
-            show_link(self, "reset", token, back="/admin", name=name_of(user))
+            show_link(self, "reset", token, back="/admin", name=user.name)
             return
         else:
             raise NotFound

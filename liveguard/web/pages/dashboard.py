@@ -14,7 +14,7 @@ from liveguard.errors import Refusal
 from liveguard.events import Person
 from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
-from liveguard.web.cards import MOST_FULL, Glance, in_order, name_of
+from liveguard.web.cards import MOST_FULL, Glance, in_order
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -94,7 +94,7 @@ class Watching(Page):
         people = self.services.people
         wards: list[Person] = await people.guardianships.wards_of(self.user)
         return {
-            "ward_names": [name_of(ward) for ward in wards],
+            "ward_names": [ward.name for ward in wards],
             "ended": [Past.of(one) for one in await people.history.last(self.user, LATELY)],
             "worrying": [Past.of(one) for one in await people.history.worrying(self.user, self.now - WORRIES_FOR)],
         }

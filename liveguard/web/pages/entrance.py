@@ -17,7 +17,6 @@ from liveguard.errors import (
 from liveguard.people import Link as OneTimeLink
 from liveguard.people import User
 from liveguard.people.accounts import LEAST_PASSWORD, SignIn
-from liveguard.web.cards import name_of
 from liveguard.web.pages.page import OpenPage, Page, code_of
 from liveguard.web.render import zone
 from liveguard.web.statuses import status_of
@@ -142,8 +141,7 @@ class Link(Entrance):
         self.show(
             "link.html",
             purpose=link.purpose,
-            person={"id": person.id, "name": name_of(person), "email": person.email} if person else None,
-            viewer_name=name_of(self.user) if self.visitor else "",
+            person=person,
             own=self.visitor is not None and person is not None and self.user.id == person.id,
             path=self.request.path,
             least_password=LEAST_PASSWORD,

@@ -14,7 +14,7 @@ from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailab
 from liveguard.people import Entry, PastSession, User
 from liveguard.tables import csv_line
 from liveguard.trail import Point
-from liveguard.web.cards import Place, extra_of, in_order, last_word, name_of, note_of
+from liveguard.web.cards import Place, extra_of, in_order, last_word, note_of
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
@@ -92,13 +92,12 @@ class History(Page):
             self.user, **asked.which, limit=PAGE, cursor=self.get_query_argument("cursor", None)
         )
         since, until = asked.span
-        sums = await people.stories.days(self.user, asked.zone, ward_id=asked.ward, since=since, until=until)
+        sums = await people.history.days(self.user, asked.zone, ward_id=asked.ward, since=since, until=until)
         days = asked.days
         bars = draw_bars([sums.get(day, (0, 0))[1] for day in days])
-        wards = [{"id": ward.id, "name": name_of(ward)} for ward in await people.history.wards(self.user)]
         self.show(
             "history.html",
-            wards=wards,
+            wards=await people.history.wards(self.user),
             ward=asked.ward,
             since=asked.first,
             until=asked.last,
@@ -170,16 +169,15 @@ class Session(Page):
     page = "history"
 
     async def get(self, session_id: str) -> None:
-        stories, seq = self.services.people.stories, self.services.live.long_written()
+        chronicle, seq = self.services.chronicle, self.services.live.long_written()
         memory = self._running(session_id)
         session = running(memory, self.user) if memory else await self._ended(session_id)
         if memory:
             self.page = "dashboard"
-        # Of a running session, what is newest is not written yet.
-        entries: list[Entry] = await stories.entries(session_id, self.services.chronicle.unwritten(session_id))
+        entries = await chronicle.entries(session_id)
         if not memory:
             entries.append(Entry.of(session_id, session["end"], "ended", reason=session["reason"]))
-        trail = await self._trail(session_id, memory)
+        trail = await chronicle.trail(session_id)
         self.show(
             "session.html",
             session=session,
@@ -204,10 +202,6 @@ class Session(Page):
             "worrying": [one for one in map(Past.of, worrying) if one.id != session_id],
         }
 
-    async def _trail(self, session_id: str, memory: Memory | None) -> list[Point]:
-        unwritten = memory.trail.points if memory else self.services.chronicle.unwritten_trail(session_id)
-        return unwritten or await self.services.people.stories.trail(session_id)
-
     def _running(self, session_id: str) -> Memory | None:
         for session in self.services.live.visible_to(self.user):
             if session.id == session_id:
@@ -219,7 +213,7 @@ class Session(Page):
         by = ""
         if ended.ended_by:
             try:
-                by = name_of(await self.services.people.accounts.find(ended.ended_by))
+                by = (await self.services.people.accounts.find(ended.ended_by)).name
             except Refusal:
                 by = ended.ended_by
         past = Past.of(ended)
@@ -230,10 +224,9 @@ class TrailExport(Session):
     """``GET /history/{session_id}/trail.gpx``."""
 
     async def get(self, session_id: str) -> None:
-        memory = self._running(session_id)
-        if memory is None:
+        if self._running(session_id) is None:
             await self._ended(session_id)
-        trail = await self._trail(session_id, memory)
+        trail = await self.services.chronicle.trail(session_id)
         if not trail:
             raise NotFound
         self.set_header("Content-Type", "application/gpx+xml; charset=UTF-8")
@@ -249,8 +242,8 @@ def running(memory: Memory, viewer: User) -> dict[str, Any]:
     return {
         "id": session.id,
         "ward_id": session.ward.id,
-        "name": name_of(session.ward),
-        "first_name": session.ward.first_name or name_of(session.ward),
+        "name": session.ward.name,
+        "first_name": session.ward.first_name or session.ward.name,
         "start": session.start.wall,
         "running": True,
         "lost": interruption is not None,

@@ -4,22 +4,7 @@ import segno
 from markupsafe import Markup
 
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound
-from liveguard.people import Guardianship
-from liveguard.web.cards import name_of
 from liveguard.web.pages.page import Page
-
-
-class Pair:
-    """A guardianship with the names of both sides."""
-
-    def __init__(self, pair: Guardianship) -> None:
-        self.id = pair.id
-        self.status = pair.status
-        self.ward = pair.ward
-        self.guardian = pair.guardian
-        self.guardian_is_active = pair.guardian_is_active
-        self.ward_name = name_of(pair.ward)
-        self.guardian_name = name_of(pair.guardian)
 
 
 class People(Page):
@@ -34,11 +19,10 @@ class People(Page):
     async def show_people(self, *, done: str = "", problem: str = "", email: str = "") -> None:
         """The page, perhaps with what was done or what went wrong."""
         guardianships = self.services.people.guardianships
-        mine = [Pair(pair) for pair in await guardianships.of_ward(self.user)]
-        theirs = [Pair(pair) for pair in await guardianships.of_guardian(self.user)]
+        theirs = await guardianships.of_guardian(self.user)
         self.show(
             "people.html",
-            guardians=mine,
+            guardians=await guardianships.of_ward(self.user),
             links=await self.services.people.links.invitations(self.user),
             invitations=[pair for pair in theirs if pair.status == "pending"],
             wards=[pair for pair in theirs if pair.status != "pending"],

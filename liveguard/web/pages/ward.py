@@ -1,6 +1,6 @@
 """The ward's page, and what makes it an app: its manifest, its worker and its shell without network."""
 
-from liveguard.web.cards import name_of, said
+from liveguard.web.cards import said
 from liveguard.web.pages.page import OpenPage, Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -19,14 +19,14 @@ class Ward(Page):
         over = None if claimed else await services.people.history.unstopped_by(self.user, self.now - WORRIES_FOR)
         self.show(
             "ward.html",
-            guardians=[{"id": guardian.id, "name": name_of(guardian)} for guardian in guardians],
+            guardians=guardians,
             unstopped=Past.of(over) if over else None,
             starting=session is None and claimed is not None,
             version=services.assets.version,
             messages=said(memory, self.user) if memory else [],
             session={
                 "start": memory.session.start.wall,
-                "watchers": [name_of(person) for person in memory.watching.values()],
+                "watchers": [person.name for person in memory.watching.values()],
             }
             if memory
             else None,
