@@ -268,25 +268,26 @@ async def test_a_new_password_ends_all_logins(tmp_path: Path) -> None:
 @pytest.mark.gen_test
 async def test_of_several_who_use_a_link_one_gets_it(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
-        logins = storage.logins
-        await logins.add_link("hash", "invite", now=NOW, expires_at=NOW + MINUTE, user_id="ana")
-        seen = await logins.peek_link("hash", NOW)
+        links = storage.links
+        await links.add("hash", "invite", now=NOW, expires_at=NOW + MINUTE, user_id="ana")
+        seen = await links.peek("hash", NOW)
         assert (seen.purpose, seen.user_id, seen.expires_at) == ("invite", "ana", NOW + MINUTE)
-        taken = await asyncio.gather(*(logins.take_link("hash", NOW) for _ in range(5)), return_exceptions=True)
+        taken = await asyncio.gather(*(links.take("hash", NOW) for _ in range(5)), return_exceptions=True)
         assert [type(one) for one in taken] == [type(None), *[NotFound] * 4]
-        assert await logins.peek_link("hash", NOW) is None
+        assert await links.peek("hash", NOW) is None
 
 
 @pytest.mark.gen_test
 async def test_what_has_expired_is_no_good_and_is_forgotten(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
-        logins = storage.logins
+        logins, links = storage.logins, storage.links
         for number in (1, 2):
-            await logins.add_link(f"link {number}", "reset", now=NOW, expires_at=NOW + number)
+            await links.add(f"link {number}", "reset", now=NOW, expires_at=NOW + number)
             await logins.create(f"login {number}", "ana", now=NOW, expires_at=NOW + number)
         with pytest.raises(NotFound):
-            await logins.take_link("link 1", NOW + 1)
+            await links.take("link 1", NOW + 1)
         await logins.purge(NOW + 1)
+        await links.purge(NOW + 1)
         path = storage.database.path
         assert read(path, "SELECT id FROM logins UNION ALL SELECT id FROM one_time_links") == [
             ("login 2",),

@@ -61,11 +61,11 @@ class Links:
 
     async def invitations(self, ward: User) -> Sequence[Link]:
         """This ward's invitations that nobody has followed yet, the newest first."""
-        return await self._storage.logins.links_of(ward.id, "invite", self._clock.now().wall)
+        return await self._storage.links.of_user(ward.id, "invite", self._clock.now().wall)
 
     async def withdraw(self, ward: User, link_id: str) -> None:
         """From now on an invitation leads nowhere. Raises NotFound for one that was followed, or is not this ward's."""
-        if not await self._storage.logins.withdraw_link(link_id, ward.id, "invite", self._clock.now().wall):
+        if not await self._storage.links.withdraw(link_id, ward.id, "invite", self._clock.now().wall):
             raise NotFound("This link was used already or has expired")
 
     async def _make(
@@ -78,7 +78,7 @@ class Links:
         most: int | None = None,
     ) -> str:
         token, now = random_token(), self._clock.now().wall
-        await self._storage.logins.add_link(
+        await self._storage.links.add(
             digest(token),
             purpose,
             now=now,
@@ -94,7 +94,7 @@ class Links:
 
     async def look(self, token: str) -> tuple[Link, User | None]:
         """A link that is still good and whom it concerns. Raises NotFound for every other."""
-        link = await self._storage.logins.peek_link(digest(token), self._clock.now().wall)
+        link = await self._storage.links.peek(digest(token), self._clock.now().wall)
         if link is None:
             raise NotFound(LINK_OVER)
         if link.purpose == "setup" and await self._storage.users.has_admin():
@@ -112,7 +112,7 @@ class Links:
     async def sign_in(self, token: str) -> User:
         """Who signs in by this link."""
         link = await self._look_for("sign-in", token)
-        await self._storage.logins.take_link(link.id, self._clock.now().wall)
+        await self._storage.links.take(link.id, self._clock.now().wall)
         return await self._accounts.identify(link.user_id or "")
 
     async def reset(self, token: str, password: str) -> User:

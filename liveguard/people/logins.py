@@ -111,7 +111,9 @@ class Logins:
 
     async def purge(self) -> None:
         """Forget logins and links that have expired."""
-        await self._storage.logins.purge(self._clock.now().wall)
+        now = self._clock.now().wall
+        await self._storage.logins.purge(now)
+        await self._storage.links.purge(now)
 
 
 def _let_be(done: "asyncio.Future[None]") -> None:

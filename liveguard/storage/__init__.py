@@ -9,7 +9,7 @@ from liveguard.storage.files import lying_aside
 from liveguard.storage.guardians import Access, Guardians, Guardianship, Status
 from liveguard.storage.history import History, Page, Viewer
 from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
-from liveguard.storage.links import Link, Purpose
+from liveguard.storage.links import Link, Links, Purpose
 from liveguard.storage.logins import Login, Logins
 from liveguard.storage.preferences import Preferences, PreferencesOfPeople
 from liveguard.storage.statistics import Statistics
@@ -17,8 +17,8 @@ from liveguard.storage.users import User, Users
 
 __all__ = [
     "Access", "Chronicle", "Database", "EndedSession", "Entry", "GuardianView", "Guardians", "Guardianship", "History",
-    "Journal", "JournaledSession", "Link", "Login", "Logins", "Page", "Preferences", "Purpose", "Status", "Storage",
-    "User", "Users", "Viewer",
+    "Journal", "JournaledSession", "Link", "Links", "Login", "Logins", "Page", "Preferences", "Purpose", "Status",
+    "Storage", "User", "Users", "Viewer",
 ]  # fmt: skip
 
 
@@ -32,6 +32,7 @@ class Storage:
         self.journal = Journal(database)
         self.history = History(database)
         self.logins = Logins(database)
+        self.links = Links(database)
         self.chronicle = Chronicle(database)
         self.preferences = PreferencesOfPeople(database)
         self.statistics = Statistics(database)

@@ -1,19 +1,18 @@
-"""Who is signed in to the dashboard, and links that sign somebody in once.
+"""Who is signed in to the dashboard.
 
 The ids are hashes of random tokens; the tokens themselves are nowhere in the database.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
 
-from liveguard.errors import AuthenticationRequired, Conflict, NotAllowed, NotFound, WrongCredentials
+from liveguard.errors import AuthenticationRequired, NotFound, WrongCredentials
 from liveguard.storage.database import Database
-from liveguard.storage.links import Link, Purpose, use_up
-from liveguard.storage.rows import one, select, table
+from liveguard.storage.rows import select, table
 from liveguard.storage.users import COLUMNS, User, user_of
 
 MOST = 500  # logins of one user
@@ -47,7 +46,7 @@ def _login(row: list[Any]) -> Login:
 
 
 class Logins:
-    """Logins and one-time links."""
+    """The logins."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -164,89 +163,10 @@ class Logins:
 
         return self._database.submit(job, write=False)
 
-    def add_link(
-        self,
-        link_id: str,
-        purpose: Purpose,
-        *,
-        now: int,
-        expires_at: int,
-        user_id: str | None = None,
-        made_by: str | None = None,
-        login_id: str | None = None,
-        most: int | None = None,
-    ) -> asyncio.Future[None]:
-        """A new link, which an admin may have made, and somebody who is signed in by this login.
-
-        Raises :class:`Conflict` where so many for this purpose and user could be used now, :class:`NotAllowed` where
-        who makes it is no admin, or not any more, and :class:`AuthenticationRequired` where the login has ended.
-        """
-
-        def job(db: sqlite3.Connection) -> None:
-            if login_id is not None and not one(db, "SELECT EXISTS (SELECT 1 FROM logins WHERE id = ?)", (login_id,)):
-                raise AuthenticationRequired
-            admin = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ? AND is_admin AND is_active)"
-            if made_by is not None and not one(db, admin, (made_by,)):
-                raise NotAllowed
-            if most is not None and len(_links(db, "user_id = ? AND purpose = ?", now, user_id, purpose)) >= most:
-                raise Conflict("Too many links are open: withdraw one first")
-            db.execute(
-                "INSERT INTO one_time_links (id, purpose, user_id, made_by, created_at, expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (link_id, purpose, user_id, made_by, now, expires_at),
-            )
-
-        return self._database.submit(job, write=True)
-
-    def peek_link(self, link_id: str, now: int) -> asyncio.Future[Link | None]:
-        """A link that could be used now; it stays good."""
-        return self._database.submit(lambda db: _link(db, link_id, now), write=False)
-
-    def links_of(self, user_id: str, purpose: Purpose, now: int) -> asyncio.Future[Sequence[Link]]:
-        """The links for one purpose that concern somebody and could be used now, the newest first."""
-
-        def job(db: sqlite3.Connection) -> Sequence[Link]:
-            return _links(db, "user_id = ? AND purpose = ?", now, user_id, purpose)
-
-        return self._database.submit(job, write=False)
-
-    def withdraw_link(self, link_id: str, user_id: str, purpose: Purpose, now: int) -> asyncio.Future[bool]:
-        """Make a link lead nowhere. False where somebody's link for this purpose was none that could be used."""
-
-        def job(db: sqlite3.Connection) -> bool:
-            withdrawn = db.execute(
-                "DELETE FROM one_time_links"
-                " WHERE id = ? AND user_id = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
-                (link_id, user_id, purpose, now),
-            )
-            return withdrawn.rowcount > 0
-
-        return self._database.submit(job, write=True)
-
-    def take_link(self, link_id: str, now: int) -> asyncio.Future[None]:
-        """Use a link up. Of several who try, one gets it; to the others it raises NotFound."""
-        return self._database.submit(lambda db: use_up(db, link_id, now), write=True)
-
     def purge(self, now: int) -> asyncio.Future[None]:
         """Forget what has expired."""
 
         def job(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM logins WHERE expires_at <= ?", (now,))
-            db.execute("DELETE FROM one_time_links WHERE expires_at <= ?", (now,))
 
         return self._database.submit(job, write=True)
-
-
-def _link(db: sqlite3.Connection, link_id: str, now: int) -> Link | None:
-    return next(iter(_links(db, "id = ?", now, link_id)), None)
-
-
-def _links(db: sqlite3.Connection, where: str, now: int, *values: object) -> list[Link]:
-    """Those that could be used now, the newest first."""
-    rows = select(
-        db,
-        "id, purpose, user_id, created_at, expires_at",
-        f"FROM one_time_links WHERE {where} AND used_at IS NULL AND expires_at > ? ORDER BY created_at DESC, id",
-        (*values, now),
-    )
-    return [Link(*row) for row in rows]
