@@ -5,8 +5,9 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
+from liveguard.people.logins import DAY, LASTS
+
 NAME = "liveguard"
-DAYS = 30  # a login ends sooner on the server if it is not used
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Cookies:
 
     def keep(self, handler: RequestHandler, token: str) -> None:
         """Let the browser keep a login, from now on for as long as the server does."""
-        handler.set_cookie(self.login, token, expires_days=DAYS, **self.attributes)
+        handler.set_cookie(self.login, token, expires_days=LASTS // DAY, **self.attributes)
 
     def sign_in(self, handler: RequestHandler, token: str) -> None:
         """Let the browser keep a new login."""
