@@ -1,6 +1,7 @@
 // A button that is held: with a finger, a mouse, Enter or the space bar. A screen reader's click is asked back.
 
 const HELD = 1000;
+const NEAR = 20; // pixels beside the button where a finger that trembles still holds it
 
 /** Call `done` when the button was held; `asked` for a click that nobody can hold. The element `hint`, which says how
  * the button is used, says it in other `words` when it was let go early. Gives what calls a hold off. */
@@ -32,12 +33,19 @@ export function hold(button, { done, asked, hint, words }) {
     hint.classList.add("loud");
   }
 
+  /** Whoever wants to break it off slides away from it. */
+  function isNear({ clientX, clientY }) {
+    const { left, right, top, bottom } = button.getBoundingClientRect();
+    return clientX > left - NEAR && clientX < right + NEAR && clientY > top - NEAR && clientY < bottom + NEAR;
+  }
+
   button.addEventListener("pointerdown", (event) => {
     unpressed = event.pressure === 0 && event.pointerType !== "touch";
     if (event.button !== 0 || unpressed) return;
     button.setPointerCapture(event.pointerId);
     begin();
   });
+  button.addEventListener("pointermove", (event) => isNear(event) || release());
   for (const kind of ["pointerup", "pointercancel"]) {
     button.addEventListener(kind, () => {
       released = performance.now();

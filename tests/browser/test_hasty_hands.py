@@ -1,0 +1,47 @@
+"""What a hand in a hurry does to the ward's page: it slips, presses twice, and does not wait for the page's script."""
+
+import pytest
+from playwright.async_api import Page, expect
+from visitors import Street, hold
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+story = pytest.mark.gen_test(timeout=60)
+
+PHONE = {"width": 320, "height": 568}
+
+
+async def started(street: Street, **how: object) -> Page:
+    """Ana has started."""
+    ana = await street.sign_in("ana", "/ward", **how)
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    return ana
+
+
+@story
+async def test_a_finger_that_slides_off_the_button_stops_nothing(street: Street) -> None:
+    ana = await started(street, viewport=PHONE, has_touch=True)
+    stop, devtools = ana.locator("#stop"), await ana.context.new_cdp_session(ana)
+    box = await stop.bounding_box()
+    assert box is not None
+
+    async def touch(kind: str, *, above: float) -> None:
+        points = [] if kind == "touchEnd" else [{"x": box["x"] + 50, "y": box["y"] - above}]
+        await devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    await ana.clock.install()
+    await touch("touchStart", above=-20)
+    await expect(stop).to_have_class("huge hold holding")
+    await touch("touchMove", above=10)  # it trembles
+    await expect(stop).to_have_class("huge hold holding")
+    await touch("touchMove", above=60)
+    await expect(stop).to_have_class("huge hold")
+    await expect(ana.locator("#stop-hint")).to_contain_text("Keep pressing")
+    # Nor does one that comes back by itself.
+    await touch("touchMove", above=-20)
+    await ana.clock.fast_forward(1500)
+    await touch("touchEnd", above=-20)
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "running")
+    await expect(ana.get_by_role("dialog")).to_have_count(0)
+    await hold(stop)
+    await expect(ana.locator("#idle")).to_be_visible()
