@@ -5,7 +5,7 @@ import { morph, morphChildren, parse } from "./morph.js";
 import { connection, rendered, signedOut, socket, untold, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { isOfViewer, whoIsHere } from "./socket.js";
-import { putAside, sayAside, write } from "./write.js";
+import { putAside, sayAside, withoutUnsent, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const UNSEEN = 5000; // and less often where only the tab shows it
@@ -180,9 +180,11 @@ live.addEventListener("submit", async (event) => {
   event.preventDefault();
   const input = event.target.elements.text;
   if (input.readOnly) return;
-  await write(socket, input, { wardId: event.target.dataset.write }, (why) => {
-    if (!input.readOnly) document.getElementById("said").textContent = words[`not_sent_${why}`];
+  const said = document.getElementById("said");
+  const arrived = await write(socket, input, { wardId: event.target.dataset.write }, (why) => {
+    if (!input.readOnly) said.textContent = words[`not_sent_${why}`];
   });
+  for (const one of arrived ? [...said.childNodes] : []) if (!withoutUnsent(one.textContent, words)) one.remove();
   // What was kept has arrived after all.
   if (!input.value) input.closest(".unsent")?.remove();
 });

@@ -8,7 +8,7 @@ import { morph } from "./morph.js";
 import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, shareOf, unheard } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
-import { ofWhatIsUnsent, putAside, write } from "./write.js";
+import { ofWhatIsUnsent, putAside, withoutUnsent, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
 
@@ -344,13 +344,23 @@ $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && sto
 $("running").addEventListener("submit", async (event) => {
   event.preventDefault();
   const input = event.target.elements.text;
-  await write(socket, input, {}, (why) => {
+  const arrived = await write(socket, input, {}, (why) => {
     if (why !== "refused" && !input.readOnly) say(words[`not_sent_${why}`], "away");
   });
+  if (arrived) takeBack();
   // It arrived just before the end.
   if (!input.value) input.closest(".unsent")?.remove();
 });
 $("kept").addEventListener("submit", (event) => event.preventDefault());
+
+/** What was not sent has arrived after all: nothing more is said of it. A warning of something else stays. */
+function takeBack() {
+  const said = $("line").lastElementChild.firstChild;
+  const rest = withoutUnsent(said?.data ?? "", words);
+  if (!said?.data || rest === said.data) return; // or it begins with what others have written
+  said.data = rest;
+  if (rest !== words.still_running) $("line").className = "line";
+}
 
 /** What could not be sent any more stays to be copied, and is not said in the next session. */
 function keepWhatIsWritten() {

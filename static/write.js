@@ -5,7 +5,7 @@ const unsent = new Map(); // fields, and why
 let aside = 0; // forms that were put there
 
 /** Send what is in `input` with `data`; where it did not arrive or may not have, `failed` is told why: "away" or
- * "refused", or "unknown". */
+ * "refused", or "unknown". Gives whether it arrived. */
 export async function write(socket, input, data, failed) {
   const written = input.value;
   const text = written.trim();
@@ -21,6 +21,7 @@ export async function write(socket, input, data, failed) {
     unsent.set(input, why);
     failed(why);
   }
+  return answer === "message";
 }
 
 /** Move a form to what is kept on the page, with a sentence; where it `isOver`, its text can only be copied. */
@@ -61,4 +62,12 @@ export function ofWhatIsUnsent(words) {
   const standing = [...unsent].filter(([input]) => isSeen(input) && input.value && !input.closest(".unsent"));
   if (!standing.length) return "";
   return standing.some(([, why]) => why === "unknown") ? words.not_sent_unknown : words.not_sent_refused;
+}
+
+/** What is left of what was `said` once everything has arrived that was not sent. */
+export function withoutUnsent(said, words) {
+  if (ofWhatIsUnsent(words)) return said;
+  const sentences = ["away", "refused", "unknown"].map((why) => words[`not_sent_${why}`]);
+  const rest = sentences.reduce((left, sentence) => left.replace(sentence, ""), said);
+  return rest === said ? said : rest.trim();
 }

@@ -442,6 +442,50 @@ async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Stre
 
 
 @story
+@pytest.mark.parametrize("who", ["ana", "ben"])
+async def test_what_has_arrived_after_all_is_not_called_unsent_any_more(street: Street, who: str) -> None:
+    device, other = await street.home.ward("ana"), await street.home.guardian("ben")
+    await device.answer("start-live-session")
+    page = await street.sign_in(who, "/ward" if who == "ana" else "/")
+    field, line = page.get_by_role("textbox", name="Message to"), page.locator("#line" if who == "ana" else "#said")
+    await street.connected(page)
+    await page.context.set_offline(True)
+    await expect(page.locator("#line.away, #away:not([hidden])")).to_be_visible()
+    await field.fill("I am at the bridge")
+    await field.press("Enter")
+    await expect(line).to_contain_text("Not sent")
+    await page.context.set_offline(False)
+    await expect(line).to_contain_text("please try again")
+    await field.press("Enter")
+    await (other if who == "ana" else device).expect("message", text="I am at the bridge")
+    await expect(field).to_have_value("")
+    await expect(line).not_to_contain_text("Not sent")
+    await expect(line).to_contain_text("Connected again.")
+    if who == "ana":
+        await expect(line).to_have_class("line")
+
+    # What was said of something else stays.
+    await page.context.set_offline(True)
+    await expect(page.locator("#line.away, #away:not([hidden])")).to_be_visible()
+    if who == "ana":
+        await page.locator("#stop").dispatch_event("click")
+        await page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+        await expect(line).to_contain_text("Not stopped")
+    await field.fill("I am at the river")
+    await field.press("Enter")
+    await expect(line).to_contain_text("Not sent")
+    await page.context.set_offline(False)
+    await expect(line).to_contain_text("please try again")
+    await field.press("Enter")
+    await expect(field).to_have_value("")
+    await expect(line).not_to_contain_text("Not sent")
+    if who == "ana":
+        await expect(line).to_have_text("Your session was not stopped: it is still running. Please stop it again.")
+        await expect(line).to_have_class("line problem")
+    street.excuse(*NO_NETWORK)
+
+
+@story
 async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> None:
     ana = await street.home.ward("ana")
     session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
