@@ -385,6 +385,7 @@ setInterval(tick, 1000);
 setInterval(() => document.hidden || look(), 60_000); // who would be told, may be others by now
 tick();
 if (state === "running") become("running");
+$("stop").disabled = false;
 scrollToEnd();
 
 // Until now the page was about to say that it stands still.

@@ -1,7 +1,9 @@
 """What a hand in a hurry does to the ward's page: it slips, presses twice, and does not wait for the page's script."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from visitors import Street, hold
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -45,3 +47,40 @@ async def test_a_finger_that_slides_off_the_button_stops_nothing(street: Street)
     await expect(ana.get_by_role("dialog")).to_have_count(0)
     await hold(stop)
     await expect(ana.locator("#idle")).to_be_visible()
+
+
+@pytest.mark.parametrize("place", ["/ward", "/", "/history/{session}"])
+@story
+async def test_what_is_pressed_before_the_script_runs_is_neither_lost_nor_in_an_address(
+    street: Street, place: str
+) -> None:
+    device, guardian = await street.home.ward("ana"), await street.home.guardian("ben")
+    session = (await device.answer("start-live-session"))["data"]["sessionId"]
+    who = "ana" if place == "/ward" else "ben"
+    page = await street.sign_in(who, "/healthz")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/write.js", hold_back)
+    address = street.home.url + place.format(session=session)
+    await page.goto(address, wait_until="commit")
+    await asked.wait()
+    field = page.get_by_role("textbox", name="Message to")
+    await field.fill("I am at the bridge")
+    await field.press("Enter")
+    await page.get_by_role("button", name="Send").click()
+    await expect(field).to_have_value("I am at the bridge")
+    assert page.url == address
+    if who == "ana":
+        await expect(page.locator("#stop")).to_be_disabled()
+    answered.set()
+    await street.connected(page)
+    await field.press("Enter")
+    await (guardian if who == "ana" else device).expect("message", text="I am at the bridge")
+    await expect(field).to_have_value("")
+    if who == "ana":
+        await hold(page.locator("#stop"))
