@@ -11,6 +11,7 @@ import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, putAside, withoutUnsent, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
+const SETTLES = 1500; // milliseconds: where the button that stops was, the one that starts may be a moment later
 
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
@@ -29,6 +30,7 @@ let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let noteSent = ""; // with the start
 let startLost = false; // a start was asked for, and has no answer
+let settling = null; // the timer after an end, until when nothing starts
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 let told = null; // when the last location was sent
 let placeProblem = ""; // why there is none
@@ -87,7 +89,7 @@ const socket = new Socket("/ws/ward", {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = overdue = refused = false;
-    $("start").disabled = false;
+    allowStart();
     look();
   },
   received: (event, data) => received[event]?.(data),
@@ -100,7 +102,7 @@ const socket = new Socket("/ws/ward", {
     const [starting, stopping] = [state === "starting", state === "stopping"];
     if (starting) become("idle");
     if (stopping) become("running");
-    $("start").disabled = true;
+    allowStart();
     // Each try that fails ends here as well, and must not take away what was said meanwhile.
     if (starting) {
       startLost = true;
@@ -180,6 +182,7 @@ function scrollToEnd() {
 // -- what is shown ----------------------------------------------------------------------------------------------------
 
 function become(next) {
+  if (isUnderWay() && next === "idle") settle();
   state = next;
   changes += 1;
   ward.dataset.state = next;
@@ -215,6 +218,20 @@ function become(next) {
     letSleep();
   }
   tick();
+}
+
+/** Whoever presses the button that stops once more, because they saw nothing happen yet, must not start the next one. */
+function settle() {
+  clearTimeout(settling);
+  settling = setTimeout(() => {
+    settling = null;
+    allowStart();
+  }, SETTLES);
+  allowStart();
+}
+
+function allowStart() {
+  $("start").disabled = !socket.open || settling !== null;
 }
 
 function isUnderWay() {

@@ -84,3 +84,27 @@ async def test_what_is_pressed_before_the_script_runs_is_neither_lost_nor_in_an_
     await expect(field).to_have_value("")
     if who == "ana":
         await hold(page.locator("#stop"))
+
+
+@story
+async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: Street) -> None:
+    ana, ben = await started(street, viewport=PHONE), await street.home.guardian("ben")
+    start, stop = ana.locator("#start"), ana.locator("#stop")
+    await ana.clock.install()
+    box = await stop.bounding_box()
+    assert box is not None
+    place = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    await ana.mouse.move(*place)
+    await ana.mouse.down()
+    await ana.clock.fast_forward(1000)
+    await expect(start).to_be_visible()
+    await ana.mouse.up()
+    assert await start.evaluate("(start, [x, y]) => document.elementFromPoint(x, y) === start", list(place))
+    await ana.mouse.click(*place)
+    await ana.clock.fast_forward(1500)
+    await expect(start).to_be_enabled()
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "idle")
+    await ben.expect("session-ended")
+    await start.click()
+    await expect(ana.locator("#running")).to_be_visible()
+    assert await ben.all_so_far() == ["guardian:session-started"]
