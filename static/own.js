@@ -8,8 +8,8 @@ export const MOST_TOLD = 3; // messages that a line says at once; all of them st
 const AGAIN = 2000; // milliseconds
 const LATER = 11000; // more than the longest that the others wait
 
-/** How much later than the ward's other devices this one is to be back. Whoever is first, carries the session on; a
- * window in which it was not started, and that nobody has used since, may stand at home. */
+/** How much later than the ward's other devices this one is to try to come back, once in each outage. Whoever is first,
+ * carries the session on; a window in which it was not started, and that nobody has used since, may stand at home. */
 export const later = (grace) => (kept("sessionStorage", "used") ? 0 : Math.min(LATER, (grace * 1000) / 3));
 
 /** A session begins, in this window or elsewhere. */

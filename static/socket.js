@@ -33,7 +33,7 @@ async function askWhoIsHere() {
 
 export class Socket {
   /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(), signedOut();
-   * `later` says how many more milliseconds to wait before each try to come back. */
+   * `later` says how many more milliseconds to wait before the first try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
     this.on = on;
@@ -118,9 +118,11 @@ export class Socket {
       setTimeout(() => this.comeBack(), RELOAD);
       return;
     }
+    // Whoever is to be back first, had a chance by the second try; from then on, to be back at all is what counts.
+    const later = this.tries ? 0 : this.later();
     const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] * (0.75 + Math.random() / 2);
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => this.connect(), pause + this.later());
+    this.waiting = setTimeout(() => this.connect(), pause + later);
   }
 
   /** Where the same person is still signed in here, nothing of the page need be lost. */

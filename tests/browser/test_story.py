@@ -1,9 +1,10 @@
 """Two browsers live through a session: Ana walks home, Ben watches."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, WebSocket, async_playwright, expect
+from playwright.async_api import Page, WebSocket, WebSocketRoute, async_playwright, expect
 from server import PASSWORD
 from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, Street, hold, open_street
 
@@ -164,6 +165,38 @@ async def test_of_two_devices_the_one_in_use_is_back_first(street: Street) -> No
     street.home.server.connections.close(1012)
     await laptop.clock.fast_forward(1_000)
     await expect(laptop.locator("#line")).to_contain_text("Connected again")
+
+
+@story
+async def test_a_device_that_nobody_used_lets_others_go_before_it_once_in_each_outage(street: Street) -> None:
+    await (await street.home.ward("ana")).answer("start-live-session")
+    laptop = await street.sign_in("ana", "/healthz")
+    doors, tries = asyncio.Event(), asyncio.Queue[bool]()
+    doors.set()
+
+    async def door(socket: WebSocketRoute) -> None:
+        if doors.is_set():
+            socket.connect_to_server()
+        else:
+            tries.put_nowait(True)
+            await socket.close(code=1001)
+
+    await laptop.route_web_socket("**/ws/ward*", door)
+    await laptop.goto(street.home.url + "/ward")
+    await expect(laptop.locator("#line")).to_be_empty()
+    await laptop.clock.install()
+    for _ in range(2):
+        doors.clear()
+        street.home.server.connections.close(1012)
+        await expect(laptop.locator("#line")).to_contain_text("No connection")
+        await laptop.clock.fast_forward(8_000)
+        assert tries.empty()
+        await laptop.clock.fast_forward(8_000)
+        for _ in range(2):
+            await asyncio.wait_for(tries.get(), 5)
+        doors.set()
+        await expect(laptop.locator("#line")).to_contain_text("Connected again")
+    street.excuse(*NO_NETWORK)
 
 
 @story
