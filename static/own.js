@@ -23,6 +23,15 @@ for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () =
 /** The switch of a session that began then: whether its location is to be shared from this window. */
 export const shareOf = (start) => `share-${start}`;
 
+/** Whether the location of a session was shared, and is not any more as long as this page does not: from this window, or
+ * from one that is gone. Of that one the page is told when it is loaded; what the window itself knows, counts more. */
+export function isUnshared({ start, unshared }) {
+  const here = recall("sessionStorage", shareOf(start));
+  if (here || unshared === undefined) return here === "on" || here === "gone";
+  remember("sessionStorage", shareOf(start), "gone");
+  return true;
+}
+
 /** The ward's page as the server renders it now; null when it cannot be had. */
 export async function ownPage() {
   const { page } = await fetchPage("/ward");
@@ -81,6 +90,7 @@ export function carryOn(line) {
         if (start !== line.dataset.start) {
           told = [];
           hear("nothing");
+          delete line.dataset.unshared;
         }
         line.dataset.start = start;
         say("running");
@@ -147,6 +157,6 @@ export function carryOn(line) {
     const signOut = document.querySelector("form[action='/logout']");
     if (signOut && document.getElementById("sure-out")) signOut.dataset.confirm = state === "over" ? "" : "sure-out";
     // Only the ward's page shares it; whoever had that switched on must know.
-    document.getElementById("unshared").hidden = state !== "running" || !kept("sessionStorage", shareOf(line.dataset.start));
+    document.getElementById("unshared").hidden = state !== "running" || !isUnshared(line.dataset);
   }
 }

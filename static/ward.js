@@ -5,7 +5,7 @@ import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, shareOf, unheard } from "./own.js";
+import { begins, isRunning, isUnshared, later, ownPage, MOST_TOLD, quoted, shareOf, unheard } from "./own.js";
 import { Place } from "./place.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, putAside, withoutUnsent, write } from "./write.js";
@@ -45,7 +45,10 @@ const received = {
     // Another one may have begun while this page was away.
     if (isUnderWay() && started !== Date.parse(data.startTime)) become("idle");
     const isNew = !isUnderWay();
-    if (isNew) begins(state === "starting" || startLost);
+    if (isNew) {
+      begins(state === "starting" || startLost);
+      delete ward.dataset.unshared;
+    }
     // It went with the start, whose answer did not come.
     if (startLost && $("note").value.trim() === noteSent) $("note").value = "";
     startLost = false;
@@ -220,7 +223,7 @@ function become(next) {
   tick();
 }
 
-/** Whoever presses the button that stops once more, because they saw nothing happen yet, must not start the next one. */
+/** Whoever presses the button that stops once more, since they saw nothing happen yet, must not start the next one. */
 function settle() {
   clearTimeout(settling);
   settling = setTimeout(() => {
@@ -309,12 +312,12 @@ $("share").addEventListener("click", () => {
   showPlace();
 });
 
-/** After a reload, go on with what was allowed and asked for before it. */
+/** After a reload, go on with what was allowed and asked for before it; in a new window, only say what is missing. */
 async function shareAgain() {
-  if (place.active || !kept("sessionStorage", shareOf(started))) return;
+  if (place.active || !isUnshared({ ...ward.dataset, start: started })) return;
   const permission = await navigator.permissions?.query({ name: "geolocation" });
   if (state !== "running") return;
-  if (permission?.state === "granted") place.start();
+  if (kept("sessionStorage", shareOf(started)) && permission?.state === "granted") place.start();
   else placeProblem = words.share_again;
   showPlace();
 }

@@ -157,6 +157,40 @@ async def test_a_location_is_shared_in_the_session_for_which_that_was_asked(stre
 
 
 @story
+async def test_who_opens_the_app_anew_knows_that_the_location_is_not_shared(street: Street) -> None:
+    ben = await street.home.guardian("ben")
+    ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
+    await ana.get_by_role("button", name="location").click()
+    await expect(ana.locator("#share-line")).to_contain_text("Location sent")
+    new = await ana.context.new_page()
+    share, line = new.get_by_role("button", name="location"), new.locator("#share-line")
+    unshared = new.locator("#unshared")
+    # As long as there is the other one, it shares.
+    await new.goto(f"{street.home.url}/people")
+    await expect(new.locator("#own-session")).to_be_visible()
+    await expect(unshared).to_be_hidden()
+    await new.goto("about:blank")
+    await ana.close()
+    await ben.expect("session-interrupted")
+    await new.goto(f"{street.home.url}/ward")
+    await expect(line).to_contain_text("your location is not shared")
+    await expect(new.locator("#share-status")).to_contain_text("your location is not shared")
+    # Nobody has asked for it in this window.
+    await expect(share).to_have_attribute("aria-pressed", "false")
+    await new.goto(f"{street.home.url}/people")
+    await expect(unshared).to_be_visible()
+    await new.goto(f"{street.home.url}/ward")
+    await expect(line).to_contain_text("your location is not shared")
+    await share.click()
+    await expect(line).to_contain_text("Location sent")
+    await share.click()
+    await expect(line).to_be_empty()
+    await new.goto(f"{street.home.url}/people")
+    await expect(new.locator("#own-session")).to_be_visible()
+    await expect(unshared).to_be_hidden()
+
+
+@story
 async def test_of_another_session_that_began_meanwhile_nothing_is_shared_unasked(street: Street) -> None:
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
     share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")

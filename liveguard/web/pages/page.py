@@ -106,12 +106,15 @@ class Page(Door):
         """The text of a page, with all that every page shows."""
         viewer = self.visitor.user if self.visitor else None
         live = self.services.live
+        own = live.sessions.get_user_active_session(viewer.id) if viewer else None
         return self.services.renderer.render(
             template,
             self.reader,
             viewer=viewer,
             zone_unknown=viewer is not None and zone(self.preferences.time_zone) is None,
-            own_session=live.sessions.get_user_active_session(viewer.id) if viewer else None,
+            own_session=own,
+            # It was shared from a page that is gone, and whoever opens another one must know.
+            unshared=own is not None and own.last_location is not None and not live.wards.connections(own.ward.id),
             page=self.page,
             waiting=self.waiting,
             grace=live.grace,
