@@ -328,8 +328,13 @@ $("start").dataset.label = $("start").textContent;
 $("stop").dataset.label = $("stop").querySelector(".label").textContent;
 $("share").dataset.label = $("share").lastElementChild.textContent;
 
+// Whoever only closes the keyboard of a phone, must alarm nobody.
 $("idle").addEventListener("submit", (event) => {
   event.preventDefault();
+  $("note").blur();
+});
+
+$("start").addEventListener("click", () => {
   if (state !== "idle") return;
   if (!socket.open) return;
   const note = $("note").value.trim();

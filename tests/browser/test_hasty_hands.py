@@ -108,3 +108,20 @@ async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: St
     await start.click()
     await expect(ana.locator("#running")).to_be_visible()
     assert await ben.all_so_far() == ["guardian:session-started"]
+
+
+@story
+async def test_whoever_only_closes_the_keyboard_starts_nothing(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    note, start = ana.get_by_label("A note for them"), ana.get_by_role("button", name="Start")
+    await expect(start).to_be_enabled()
+    await note.fill("Walking home")
+    await note.press("Enter")
+    await expect(note).not_to_be_focused()
+    await expect(ana.locator("#ward")).to_have_attribute("data-state", "idle")
+    # From there it goes on to the button.
+    await ana.keyboard.press("Tab")
+    await expect(start).to_be_focused()
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator("#running")).to_be_visible()
+    assert street.home.server.live.sessions.get_active_sessions()[0].metadata == {"note": "Walking home"}
