@@ -23,8 +23,8 @@ for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () =
 /** The switch of a session that began then: whether its location is to be shared from this window. */
 export const shareOf = (start) => `share-${start}`;
 
-/** Whether the location of a session was shared, and is not as long as this page does not: from this window, or from one
- * that is gone. Of that one the page is told when it is loaded; what the window itself knows, counts more. */
+/** Whether the location of a session was shared, and is not unless this page does it: from this window, or from one that
+ * is gone. Of that one the page is told when it is loaded; what the window itself knows, counts more. */
 export function isUnshared({ start, unshared }) {
   const here = recall("sessionStorage", shareOf(start));
   if (here || unshared === undefined) return here === "on" || here === "gone";

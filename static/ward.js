@@ -76,6 +76,7 @@ const received = {
     else if (event === "start-live-session") {
       // It may have been started elsewhere meanwhile, and runs.
       if (state === "starting") become("idle");
+      else if (code === "session_already_active") offerNote();
     } else if (event === "stop-live-session" && state === "stopping") become("running");
     else if (code === "no_active_session") look();
     say(words[code] ?? words.problem, "problem");
@@ -346,6 +347,14 @@ $("start").addEventListener("click", () => {
     if (answer === "session-started" && $("note").value.trim() === note) $("note").value = "";
   });
 });
+
+/** A start on another device was first, and without this note: it can be sent as a message, and does not wait unseen for
+ * the next session. */
+function offerNote() {
+  if ($("text").value.trim()) return;
+  $("text").value = $("note").value.trim();
+  $("note").value = "";
+}
 
 function stop() {
   if (state !== "running") return;

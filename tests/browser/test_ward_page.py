@@ -402,6 +402,24 @@ async def test_a_start_that_is_refused_takes_no_running_session_away(street: Str
 
 
 @story
+async def test_a_note_that_another_start_has_overtaken_can_be_sent(street: Street) -> None:
+    ana, phone = await street.sign_in("ana", "/ward", device=HOLDS_A_START_BACK), await street.home.ward("ana")
+    note, text = ana.get_by_label("A note for them"), ana.locator("#text")
+    await note.fill("Taxi W-12345")
+    await ana.get_by_role("button", name="Start").click()
+    await phone.answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await ana.evaluate("window.go()")
+    await expect(ana.locator("#line")).to_contain_text("running already")
+    await expect(text).to_have_value("Taxi W-12345")
+    await text.press("Enter")
+    await phone.expect("message", text="Taxi W-12345")
+    await phone.answer("stop-live-session")
+    await expect(ana.locator("#idle")).to_be_visible()
+    await expect(note).to_have_value("")
+
+
+@story
 async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Street) -> None:
     ana = await started(street)
     await ana.context.set_offline(True)
