@@ -297,6 +297,19 @@ async def test_no_word_breaks_on_the_narrowest_phone(street: Street) -> None:
                 assert await word.evaluate("(e) => e.offsetHeight") < 1.5 * line
 
 
+@long
+async def test_the_buttons_that_stop_say_in_german_that_somebody_is_safe_and_fit(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": 320, "height": 568})
+    await ana.locator("#start").click()
+    stop = ana.get_by_role("button", name="Ich bin in Sicherheit: beenden")
+    await expect(stop).to_be_in_viewport(ratio=1)
+    yes = ana.get_by_role("button", name="Ja, ich bin in Sicherheit")
+    await stop.dispatch_event("click")
+    await expect(yes).to_be_in_viewport(ratio=1)
+    for button in (stop, yes):
+        assert await button.evaluate("(e) => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+
+
 async def enlarge(page: Page) -> None:
     """The browser's letters are twice as large, as somebody has chosen in its settings."""
     devtools = await page.context.new_cdp_session(page)
