@@ -100,7 +100,7 @@ const socket = new Socket("/ws/ward", {
   refused: (code) => {
     const before = refused;
     refusedNow = refused = `refused_${code}` in words;
-    if (refused && !before && !stopLost && !startLost) say(words[`refused_${code}`], "problem");
+    if (refused && !before && !stopLost && !startLost) say(words[`refused_${code}`], "away");
   },
   closed: () => {
     const [starting, stopping] = [state === "starting", state === "stopping"];

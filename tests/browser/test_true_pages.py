@@ -217,6 +217,7 @@ async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tm
             if not socket.is_closed():
                 await socket.wait_for_event("close")
             await expect(page.locator(line)).to_contain_text(TOO_MANY)
+        await expect(ana.locator("#line .icon")).to_be_visible()  # which shows that there is no connection
         await ana.locator("#duration").evaluate(NOTES_WHAT_IS_SAID)
         await ana.wait_for_function("() => window.said.length === 2")
         lines = await ana.evaluate("window.lines")

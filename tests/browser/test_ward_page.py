@@ -544,6 +544,26 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
     street.excuse(*NO_NETWORK)
 
 
+@story
+async def test_a_warning_shows_a_lost_connection_only_where_it_is_lost(street: Street) -> None:
+    ana = await started(street)
+    line, icon = ana.locator("#line"), ana.locator("#line .icon")
+    await expect(line).to_contain_text("has started")
+    await expect(icon).to_be_hidden()
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection")
+    await expect(icon).to_be_visible()
+    await ana.locator("#stop").dispatch_event("click")
+    await ana.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    await expect(line).to_contain_text("Not stopped")
+    await expect(icon).to_be_visible()
+    await ana.context.set_offline(False)
+    await expect(line).to_contain_text("is still running")
+    await expect(line).to_have_class("line problem")
+    await expect(icon).to_be_hidden()
+    street.excuse(*NO_NETWORK)
+
+
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 1200}])
 @story
 async def test_the_button_that_stops_stays_where_it_is(street: Street, size: dict[str, int]) -> None:
