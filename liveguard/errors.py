@@ -10,6 +10,7 @@
     │   ├── NotFound, Conflict, WrongCredentials
     │   └── Unavailable, InternalError
     ├── StorageUnavailable          the database cannot be read or written just now
+    │   └── Unanswered              it does not answer: what was to be written may be written yet
     └── ConfigurationError          a setting or a file that stops the start, in one line
 
 A sentence never carries a traceback, SQL, a path, a token or a coordinate.
@@ -162,6 +163,10 @@ class InternalError(Refusal):
 
 class StorageUnavailable(LiveguardError):
     """The database cannot be read or written just now."""
+
+
+class Unanswered(StorageUnavailable):
+    """The database does not answer: what was to be written may be written yet, or may not."""
 
 
 class ConfigurationError(LiveguardError):

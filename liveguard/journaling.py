@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from liveguard.clock import Clock, pause
-from liveguard.errors import StartFailed, StorageUnavailable
+from liveguard.errors import StartFailed, StorageUnavailable, Unanswered
 from liveguard.events import Location, Person, Reason, SessionEnded
 from liveguard.sessions import LiveSession, Moment, whole_seconds
 from liveguard.storage import Storage
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class Unwritten(NamedTuple):
-    """The beginning or the end of a session, still to be written."""
+    """The beginning or the end of a session, still to be written, or a beginning that is to be taken back."""
 
     session: LiveSession
-    write: Callable[[bool], Awaitable[Begun | int]]  # again, or for the first time
+    write: Callable[[bool], Awaitable[Begun | int | None]]  # again, or for the first time
 
 
 class RecentEnd(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +82,7 @@ class Journaling:
         try:
             begun = await write(False)
         except StorageUnavailable as fault:
-            guardians = await self._guardians(session.ward.id)
+            guardians = await self._guardians_without(session, fault)
             self._postpone(Unwritten(session, write), fault)
             return guardians, None
         except Exception as problem:
@@ -153,7 +153,8 @@ class Journaling:
 
     def unwritten_ends(self, guardian_id: str, known: int) -> list[SessionEnded]:
         """The ends that this guardian may know, behind the number up to which they and the tables have all of them."""
-        recent = (end for end in self._ended if end.seq > known and guardian_id in end.guardians)
+        recent = [end for end in self._ended if end.seq > known and guardian_id in end.guardians]
+        recent.sort(key=lambda end: end.seq)  # what was written late was remembered late
         ends = {end.event.session_id: end.event for end in recent}
         for session, _ in self._unwritten:
             if session.ended is not None and guardian_id in session.guardians:
@@ -181,9 +182,20 @@ class Journaling:
         """Try once more to write what waits."""
         if self._catching_up is not None:
             self._catching_up.cancel()
+        if self._unwritten:
+            await self._storage.database.answers()
         await self._write_what_waits()
         if self._unwritten:
             log.error("What could not be written is lost: %d starts and ends of sessions", len(self._unwritten))
+
+    async def _guardians_without(self, session: LiveSession, fault: StorageUnavailable) -> list[Person]:
+        """The guardians of a session that is not written for this fault, which is none where they cannot be read."""
+        try:
+            return await self._guardians(session.ward.id)
+        except StartFailed:
+            if isinstance(fault, Unanswered):
+                self._postpone(Unwritten(session, lambda again: self._storage.journal.take_back(session.id)), fault)
+            raise
 
     async def _guardians(self, ward_id: str) -> list[Person]:
         try:
@@ -222,6 +234,6 @@ class Journaling:
                 if isinstance(written, Begun):
                     session.seq = written.seq
                     session.durable = True
-                else:
+                elif written is not None:
                     self.remember(session, written)
             self._unwritten.popleft()

@@ -59,7 +59,8 @@ class Rounds:
         self._wake = asyncio.Event()
 
     def begin(self) -> None:
-        """Go."""
+        """Go, and see to it that nobody waits for a disk that hangs."""
+        self._storage.database.watch(self._clock)
         self._walk = asyncio.get_running_loop().create_task(self._go())
 
     async def end(self) -> None:

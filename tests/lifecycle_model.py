@@ -108,7 +108,8 @@ class Model:
         self.present: dict[str, list[Any]] = {guardian_id: [] for guardian_id in guardians}
         self.visited: dict[str, int] = {}
         self.forgettable: set[str] = set()  # who came for the first time when that could not be written
-        self.faults = 0  # how often the database was taken away
+        self.faults = 0  # how often the database was taken away, or did not answer
+        self.taken_back: set[int] = set()  # the numbers of starts that failed and had been written all the same
         self.fault = False
         self.closing = False
         self.certain: Callable[[str, str], bool | None] = lambda ward_id, guardian_id: None
@@ -578,16 +579,17 @@ class Model:
 
     # -- the journal -----------------------------------------------------------------------------------------------
 
-    def reads(self, rows: list[Row], last: int) -> None:
-        """What is in the file: no gap in the numbers, and nothing else than was told or will be."""
+    def reads(self, rows: list[Row], last: int, waiting: set[str]) -> None:
+        """What is in the file: no gap in the numbers, and nothing else than was told, will be, or waits to be taken
+        back."""
         numbers = [row.start_seq for row in rows] + [row.end_seq for row in rows if row.end_seq is not None]
-        if sorted(numbers) != list(range(1, last + 1)):
+        if {*numbers, *self.taken_back} != set(range(1, last + 1)) or len(numbers) > last:
             self.wrong(f"the numbers of the journal have a gap: {numbers} up to {last}")
         for row in rows:
             session = self.sessions.get(row.id)
             if session is None:
                 under_way = self.wards[row.ward].under_way
-                if under_way is None or under_way.reason is not None:
+                if (under_way is None or under_way.reason is not None) and row.id not in waiting:
                     self.wrong(f"a session of {row.ward} is in the journal that nobody was told of")
                 continue
             session.seq = row.start_seq if session.seq is None else session.seq

@@ -10,7 +10,7 @@ import logging
 import shutil
 import sqlite3
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -197,6 +197,22 @@ class World(Stage):
         self.storage.guardians.access = partial(self._access, access)  # type: ignore[method-assign]
         super()._begin()
         self.live.watch(partial(self._done, self.live))
+        database = self.storage.database
+        database.watch(self.clock)
+        assert database._watch is not None
+        database._watch._hangs = partial(self._hangs, database._watch._hangs)
+        take_back = self.storage.journal.take_back
+        self.storage.journal.take_back = partial(self._take_back, take_back)  # type: ignore[method-assign]
+
+    def _hangs(self, give_up: Callable[[], None]) -> None:
+        """The database has not answered for too long."""
+        self.model.faults += 1
+        give_up()
+
+    def _take_back(self, take_back: Any, session_id: str) -> Any:
+        """Listen to which start, of which nobody was told, is no more."""
+        self.model.taken_back.update(row.start_seq for row in self.journal()[0] if row.id == session_id)
+        return take_back(session_id)
 
     def _access(self, access: Any, *arguments: Any) -> Any:
         """Listen to what the database says of who is disabled, just before the server hears it."""
@@ -240,6 +256,12 @@ class World(Stage):
         while self.crank.waiting:
             self.crank.turn()
             self.settle()
+
+    @property
+    def set_timers(self) -> int:
+        """How many will still go off, but for the one that looks whether the database hangs."""
+        watch = self.storage.database._watch
+        return self.clock.set_timers - bool(watch and watch._timer)
 
     @property
     def at_rest(self) -> bool:
@@ -470,7 +492,8 @@ class World(Stage):
     def check_journal(self) -> None:
         """One row for each session that was told, and no gap."""
         rows, last = self.journal()
-        self.model.reads(rows, last)
+        waiting = {session.id for session, _ in self.live._journaling._unwritten}
+        self.model.reads(rows, last, waiting)
 
     def check_rooms(self) -> None:
         """A guardian is in the room if and only if they are connected and accepted and the session runs."""
@@ -516,7 +539,7 @@ class World(Stage):
             here = screen in self.model.present[screen.person.id]
             if here and self.user_is_certain(screen.person.id) is False:
                 wrong(f"{screen.person.id} is disabled and still connected")
-            if screen.closed is None and not here and self.locked != "all" and not self.clock.set_timers:
+            if screen.closed is None and not here and self.locked != "all" and not self.set_timers:
                 wrong(f"{screen} never has its first words")
         running = {session.id for session in self.live.sessions.get_active_sessions()}
         if self.live.sessions.wards() != {ward.id for ward in self.model.wards.values() if ward.session}:
@@ -526,7 +549,7 @@ class World(Stage):
         pauses = len(self.live._admission._beside) + len(self._tasks)
         pauses += self.live._journaling.is_behind()
         interrupted = sum(session.interruption is not None for session in self.live.sessions.get_active_sessions())
-        if self.clock.set_timers - self.clock.rings > len(running) + interrupted + pauses:
+        if self.set_timers - self.clock.rings > len(running) + interrupted + pauses:
             wrong("timers are set that nobody waits for")
         if self.live._turns._waiting:
             wrong("a queue is never done")
@@ -574,7 +597,7 @@ class World(Stage):
     def check_nothing_is_left(self) -> None:
         """Everybody has gone and everything has ended."""
         assert all(session.reason for session in self.model.sessions.values()), "each start has one end"
-        assert not self.live.sessions.wards() and not len(self.live._deadlines) and not self.clock.set_timers
+        assert not self.live.sessions.wards() and not len(self.live._deadlines) and not self.set_timers
         assert not len(self.live.wards) and not len(self.live.audience.present) and not self.live.audience._arriving
         assert not self.live._journaling._unwritten and not self.live._admission._beside
         assert not asyncio.all_tasks(self.loop), "nothing runs any more"

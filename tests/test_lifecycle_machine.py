@@ -294,10 +294,16 @@ def test_whatever_happens_in_whatever_order_the_rules_hold(machine: type[Lifecyc
     play(machine, 10_000 if torture else 150, derandomize=not torture)
 
 
-def follow(machine: type[Lifecycle], *steps: Step, here: tuple[str, ...] = ("ben",)) -> None:
+def follow(
+    machine: type[Lifecycle],
+    *steps: Step,
+    here: tuple[str, ...] = ("ben",),
+    on_their_way: tuple[str, ...] = ("ana",),
+    ahead: bool = False,
+) -> None:
     """Play a schedule that is known; Ana is on her way."""
     lifecycle = machine()
-    lifecycle.begins(grace=30.0, here=here, on_their_way=("ana",))
+    lifecycle.begins(grace=30.0, here=here, on_their_way=on_their_way, ahead=ahead)
     try:
         for step in steps:
             lifecycle.happens(step)
@@ -315,6 +321,18 @@ def test_an_end_that_is_being_written_is_told_once(machine: type[Lifecycle]) -> 
         Step("time passes", "tom", "ben", 0, False, 30, "one round"),
         Step("a guardian connects", "tom", "ben", 2, True, 30, "to the database"),
         Step("the process ends in order", "ana", "ben", 1, False, 30, "at rest"),
+    )
+
+
+def test_an_end_that_was_written_late_is_told_in_its_order(machine: type[Lifecycle]) -> None:
+    """Found by a schedule: another end is written between the late one and the news of it."""
+    follow(
+        machine,
+        Step("a ward leaves", "tom", "mallory", 1, True, 0.5, "one round"),
+        Step("time passes", "ana", "chloe", 2, False, 30, "at rest"),
+        Step("a ward leaves", "ana", "mallory", 1, False, 600, "at rest"),
+        on_their_way=("ana", "tom"),
+        ahead=True,
     )
 
 

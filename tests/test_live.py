@@ -4,7 +4,7 @@ import asyncio
 import gc
 
 import pytest
-from cast import Stage, settle
+from cast import CAST, Stage, WardDevice, settle
 from tornado.testing import ExpectLog
 
 from liveguard.events import SessionEnded
@@ -132,6 +132,85 @@ async def test_a_start_without_a_journal_is_told_all_the_same(stage: Stage) -> N
     told = ana.answer(start)
     assert told is not None and told.data["durable"] is False
     assert "seq" not in ben.last("guardian:session-started")
+
+
+async def test_while_the_disk_hangs_everybody_is_told_and_afterwards_the_journal_has_each_entry_once(
+    stage: Stage,
+) -> None:
+    stage.storage.database.watch(stage.clock)
+    ana, tom, ida = await stage.ward("ana"), await stage.ward("tom"), await stage.ward("ida")
+    ben = await stage.guardian("ben")
+    tom.start()
+    await settle()
+    stage.clock.advance(1)
+    stage.crank.hold()
+    start, stop = ana.start(), tom.stop()
+    await settle()  # both are under way
+    late = ida.start()  # and this one waits behind them
+    stage.clock.advance(4.9)
+    await settle()
+    assert not any(device.answer(asked) for device, asked in ((ana, start), (tom, stop), (ida, late)))
+    with ExpectLog("liveguard.journaling", "The journal cannot be written"):
+        stage.clock.advance(0.2)
+        await settle()
+    for device, asked in ((ana, start), (ida, late), (ida, ida.stop()), (ida, ida.start())):
+        await settle()  # what is asked for from now on, waits for nothing
+        answer = device.answer(asked)
+        assert answer is not None and "seq" not in answer.data and answer.data.get("durable", False) is False
+    assert ben.news()[1:] == ["guardian:session-started", "guardian:session-started", "session-ended"]
+    assert "seq" not in ben.last("session-ended") and ben.last("guardian:session-started")["wardId"] == "ana"
+    assert not stage.storage.database.healthy and stage.live.journal_is_behind()
+    ben.leave()
+    stage.crank.release()
+    stage.clock.advance(0.5)
+    await settle()
+    assert stage.storage.database.healthy and not stage.live.journal_is_behind()
+    rows = stage.neighbour.rows("SELECT ward_id, start_seq, end_seq FROM sessions ORDER BY start_seq")
+    assert rows == [("tom", 1, 3), ("ana", 2, None), ("ida", 4, 5), ("ida", 6, None)]
+    back = await stage.guardian("ben", since=1)
+    assert [end["wardId"] for end in back.all("session-ended")] == ["tom"]
+
+
+async def test_a_start_that_failed_while_the_disk_hung_is_none_although_it_was_written_after_all(stage: Stage) -> None:
+    stage.storage.database.watch(stage.clock)
+    ben, ana = await stage.guardian("ben"), WardDevice(stage, CAST["ana"])
+    stage.crank.hold()
+    stage.live.ward_came(ana)
+    failed = ana.start()  # is under way before it is known who guards her
+    await settle()
+    with ExpectLog("liveguard.journaling", "The journal cannot be written"):
+        stage.clock.advance(5)
+        await settle()
+    answer = ana.answer(failed)
+    assert answer is not None and answer.data["code"] == "start_failed"
+    stage.crank.turn()
+    await settle()
+    assert stage.neighbour.rows("SELECT ward_id FROM sessions") == [("ana",)]
+    stage.crank.release()
+    stage.clock.advance(0.5)
+    await settle()
+    assert stage.neighbour.rows("SELECT ward_id FROM sessions") == []
+    ana.start()
+    await settle()
+    assert ben.news() == ["guardian:snapshot", "guardian:session-started"]
+
+
+async def test_what_waits_for_a_disk_that_hangs_is_written_by_a_server_that_stops(stage: Stage) -> None:
+    stage.storage.database.watch(stage.clock)
+    ana = await stage.ward("ana")
+    stage.crank.hold()
+    ana.start()
+    await settle()
+    with ExpectLog("liveguard.journaling", "The journal cannot be written"):
+        stage.clock.advance(5)
+        await settle()
+    ana.stop()
+    stopping = asyncio.ensure_future(stage.live.close())
+    await settle()
+    assert not stopping.done()
+    stage.crank.release()
+    await stopping
+    assert stage.neighbour.rows("SELECT ward_id, start_seq, end_seq FROM sessions") == [("ana", 1, 2)]
 
 
 async def test_a_start_whose_guardians_nobody_can_read_is_none_and_the_next_one_is(stage: Stage) -> None:

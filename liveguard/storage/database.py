@@ -19,10 +19,12 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
-from liveguard.errors import StorageUnavailable
+from liveguard.clock import Clock
+from liveguard.errors import StorageUnavailable, Unanswered
 from liveguard.storage import files
 from liveguard.storage.entries import Entries
 from liveguard.storage.transactions import CATCH_UP, Job, Outcome, Result, Transactions
+from liveguard.storage.watch import Watch
 
 T = TypeVar("T")
 
@@ -34,10 +36,12 @@ TURNS = 4
 16 wards who start and stop, half as many jobs again shared each commit, and a fifth more sessions came through."""
 
 RETRY = 0.5  # seconds until the tables try again to take in what the redo log has
+NO_ANSWER = "The database does not answer"
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+Asked = tuple[Job, "asyncio.Future[Any]"]
 
 
 class Connection(aiosqlite.Connection):
@@ -91,10 +95,14 @@ class Database:
         self._aside = aside
         self._transactions = Transactions(connection.raw, entries)
         self._transactions_aside = Transactions(aside.raw, Entries(path))
-        self._waiting: deque[tuple[Job, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[Asked] = deque()
+        self._under_way: list[Asked] = []
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._answers = asyncio.Event()
+        self._answers.set()
+        self._watch: Watch | None = None
         self._closed = False
         self._data_version = 0
         self._footprint = files.Footprint(path)
@@ -120,10 +128,20 @@ class Database:
             entries = Entries(path, files.open_redo(path) if exclusive else None)
             return cls(path, connection, aside, entries, held.pop_all())
 
+    def watch(self, clock: Clock) -> None:
+        """From now on, let nobody wait for a batch that takes too long: a disk may hang, and fails nothing by it."""
+        self._watch = Watch(clock, self._give_up)
+
+    async def answers(self) -> None:
+        """Wait until a disk that hangs does so no more."""
+        await self._answers.wait()
+
     async def close(self) -> None:
         """Finish what was submitted, then let go of the file."""
         self._closed = True
         await self._idle.wait()
+        if self._watch is not None:
+            self._watch.close()
         if self.entries:
             # Where this fails, they stay in the log for the next start.
             await self._connection.run(lambda: self._transactions.run([CATCH_UP]))
@@ -184,6 +202,9 @@ class Database:
         if self._closed:
             future.set_exception(StorageUnavailable("The database is closed"))
             return future
+        if not self._answers.is_set():
+            future.set_exception(StorageUnavailable(NO_ANSWER))
+            return future
         self._waiting.append((job, future))
         if not self._busy:
             self._busy = True
@@ -206,13 +227,20 @@ class Database:
         else:
             batch = [self._waiting.popleft() for _ in range(min(MOST_JOBS, len(self._waiting)))]
         self._catch_up_next = False
+        self._under_way = batch
         jobs = [job for job, _ in batch]
         # Not a partial: aiosqlite logs what it calls, and a job may hold what is in no log.
         done = self._connection.run(lambda: self._transactions.run(jobs))
-        done.add_done_callback(partial(self._finish_batch, [future for _, future in batch]))
+        done.add_done_callback(self._finish_batch)
+        if self._watch is not None:
+            self._watch.begin()
 
-    def _finish_batch(self, futures: list["asyncio.Future[Any]"], done: "asyncio.Future[Result]") -> None:
-        result = _result(done, len(futures))
+    def _finish_batch(self, done: "asyncio.Future[Result]") -> None:
+        if self._watch is not None:
+            self._watch.end()
+            self._answers.set()
+        batch, self._under_way = self._under_way, []
+        result = _result(done, len(batch))
         if result.healthy is not self.healthy:
             self.healthy = result.healthy
             self._say_whether_healthy(result.fault)
@@ -220,7 +248,7 @@ class Database:
         self.written = self.entries.written
         if result.fault or result.healthy:
             self.last_error = result.fault
-        for future, outcome in zip(futures, result.outcomes, strict=True):
+        for (_, future), outcome in zip(batch, result.outcomes, strict=True):
             _resolve(future, outcome)
         self._keep_up()
         if self._catch_up_next and self.entries:
@@ -230,6 +258,19 @@ class Database:
         else:
             self._busy = False
             self._idle.set()
+
+    def _give_up(self) -> None:
+        """Let nobody wait any more. What still waits for its turn is never done. What is under way may be done yet: so
+        that is left alone, but for reads, and for starts and ends, which are written again by whoever asked."""
+        self._answers.clear()
+        self.healthy = False
+        self.faults += 1
+        self._say_whether_healthy("it does not answer")
+        for job, future in self._under_way:
+            if job.ahead or not job.write:
+                _resolve(future, Outcome(None, Unanswered(NO_ANSWER)))
+        while self._waiting:
+            _resolve(self._waiting.popleft()[1], Outcome(None, StorageUnavailable(NO_ANSWER)))
 
     def _say_whether_healthy(self, fault: str | None) -> None:
         if self.healthy:
@@ -264,7 +305,7 @@ def _result(done: "asyncio.Future[Result]", jobs: int) -> Result:
 
 
 def _resolve(future: "asyncio.Future[Any]", outcome: Outcome) -> None:
-    if future.done():  # cancelled by whoever awaited it
+    if future.done():  # cancelled by whoever awaited it, or given up
         return
     if outcome.error:
         future.set_exception(outcome.error)

@@ -1,7 +1,7 @@
 """The journal of sessions: what began, what ended, and in which order.
 
-Each start and each end draws the next ``seq`` in the transaction that writes it. The numbers have no gap and only
-grow, so a guardian who knows one of them knows what they have missed.
+Each start and each end draws the next ``seq`` in the transaction that writes it. The numbers have no gap, but for a
+start that is taken back, and only grow, so a guardian who knows one of them knows what they have missed.
 """
 
 import asyncio
@@ -68,6 +68,14 @@ class Journal:
         """
         end = End(session_id, end_time, duration, reason, ended_by, again)
         return self._write(end)
+
+    def take_back(self, session_id: str) -> asyncio.Future[None]:
+        """Of a start that may have been written after all, and of which nobody was told, leave nothing but a gap."""
+
+        def job(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM sessions WHERE id = ? AND end_seq IS NULL", (session_id,))
+
+        return self._database.submit(job, write=True)
 
     def _write(self, entry: Start | End) -> asyncio.Future[Any]:
         entries = self._database.entries
