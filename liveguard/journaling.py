@@ -122,9 +122,10 @@ class Journaling:
             following = newest[one.ward.id]
             if following is not one:
                 # Its end was told, and went down with the process while the journal could not be written.
-                ran = whole_seconds((following.start_time - one.start_time) / 1000)
+                ended = max(one.start_time, following.start_time)
+                ran = whole_seconds((ended - one.start_time) / 1000)
                 with contextlib.suppress(StorageUnavailable):  # a later start will do
-                    await self._storage.journal.end(one.id, following.start_time, ran, "ward_disconnected")
+                    await self._storage.journal.end(one.id, ended, ran, "ward_disconnected")
         return list(newest.values())
 
     def moved(self, session: LiveSession) -> None:

@@ -88,7 +88,7 @@ class Lifecycle:
         self, session: LiveSession, reason: Reason, request: Request | None = None, ended_by: str | None = None
     ) -> None:
         """End it for good; where somebody asked for that, it is the answer."""
-        now = self._clock.now()
+        now = session.ends(self._clock.now())
         self._deadlines.cancel(session)
         seq = await self._journaling.end(session, now, reason, ended_by)
         notice = Notice(session.end(now, reason, seq, self._clock.now(), ended_by))

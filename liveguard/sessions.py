@@ -186,6 +186,12 @@ class LiveSession:
         """How long it has run, in whole seconds."""
         return whole_seconds(now.steady - self.start.steady)
 
+    def ends(self, now: Moment) -> Moment:
+        """When it ends, if it ends now: not before it began, though the wall clock may have been set back meanwhile."""
+        if now.wall >= self.start.wall:
+            return now
+        return Moment(self.start.wall + int((now.steady - self.start.steady) * 1000), now.steady)
+
     def end(
         self, now: Moment, reason: Reason, seq: int | None, told: Moment, ended_by: str | None = None
     ) -> SessionEnded:

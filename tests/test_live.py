@@ -522,6 +522,55 @@ async def test_a_restart_gives_a_ward_time_to_come_back_whatever_the_wall_clock_
     assert ben.last("session-ended")["reason"] == "expired"
 
 
+async def test_an_end_by_a_clock_that_was_years_behind_is_told_once_it_is_right(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ben.confirm()
+    ben.leave()
+    right = stage.clock.wall
+    stage.clock.wall = 1_577_836_800_000  # as of a machine without a battery that comes up
+    await stage.restart()
+    stage.clock.advance(31)
+    await settle()
+    stage.clock.wall = right + 120_000
+    assert stage.neighbour.rows("SELECT start_time, end_time, duration FROM sessions") == [(right, right + 31_000, 31)]
+    back = await stage.guardian("ben")
+    assert back.news() == ["guardian:snapshot", "session-ended"]
+    assert back.last("session-ended")["endTime"] > back.last("session-ended")["startTime"]
+
+
+async def test_a_clock_that_is_weeks_ahead_when_a_guardian_comes_makes_no_end_too_old_to_be_told(stage: Stage) -> None:
+    ana, ben = await stage.ward("ana"), await stage.guardian("ben")
+    ana.start()
+    await settle()
+    ben.confirm()
+    ben.leave()
+    ana.stop()
+    await settle()
+    stage.clock.wall += 21 * 24 * 3600 * 1000
+    back = await stage.guardian("ben")
+    assert back.news() == ["guardian:snapshot", "session-ended"]
+
+
+async def test_of_two_sessions_that_a_crash_left_behind_the_older_ends_no_earlier_than_it_began(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    await settle()
+    stage.neighbour.lock_writing()
+    with ExpectLog("liveguard.journaling", ".*cannot be written.*"):
+        ana.stop()
+        await settle()
+    stage.neighbour.unlock()
+    started = stage.clock.wall
+    stage.clock.wall -= 3600 * 1000
+    ana.start()
+    await settle()
+    await stage.restart(crash=True)
+    rows = stage.neighbour.rows("SELECT start_time, end_time, duration FROM sessions ORDER BY start_seq")
+    assert rows == [(started, started, 0), (started - 3600 * 1000, None, None)]
+
+
 async def test_after_a_day_it_has_expired(stage: Stage) -> None:
     ana, ben = await stage.ward("ana"), await stage.guardian("ben")
     ana.start()

@@ -240,8 +240,8 @@ async def test_of_much_the_newest_two_hundred_of_a_week_are_told_in_their_order(
                 expected.append(f"{ward}-{number}")
                 await walk(storage, expected[-1], ward)
         assert await missed(storage, "ben", since=0) == expected[-200:]
-        await walk(storage, "late", when=NOW + 7 * DAY)
-        assert await missed(storage, "ben", since=0, now=NOW + 7 * DAY + 2 * HOUR) == ["late"]
+        await walk(storage, "late", when=NOW + 7 * DAY + HOUR)
+        assert await missed(storage, "ben", since=0, now=NOW + 7 * DAY + 3 * HOUR) == ["late"]
 
 
 @pytest.mark.gen_test

@@ -115,7 +115,7 @@ def _add_missed(db: sqlite3.Connection, visits: Sequence[Visit], views: Sequence
     """Add the newest ends after each guardian's place, in their order. Of each ward only so many are looked at, so
     that the cost does not grow with the file."""
     asked = [
-        (place, visit.guardian_id, view.stands_at, visit.now - MISSED_FOR)
+        (place, visit.guardian_id, view.stands_at, visit.now)
         for place, (visit, view) in enumerate(zip(visits, views, strict=True))
         if view.stands_at is not None and view.stands_at < view.seq
     ]
@@ -129,6 +129,9 @@ def _add_missed(db: sqlite3.Connection, visits: Sequence[Visit], views: Sequence
         view.missed.reverse()
 
 
+# By a clock that is weeks ahead all of them are too old, and by the next one nobody asks for them any more.
+_NEWEST = "SELECT end_time FROM sessions WHERE end_seq IS NOT NULL ORDER BY end_seq DESC LIMIT 1"
+
 _MISSED = f"""
     FROM json_each(?) AS asked
     JOIN guardians g ON g.guardian_id = asked.value ->> 1 AND g.status = 'accepted'
@@ -138,6 +141,6 @@ _MISSED = f"""
         ORDER BY end_seq DESC LIMIT {MOST_MISSED}
     )
     JOIN users w ON w.id = s.ward_id
-    WHERE s.end_time >= asked.value ->> 3
+    WHERE s.end_time >= min(asked.value ->> 3, ({_NEWEST})) - {MISSED_FOR}
     ORDER BY s.end_seq DESC
 """  # noqa: S608
