@@ -92,6 +92,30 @@ async def test_a_silent_guardian_is_found_later_than_a_ward(house):
         assert [await one for one in both] == [4408, 4408]
 
 
+@pytest.mark.gen_test
+async def test_dead_connections_of_a_guardian_soon_make_room_and_those_that_live_stay(io_loop, tmp_path):
+    quick_ward = {"ward_ping_interval": 0.3, "ward_ping_timeout": 0.3}
+    async with Exchange(tmp_path, max_connections=2, **quick_ward) as house:
+        dead, alive = await house.guardian("ben"), await house.guardian("ben")
+        await dead.hear("guardian:snapshot")
+        await alive.hear("guardian:snapshot")
+        dead.deaf = True
+        reading = asyncio.ensure_future(alive.event())
+        refused = 0
+        while (event := await (newest := await house.guardian("ben")).event())["event"] == "session-error":
+            assert event["data"]["code"] == "rate_limited" and await newest.closed() == 4429
+            refused += 1
+        assert refused and event["event"] == "guardian:snapshot"
+        assert await dead.closed() == 4408
+        began = time.monotonic()
+        reading_too = asyncio.ensure_future(newest.event())
+        while time.monotonic() - began < 1:  # time itself is tried: nobody else has to go
+            assert await (await house.guardian("ben")).closed() == 4429
+        assert not reading.done() and not reading_too.done()
+        reading.cancel()
+        reading_too.cancel()
+
+
 class Diligent(threading.Thread):
     """A client in a thread of its own, which answers each ping at once, whatever the loop is doing."""
 

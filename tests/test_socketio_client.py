@@ -93,6 +93,27 @@ async def test_the_whole_story_cut_in_the_middle(tmp_path: Path, transports: lis
             assert (await guardian.expect("session-ended", sessionId=session))["reason"] == "ward_disconnected"
 
 
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=["websocket", "polling"])
+@pytest.mark.gen_test(timeout=30)
+async def test_whoever_finds_no_room_comes_back_by_itself_until_there_is(tmp_path: Path, transports: list[str]) -> None:
+    async with house(tmp_path, max_connections=2) as home, node() as people:
+        others = [await home.guardian("ben") for _ in range(2)]
+        for other in others:
+            await other.expect("guardian:snapshot")
+        ben = await people.come("ben", home.url, transports)
+        for _ in range(2):
+            assert (await ben.expect("session-error"))["code"] == "rate_limited"
+            await ben.expect("disconnect")
+            await ben.expect("connect")
+        await others[0].leave()
+        async with asyncio.timeout(5):
+            while len(home.server.live.audience.present.connections("ben")) < 2 or len(home.server.connections) < 2:
+                await asyncio.sleep(0)  # nobody tells a guardian over Socket.IO of their arrival
+        ana = await home.ward("ana")
+        ana.say("start-live-session")
+        await ben.expect("guardian:session-started")
+
+
 @over_each_transport
 @pytest.mark.gen_test(timeout=30)
 async def test_rubbish_in_every_position_is_answered_clearly(tmp_path: Path, transports: list[str]) -> None:

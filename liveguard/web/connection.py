@@ -58,12 +58,12 @@ class Connection(ABC):
         self.visitor = visitor
         self.opened_at = self.last_heard = monotonic()
         self.turn = 0
-        self._as_ward = as_ward
+        self.as_ward = as_ward
         self._as_guardian = as_guardian
         self._connections = connections
         self._live = connections.live
         self._bucket = Bucket(connections.limits)
-        self._pulse = Pulse(connections.limits.ward_rhythm if as_ward else connections.limits.guardian_rhythm)
+        self.pulse = Pulse(connections.limits.ward_rhythm if as_ward else connections.limits.guardian_rhythm)
         self._expires = _deadline(visitor)
         self._came_as_ward = False
         self._came_as_guardian = False
@@ -109,7 +109,7 @@ class Connection(ABC):
             self.close(TOO_MANY, TooManyConnections())
             return
         self._connections.sweep.watch(self, self.opened_at)
-        if self._as_ward:
+        if self.as_ward:
             self._came_as_ward = True
             self._guarded(self._live.ward_came, self)
         if self._as_guardian or self.visitor.login_id is not None:
@@ -184,7 +184,7 @@ class Connection(ABC):
         if left <= 0:
             self.close(NOT_AUTHENTICATED, TokenExpired())
             return None
-        look_again = self._pulse.feel(self, now)
+        look_again = self.pulse.feel(self, now)
         if look_again is None:
             self.close(KEEPALIVE_MISSED)
             return None
@@ -227,7 +227,7 @@ class Connection(ABC):
         request.answer(refusal_event(refusal, request.event, _wall_clock()))
 
     def _check_role(self, event: ClientEvent) -> None:
-        as_ward = self._as_ward and "ward" in event.said_by
+        as_ward = self.as_ward and "ward" in event.said_by
         if not as_ward and not (self._as_guardian and "guardian" in event.said_by):
             raise NotAllowed
 
@@ -241,7 +241,7 @@ class Connection(ABC):
         self._live.locate(request, event)
 
     def _say(self, request: Request, event: SendMessage) -> None:
-        if self._as_ward and event.ward_id in (None, self.person.id):
+        if self.as_ward and event.ward_id in (None, self.person.id):
             self._live.say_as_ward(request, event.text)
         elif not self._as_guardian:
             raise NotAllowed

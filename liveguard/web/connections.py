@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from liveguard.errors import AuthenticationRequired
@@ -47,12 +48,26 @@ class Connections:
 
     def welcome(self, connection: "Connection") -> bool:
         """Note a connection that has opened. False, and nothing is noted, where its person has too many."""
-        others = self._by_person.setdefault(connection.person.id, [])
-        if len(others) >= self.limits.connections:
+        person_id = connection.person.id
+        if len(self._by_person.get(person_id, ())) >= self.limits.connections and not self._makes_room(person_id):
             return False
-        others.append(connection)
+        self._by_person.setdefault(person_id, []).append(connection)
         self._open += 1
         return True
+
+    def _makes_room(self, person_id: str) -> bool:
+        """Close one of a guardian's connections that does not answer, in favour of one that stands outside.
+
+        They are asked at once, for a dead one is found half a minute after its network is gone, and the person is back
+        long before. A ward's are asked often enough, and what closes them is told.
+        """
+        now, patience = monotonic(), self.limits.ward_rhythm.patience
+        guarding = [one for one in self.of(person_id) if not one.as_ward]
+        late = [one for one in guarding if one.pulse.is_late(one, now, patience)]
+        if late:
+            late[0].close(KEEPALIVE_MISSED)
+            self.farewell(late[0])
+        return bool(late)
 
     def farewell(self, connection: "Connection") -> None:
         """Forget a connection that has ended; idempotent."""

@@ -145,6 +145,13 @@ class Pulse:
             return now
         return None
 
+    def is_late(self, peer: Peer, now: float, patience: float) -> bool:
+        """Whether an answer is late for somebody of this patience. Where none is due, the peer is asked now."""
+        if self._asked_at is None or peer.last_heard >= self._asked_at:
+            self._asked_at, self._suspected = now, False
+            peer.ping()
+        return now - self._asked_at >= patience
+
     def _after_a_sign_of_life(self, peer: Peer, now: float) -> float:
         self._asked_at, self._suspected = None, False
         question_due = self._rhythm.question_due(peer.last_heard)

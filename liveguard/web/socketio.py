@@ -12,7 +12,14 @@ from typing import Any, Final
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from liveguard.errors import AuthenticationError, InvalidMessage, Refusal, StorageUnavailable, Unavailable
+from liveguard.errors import (
+    AuthenticationError,
+    InvalidMessage,
+    Refusal,
+    StorageUnavailable,
+    TooManyConnections,
+    Unavailable,
+)
 from liveguard.events import Notice, Request, decode_array, decode_event, decode_token
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
@@ -176,7 +183,7 @@ class SocketIOConnection(Connection):
     def __init__(self, line: Line, connections: Connections, visitor: Visitor, max_unsent: int) -> None:
         super().__init__(connections, visitor, as_ward=True, as_guardian=True)
         # The client takes a server for dead that does not ping it regularly, whatever else it hears.
-        self._pulse = Metronome(connections.limits.ward_rhythm)
+        self.pulse = Metronome(connections.limits.ward_rhythm)
         self._bucket = line.bucket
         self._line = line
         self._max_unsent = max_unsent
@@ -219,7 +226,7 @@ class SocketIOConnection(Connection):
 
     def close(self, code: int, refusal: Refusal | None = None) -> None:
         last_words = [] if refusal is None else [packet_of(last_word(refusal))]
-        if code in FINAL:
+        if code in FINAL and not isinstance(refusal, TooManyConnections):  # room there may be in a moment
             last_words.append(MESSAGE + DISCONNECT)
         self._line.shut(code, SEPARATOR.join(last_words))
 
