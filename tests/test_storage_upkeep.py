@@ -21,7 +21,7 @@ from liveguard.storage import Storage
 from liveguard.storage.files import check_is_no_file_of
 from liveguard.storage.migrations import MIGRATIONS
 from liveguard.storage.redo import SUFFIX
-from liveguard.storage.upkeep import back_up, problems
+from liveguard.storage.upkeep import APART, back_up, problems
 
 
 @pytest.mark.slow
@@ -46,12 +46,36 @@ async def test_a_copy_made_under_load_is_whole_and_a_server_can_start_on_it(tmp_
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     on_copy = await Storage.open(copy, exclusive=True)
     assert on_copy.set_aside is None
-    in_copy = await last_seq(on_copy)
+    in_copy = await last_seq(on_copy) - APART
     await on_copy.close()
     assert 1500 <= in_copy <= last
     assert read(copy, "SELECT count(*) + count(end_seq) FROM sessions") == [(in_copy,)]
     assert read(copy, "PRAGMA integrity_check") == [("ok",)]
     assert {file.name for file in tmp_path.iterdir() if file.name.startswith("copy.db.")} == {"copy.db.lock"}
+
+
+@pytest.mark.gen_test
+async def test_whoever_had_heard_more_than_a_copy_knows_misses_no_end_after_somebody_went_back_to_it(
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "copy.db"
+    async with shelf(tmp_path) as storage:
+        await storage.guardians.put("ana", "ben", "accepted", NOW)
+        await walk(storage, "before")
+        back_up(storage.database.path, copy)
+        heard = [await walk(storage, f"lost {number}") for number in range(5)][-1]
+    on_copy = await Storage.open(copy, exclusive=True)
+    for number in range(6):
+        await walk(on_copy, f"new {number}")
+    view = await on_copy.journal.guardian_view("ben", heard, NOW)
+    await on_copy.close()
+    assert [end.id for end in view.missed] == [f"new {number}" for number in range(6)]
+
+
+async def walk(storage: Storage, session_id: str) -> int:
+    """A session of Ana's; the ``seq`` of its end."""
+    await storage.journal.start(session_id, "ana", NOW)
+    return await storage.journal.end(session_id, NOW, 0, "manual_stop")
 
 
 def test_even_of_a_file_that_no_server_has_filled_yet_there_is_a_copy(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The journal of sessions: what began, what ended, and in which order.
 
-Each start and each end draws the next ``seq`` in the transaction that writes it. The numbers have no gap, but for a
-start that is taken back, and only grow, so a guardian who knows one of them knows what they have missed.
+Each start and each end draws the next ``seq`` in the transaction that writes it. The numbers only grow, and have no
+gap but where a start is taken back, and behind a copy, so a guardian who knows one of them knows what they have missed.
 """
 
 import asyncio

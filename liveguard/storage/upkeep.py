@@ -32,6 +32,10 @@ from liveguard.storage.users import has_admin
 PATIENCE = 10_000  # milliseconds to wait for a lock
 TO_BE_WRITABLE = "see to its owner and mode, and whether its disk is read-only"
 MOST_PROBLEMS = 20
+APART = 1_000_000_000
+"""So many numbers are left out behind a copy: whoever has heard of sessions that it lacks stands ahead of what it has,
+and must not stand ahead of what comes after somebody went back to it."""
+
 LEAST_ROOM = 1024 * 1024  # bytes: for the redo log, and for what SQLite writes before each commit
 
 
@@ -52,12 +56,15 @@ def back_up(path: Path, target: Path) -> None:
                 source.backup(copy, pages=-1)
             if logged:
                 restore(copy, logged)
-            if not one(copy, "SELECT count(*) FROM sqlite_schema"):
+            empty = not one(copy, "SELECT count(*) FROM sqlite_schema")
+            if empty:
                 # Nobody has filled it, and the next copy is to know it for ours.
                 copy.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             # Of its own, without a second file beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
             check_sound(copy)
+            if not empty:
+                copy.execute("UPDATE sequence SET value = value + ?", (APART,))
         except Damaged as damage:
             raise ConfigurationError(
                 f"The database {path} is damaged ({damage}), and is not copied: {TO_BE_SOUND}"
