@@ -1,7 +1,8 @@
 // What a guardian's page learns of the wards while it is open: told once and in a sentence; and whether it still learns.
 
 import { announce, lead, prepare, showInTab } from "./announce.js";
-import { learn, now, run, timeOfDay } from "./clock.js";
+import * as away from "./away.js";
+import { learn, now, run } from "./clock.js";
 import { fetchPage } from "./fetched.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent } from "./write.js";
@@ -14,13 +15,11 @@ const HEARD = 1500; // so long sounds what is said before the page goes
 const RESTARTS = 1012; // the close code of a server that restarts
 const RETURNING = 10000; // after that everybody comes back at a moment of their own, at the latest about then
 const UNSURE = 1000; // how far this clock and the server's may be apart
-const ALREADY = 30000; // for longer, no connection is silent that passes for one
-const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
+const MOST_READ = 10000; // messages of which it is known that they were said
+const MOST_SAID = 200;
 
 const live = document.getElementById("live");
-const away = document.getElementById("away");
 const icons = JSON.parse(live.dataset.icons);
-const time = timeOfDay(live.dataset.zone, live.dataset.hours);
 
 export const words = JSON.parse(live.dataset.words);
 
@@ -28,29 +27,24 @@ export let socket = null;
 let shown = null; // gives the elements of the sessions that the page shows
 let sessions = null; // those that run: the name of each one's ward, and whether they are lost and were heard of
 let current = true; // what is shown was true a moment ago
-let known = now();
 let written = null; // when each session's ward had written last, at the moment up to which all was told
-let missed = []; // what was heard and said since then
-let stories = 0; // of what has ended, that are being looked for
+let lately = []; // what was said since then, and when
 let outages = 0; // times that the connection went
-let awayTold = false; // that nothing is heard was said aloud
 let hearing = false; // the connection is there
 let restarted = false; // the server had ended the last one, to start anew
 let deaf = now(); // since when something may have been told that this page has not heard
-let refusal = ""; // why there is none, where the server has said so of the last one
-let refusedNow = false; // of the one that is about to close
-let silence = null; // the timer of saying that the connection is gone
 let leaving = false; // this browser is signed out, and that is being said
 let seq = Number(live.dataset.seq); // the newest event of the journal that the page knows or has heard
 
-const read = new Map(); // what was written lately, and said: as a key() each, and when
+const read = new Set(); // what was written lately, and said: as a key() each
 const over = new Map(); // sessions of which it was said that they have ended, and when
 const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
 export function watch(elements, ask) {
   learn(Number(live.dataset.now));
-  known = deaf = now();
+  deaf = now();
+  away.wasTrue(deaf);
   run(live, words);
   prepare(...["sound", "notify", "mute", "refused"].map((id) => document.getElementById(id)));
   navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
@@ -60,16 +54,10 @@ export function watch(elements, ask) {
   showState();
   // Also before the first connection, what happens is said: it may take long to come about. Only what stood here before
   // is no news.
-  written = lastWords();
+  lapse();
   shown().forEach((session) => newsOf(session, 0));
   socket = new Socket(`/ws/guardian?since=${seq}`, {
-    opened: () => (refusal = ""),
-    refused: (code) => {
-      const before = refusal;
-      refusal = words[`refused_${code}`] ?? "";
-      refusedNow = true;
-      if (refusal !== before && !away.hidden) away.lastElementChild.textContent = sinceWhen();
-    },
+    opened: away.opened,
     received: (event, data) => {
       if (event === "guardian:snapshot") hearing = true;
       hear(event, data);
@@ -77,19 +65,14 @@ export function watch(elements, ask) {
       ask(event, data);
     },
     signedOut,
-    closed: (code) => {
-      if (!refusedNow && refusal) {
-        refusal = "";
-        if (!away.hidden) away.lastElementChild.textContent = sinceWhen();
-      }
-      refusedNow = false;
+    closed: (code, refusal) => {
+      away.lost(words[`refused_${refusal}`] ?? "");
       // Where not all is told yet, what happened since then is still news.
       if (!written) deaf = heardUntil();
       if (hearing) {
         restarted = code === RESTARTS;
-        if (current) known = deaf;
+        if (current) away.wasTrue(deaf);
       }
-      silence ??= setTimeout(sayAway, SILENCE);
       current = false;
       outages += 1;
       // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
@@ -112,7 +95,7 @@ export function signedOut() {
 export const untold = () => shown().some(({ id }) => !sessions.get(id.slice(2))?.heard);
 
 /** To be kept while the server is asked, and given to rendered(). */
-export const connection = () => ({ outages, hearing, at: performance.now() });
+export const connection = () => ({ outages, hearing });
 
 /** What is shown was rendered a moment ago, asked for over this connection(), or could not be. */
 export function rendered(ok, asked) {
@@ -120,13 +103,10 @@ export function rendered(ok, asked) {
   const fresh = ok && asked.outages === outages;
   // Before it has ever been connected, nothing is lost.
   current = fresh && (asked.hearing || !outages);
-  if (fresh) known = now();
-  const isBack = current && !away.hidden;
-  showState();
-  if (!current) return;
-  if (asked.hearing && written) sayWhatWasMissed(isBack);
-  if (isBack) awayTold = false;
-  if (!stories) read.forEach((at, said) => at < asked.at - ALREADY && read.delete(said));
+  if (fresh) away.wasTrue(now());
+  const isBack = current && away.isAway();
+  const wasTold = showState();
+  if (current && asked.hearing && written) sayWhatWasMissed(isBack, wasTold);
 }
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
@@ -189,8 +169,8 @@ const happened = {
   message: ({ from, sessionId, text, timestamp }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
-    read.set(key(sessionId, Date.parse(timestamp), text), performance.now());
-    sayAtOnce({ kind: "message", sentence: message(name, text), about: sessionId });
+    if (!note(key(sessionId, Date.parse(timestamp), text))) return;
+    say([{ kind: "message", sentence: message(name, text), about: sessionId }]);
   },
 };
 
@@ -223,12 +203,21 @@ function tell(kind, about) {
   if (!session) return;
   const sentence = (words[kind] ?? words.ended).replace("{name}", () => session.name);
   // Whatever ends a session but its ward is as loud as a loss.
-  sayAtOnce({ kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about });
+  say([{ kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about }]);
 }
 
-function sayAtOnce(news) {
-  if (written || stories) missed.push({ ...news, at: performance.now() });
-  announce([news]);
+/** Say what happens; or what was missed, before which stands once more what was said meanwhile. */
+function say(news, wasMissed = false) {
+  const at = performance.now();
+  announce(news, wasMissed ? lately.filter((one) => at - one.at < LATELY) : undefined);
+  lately = [...lately, ...news.map((one) => ({ ...one, at }))].slice(-MOST_SAID);
+}
+
+/** From now on something may be missed. */
+function lapse() {
+  if (written) return;
+  written = lastWords();
+  lately = [];
 }
 
 function mayBeLost(sessionId, patience = PATIENCE) {
@@ -255,28 +244,11 @@ function message(name, text) {
 
 function showState() {
   live.classList.toggle("stale", !current);
-  if (!current) written ??= lastWords();
-  if (current !== away.hidden) {
-    away.hidden = current;
-    away.lastElementChild.textContent = current ? "" : sinceWhen();
-    if (current) {
-      clearTimeout(silence);
-      silence = null;
-    }
-  }
+  if (!current) lapse();
   const all = shown();
   const worrying = document.querySelector("#worrying a, #others a[data-until]");
   showInTab(words.title, icons, all.length, !current || worrying || all.some(({ dataset }) => dataset.state === "lost"));
-}
-
-function sinceWhen() {
-  return `${words.away.replace("{time}", time.format(known))} ${refusal}`.trim();
-}
-
-/** Silence must not be taken for quiet. */
-function sayAway() {
-  awayTold = true;
-  announce([{ kind: "lost", sentence: sinceWhen(), about: "" }]);
+  return away.show(current);
 }
 
 /** What the ward of a session wrote, as much as the page shows of it; one's own words are no news. */
@@ -324,19 +296,20 @@ function newsOf(session, moment) {
   return wordsSince(session, moment).flatMap((word) => {
     const text = word.querySelector(".text").textContent;
     const said = key(about, Number(word.dataset.moment), text);
-    if (read.has(said)) return [];
-    read.set(said, performance.now());
-    return [{ kind: "message", sentence: message(name, text), about }];
+    return note(said) ? [{ kind: "message", sentence: message(name, text), about }] : [];
   });
 }
 
-/** Whether this was said a moment ago. */
-const isFresh = ({ at }) => performance.now() - at < LATELY;
+/** Note that this is said; whether it was not before. */
+function note(said) {
+  if (read.has(said)) return false;
+  if (read.size >= MOST_READ) read.delete(read.values().next().value);
+  return read.add(said);
+}
 
 /** The connection stands, or is back: what was written meanwhile is as loud as if it was written now. All else was said
  * when the page heard of it, a moment ago perhaps. */
-async function sayWhatWasMissed(isBack) {
-  const said = missed.filter(isFresh);
+async function sayWhatWasMissed(isBack, wasTold) {
   const moments = written;
   const before = (id) => moments.get(id) ?? 0;
   const writing = shown().filter((session) => wordsSince(session, before(session.id)).length);
@@ -353,29 +326,24 @@ async function sayWhatWasMissed(isBack) {
   }
   [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, null));
   // What nobody was told of, nobody need hear the end of.
-  const kind = awayTold ? "resumed" : "";
-  if (news.length) announce(news, said);
-  [written, missed] = [null, []];
-  const told = await sayWhatOthersTell(elsewhere, before, [...said, ...news]);
-  const sentences = [isBack && !told.length && words.back, ofWhatIsUnsent(words)].filter(Boolean);
+  const kind = wasTold ? "resumed" : "";
+  if (news.length) say(news, true);
+  written = null;
+  await sayWhatOthersTell(elsewhere, before);
+  const sentences = [isBack && !lately.length && words.back, ofWhatIsUnsent(words)].filter(Boolean);
   const last = sentences.map((sentence) => ({ kind, sentence, about: "" }));
-  if (last.length && current) announce(last, [...told, ...missed.filter(isFresh)]);
+  if (last.length && current) say(last, true);
 }
 
 /** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages
- * tell; where those cannot be had, what stands here. Gives this and what was `said` before. */
-async function sayWhatOthersTell(sessions, before, said) {
-  stories += sessions.size;
+ * tell; where those cannot be had, what stands here. */
+async function sayWhatOthersTell(sessions, before) {
   const tellOf = async ([id, here]) => {
     const story = (await storyInTheEnd(id.slice(2))) ?? here;
     const news = story ? newsOf(story, before(id)) : [];
-    // What is said meanwhile, stays.
-    if (news.length) announce(news, [...said, ...missed.filter(isFresh)]);
-    said = [...said, ...news];
-    stories -= 1;
+    if (news.length) say(news, true);
   };
   await Promise.all([...sessions].map(tellOf));
-  return said;
 }
 
 /** The same as storyOf(), asked for again where it cannot be had: so soon after an outage that may well be. */

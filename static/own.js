@@ -100,11 +100,9 @@ export function carryOn(line) {
         look();
       } else if (event === "session-ended") over(data.reason);
     },
-    refused: (code) => {
+    closed: (code, refusal) => {
       // Another page carries it on, perhaps; this one knows nothing of it.
-      if (`refused_${code}` in words && line.dataset.state !== "over") say(`refused_${code}`, "away");
-    },
-    closed: () => {
+      if (`refused_${refusal}` in words && line.dataset.state !== "over") say(`refused_${refusal}`, "away");
       if (line.dataset.state !== "running") return;
       told = [];
       say("away");

@@ -32,7 +32,7 @@ async function askWhoIsHere() {
 }
 
 export class Socket {
-  /** `path` of the socket; `on` has any of opened(), received(event, data), refused(code), closed(), signedOut();
+  /** `path` of the socket; `on` has any of opened(), received(event, data), closed(code, refusal), signedOut();
    * `later` says how many more milliseconds to wait before the first try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
@@ -82,6 +82,7 @@ export class Socket {
     this.heard = performance.now();
     this.heardAt = now(); // the same by the server's clock, as it was known then: a device may sleep
     this.pinged = null; // when an answer was asked for that has not come
+    this.refusal = null; // the code of why it was not let in
     socket.onopen = () => {
       this.heard = performance.now();
       // Whoever is not let in is told so when the line stands: it is open with the first word that says something else.
@@ -92,7 +93,7 @@ export class Socket {
       this.heardAt = now();
       this.pinged = null;
       const { event, data: content, replyTo } = JSON.parse(data);
-      if (!this.open && event === "session-error") return this.on.refused?.(content.code);
+      if (!this.open && event === "session-error") return (this.refusal = content.code);
       if (!this.open) {
         this.open = true;
         this.on.opened?.();
@@ -110,7 +111,7 @@ export class Socket {
   lost(code) {
     this.open = false;
     for (const id of this.answers.keys()) this.answer(id, "unknown");
-    this.on.closed?.(code);
+    this.on.closed?.(code, this.refusal);
     if (code === 4401) {
       // Signed out, or disabled: the server says so on the page itself. Where it was another password, and this browser
       // chose it, it is being signed in anew.

@@ -25,7 +25,6 @@ let [looking, lookAgain] = [false, false];
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
 let refused = false; // of the last connection the server has said why there is none
-let refusedNow = false; // of the one that is about to close
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let noteSent = ""; // with the start
@@ -97,12 +96,9 @@ const socket = new Socket("/ws/ward", {
     look();
   },
   received: (event, data) => received[event]?.(data),
-  refused: (code) => {
+  closed: (code, refusal) => {
     const before = refused;
-    refusedNow = refused = `refused_${code}` in words;
-    if (refused && !before && !stopLost && !startLost) say(words[`refused_${code}`], "away");
-  },
-  closed: () => {
+    refused = `refused_${refusal}` in words;
     const [starting, stopping] = [state === "starting", state === "stopping"];
     if (starting) become("idle");
     if (stopping) become("running");
@@ -114,8 +110,9 @@ const socket = new Socket("/ws/ward", {
     } else if (stopping) {
       stopLost = true;
       say(words.stop_unknown, "away");
-    } else if (!refusedNow && (refused || !wasAway)) say(state === "idle" ? words.away_idle : words.away, "away");
-    [refused, refusedNow] = [refusedNow, false];
+    } else if (refused) {
+      if (!before && !stopLost && !startLost) say(words[`refused_${refusal}`], "away");
+    } else if (before || !wasAway) say(state === "idle" ? words.away_idle : words.away, "away");
     if (!wasAway) awaySince = awakeOrAsleep();
     wasAway = true;
     forgetWhoWatches();

@@ -1,0 +1,54 @@
+// That the page does not know how things are: a line says since when, and why; after a while it is said aloud.
+
+import { announce } from "./announce.js";
+import { now, timeOfDay } from "./clock.js";
+
+const SILENCE = 30000; // without a connection for so long, a guardian who relies on the sound must hear of it
+
+const live = document.getElementById("live");
+const line = document.getElementById("away");
+const words = JSON.parse(live.dataset.words);
+const time = timeOfDay(live.dataset.zone, live.dataset.hours);
+
+let since = now();
+let refusal = ""; // why there is no connection, where the server has said so
+let silence = null; // the timer of saying so
+let told = false; // it was said aloud
+
+/** What is shown was true at this moment. */
+export const wasTrue = (moment) => (since = moment);
+
+export const isAway = () => !line.hidden;
+
+/** Show whether the page knows how things are. Gives whether it was said aloud that it did not. */
+export function show(isKnown) {
+  const before = told;
+  if (isKnown) {
+    clearTimeout(silence);
+    silence = null;
+    told = false;
+  }
+  if (isKnown !== line.hidden) {
+    line.hidden = isKnown;
+    line.lastElementChild.textContent = isKnown ? "" : sentence();
+  }
+  return before;
+}
+
+/** The connection is gone, or could not be had; why, where the server has said so. */
+export function lost(why) {
+  const before = refusal;
+  refusal = why;
+  if (refusal !== before && isAway()) line.lastElementChild.textContent = sentence();
+  silence ??= setTimeout(() => {
+    told = true;
+    announce([{ kind: "lost", sentence: sentence(), about: "" }]);
+  }, SILENCE);
+}
+
+/** There is one. */
+export const opened = () => (refusal = "");
+
+function sentence() {
+  return `${words.away.replace("{time}", time.format(since))} ${refusal}`.trim();
+}
