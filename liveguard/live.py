@@ -139,7 +139,7 @@ class Live:
     def _locate(self, request: Request, update: UpdateLocation) -> None:
         session = self._session_of(request)
         now = self._clock.now()
-        event = session.locate(update, now)
+        event = session.locate(update, now, request.connection)
         self._journaling.moved(session)
         count = len(session.room.guardians)
         if count:

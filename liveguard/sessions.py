@@ -110,6 +110,7 @@ class LiveSession:
         "id",
         "interruption",
         "last_location",
+        "located_by",
         "metadata",
         "room",
         "seq",
@@ -141,6 +142,7 @@ class LiveSession:
         self.seq: int | None = None
         self.interruption: Interruption | None = None
         self.last_location: Location | None = None
+        self.located_by: Connection | None = None  # that told it
         self.ended: SessionEnded | None = None
         self.ended_by: str | None = None  # the id of an admin
 
@@ -188,9 +190,8 @@ class LiveSession:
 
     def ends(self, now: Moment) -> Moment:
         """When it ends, if it ends now: not before it began, though the wall clock may have been set back meanwhile."""
-        if now.wall >= self.start.wall:
-            return now
-        return Moment(self.start.wall + int((now.steady - self.start.steady) * 1000), now.steady)
+        ran = int((now.steady - self.start.steady) * 1000)
+        return now if now.wall >= self.start.wall else Moment(self.start.wall + ran, now.steady)
 
     def end(
         self, now: Moment, reason: Reason, seq: int | None, told: Moment, ended_by: str | None = None
@@ -245,9 +246,9 @@ class LiveSession:
             seq=UNSET if self.seq is None else self.seq,
         )
 
-    def locate(self, update: UpdateLocation, now: Moment) -> LocationUpdated:
-        """The ward is somewhere."""
-        self.last_location = located(update, now.wall)
+    def locate(self, update: UpdateLocation, now: Moment, connection: Connection) -> LocationUpdated:
+        """The ward is somewhere, as one of their devices says."""
+        self.last_location, self.located_by = located(update, now.wall), connection
         return LocationUpdated(
             ward_id=self.ward.id,
             ward_email=self.ward.email,

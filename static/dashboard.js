@@ -70,7 +70,8 @@ async function fetchChanges() {
   }
   asking = false;
   failures = ok ? 0 : failures + 1;
-  rendered(ok && whole, over);
+  // What is there in part is neither old nor true.
+  if (whole) rendered(ok, over);
   // Over an open connection, what could not be had is asked for again: nobody else may say anything for long.
   if (again || (!ok && socket.open)) ask();
 }

@@ -209,9 +209,12 @@ function tell(kind, about) {
 /** Say what happens; or what was missed, before which stands once more what was said meanwhile. */
 function say(news, wasMissed = false) {
   const at = performance.now();
-  announce(news, wasMissed ? lately.filter((one) => at - one.at < LATELY) : undefined);
+  announce(news, wasMissed ? lately.filter(isFresh) : undefined);
   lately = [...lately, ...news.map((one) => ({ ...one, at }))].slice(-MOST_SAID);
 }
+
+/** Whether this was said a moment ago. */
+const isFresh = ({ at }) => performance.now() - at < LATELY;
 
 /** From now on something may be missed. */
 function lapse() {
@@ -310,6 +313,7 @@ function note(said) {
 /** The connection stands, or is back: what was written meanwhile is as loud as if it was written now. All else was said
  * when the page heard of it, a moment ago perhaps. */
 async function sayWhatWasMissed(isBack, wasTold) {
+  lately = lately.filter(isFresh);
   const moments = written;
   const before = (id) => moments.get(id) ?? 0;
   const writing = shown().filter((session) => wordsSince(session, before(session.id)).length);
@@ -330,7 +334,7 @@ async function sayWhatWasMissed(isBack, wasTold) {
   if (news.length) say(news, true);
   written = null;
   await sayWhatOthersTell(elsewhere, before);
-  const sentences = [isBack && !lately.length && words.back, ofWhatIsUnsent(words)].filter(Boolean);
+  const sentences = [isBack && (wasTold || !lately.length) && words.back, ofWhatIsUnsent(words)].filter(Boolean);
   const last = sentences.map((sentence) => ({ kind, sentence, about: "" }));
   if (last.length && current) say(last, true);
 }

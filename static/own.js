@@ -27,9 +27,7 @@ export const shareOf = (start) => `share-${start}`;
  * is gone. Of that one the page is told when it is loaded; what the window itself knows, counts more. */
 export function isUnshared({ start, unshared }) {
   const here = recall("sessionStorage", shareOf(start));
-  if (here || unshared === undefined) return here === "on" || here === "gone";
-  remember("sessionStorage", shareOf(start), "gone");
-  return true;
+  return here ? here === "on" : unshared !== undefined;
 }
 
 /** The ward's page as the server renders it now; null when it cannot be had. */

@@ -423,6 +423,26 @@ async def test_a_page_that_lacks_a_card_is_not_called_up_to_date(street: Street)
     street.excuse(*NO_NETWORK)
 
 
+@story
+async def test_a_page_that_is_connected_is_not_called_away_while_a_card_is_fetched(street: Street) -> None:
+    people = street.home.server.people
+    await people.guardianships.put("tom", "mallory", "accepted")
+    await on_her_way(street)
+    tom, _ = await on_her_way(street, "tom")
+    mallory = await street.sign_in("mallory")
+    await street.connected(mallory)
+    await expect(mallory.locator("#live:not(.stale) .card")).to_have_count(1)
+    await mallory.evaluate("""
+        window.alarms = 0;
+        new MutationObserver(() => window.alarms += 1).observe(document.getElementById("away"), { attributes: true });
+    """)
+    await people.accounts.change("mallory", is_admin=True)
+    await tom.answer("send-message", {"text": "In the park"})
+    await expect(mallory.locator(".card")).to_have_count(2)
+    await expect(mallory.locator("#said")).to_have_text("Tom Berger writes: In the park")
+    assert await mallory.evaluate("window.alarms") == 0
+
+
 GOES_SILENT = """
     const Plain = WebSocket;
     window.WebSocket = class extends Plain {

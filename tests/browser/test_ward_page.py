@@ -720,3 +720,25 @@ async def test_a_ward_who_was_away_for_too_long_is_not_promised_that_the_session
         await expect(ana.locator("#running")).to_be_visible()
         await expect(ana.locator("#promise .problem")).to_have_count(0)
         street.excuse(*NO_NETWORK)
+
+
+@story
+async def test_a_location_that_is_shared_again_is_not_called_unshared(street: Street) -> None:
+    place = {"latitude": 48.2, "longitude": 16.37}
+    phone = await street.home.ward("ana")
+    await phone.answer("start-live-session")
+    await phone.answer("update-location", place)
+    ben = await street.home.guardian("ben")
+    phone.lose()
+    await ben.expect("session-interrupted")
+    ana = await street.sign_in("ana", "/people")
+    await expect(ana.locator("#unshared")).to_be_visible()
+    phone = await street.home.ward("ana")
+    await phone.answer("update-location", place)
+    await ana.goto(street.home.url + "/history")
+    await street.connected(ana)
+    await expect(ana.locator("#own-session")).to_be_visible()
+    await expect(ana.locator("#unshared")).to_be_hidden()
+    await ana.goto(street.home.url + "/ward")
+    await expect(ana.locator("#watching-line")).to_contain_text("Ben Keller")
+    await expect(ana.locator("#share-line")).to_be_empty()

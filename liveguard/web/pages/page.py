@@ -114,7 +114,9 @@ class Page(Door):
             zone_unknown=viewer is not None and zone(self.preferences.time_zone) is None,
             own_session=own,
             # It was shared from a page that is gone, and whoever opens another one must know.
-            unshared=own is not None and own.last_location is not None and not live.wards.connections(own.ward.id),
+            unshared=own is not None
+            and own.last_location is not None
+            and own.located_by not in live.wards.connections(own.ward.id),
             page=self.page,
             waiting=self.waiting,
             grace=live.grace,
