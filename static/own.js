@@ -149,9 +149,6 @@ export function carryOn(line) {
     const before = status.textContent;
     const all = [...quotes.map(({ textContent }) => textContent), text].join(" ");
     if (isNew || before !== all) status.replaceChildren(...quotes.flatMap((quote) => [quote, " "]), text);
-    // Where nothing runs, nothing is to be asked about.
-    const signOut = document.querySelector("form[action='/logout']");
-    if (signOut && document.getElementById("sure-out")) signOut.dataset.confirm = state === "over" ? "" : "sure-out";
     // Only the ward's page shares it; whoever had that switched on must know.
     document.getElementById("unshared").hidden = state !== "running" || !isUnshared(line.dataset);
   }

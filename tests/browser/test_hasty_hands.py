@@ -3,21 +3,13 @@
 import asyncio
 
 import pytest
-from playwright.async_api import Page, Route, expect
-from visitors import Street, hold
+from playwright.async_api import Route, expect
+from visitors import Street, hold, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
 
 PHONE = {"width": 320, "height": 568}
-
-
-async def started(street: Street, **how: object) -> Page:
-    """Ana has started."""
-    ana = await street.sign_in("ana", "/ward", **how)
-    await ana.get_by_role("button", name="Start").click()
-    await expect(ana.locator("#running")).to_be_visible()
-    return ana
 
 
 @story

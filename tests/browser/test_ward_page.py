@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, Route, expect
-from visitors import NO_NETWORK, VIENNA, Street, hold, open_street
+from playwright.async_api import Browser, Route, expect
+from visitors import NO_NETWORK, VIENNA, Street, hold, open_street, started
 
 from liveguard.errors import StorageUnavailable
 from liveguard.sessions import LiveSession
@@ -39,14 +39,6 @@ HAS_A_SCREEN = """
     const request = async (kind) => (window.awake.push(kind), await window.granted, lock());
     Object.defineProperty(Navigator.prototype, "wakeLock", { get: () => ({ request }) });
 """
-
-
-async def started(street: Street, **how: object) -> Page:
-    """Ana has started."""
-    ana = await street.sign_in("ana", "/ward", **how)
-    await ana.get_by_role("button", name="Start").click()
-    await expect(ana.locator("#running")).to_be_visible()
-    return ana
 
 
 @story

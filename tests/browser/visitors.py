@@ -159,6 +159,14 @@ async def open_street(folder: Path, browser: Browser, *, empty: bool = False, **
                 await window.close()
 
 
+async def started(street: Street, **how: Any) -> Page:
+    """Ana has started a session on her page."""
+    ana = await street.sign_in("ana", "/ward", **how)
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    return ana
+
+
 async def said_last(page: Page, sentence: str) -> None:
     """The sentence is what the page has said last; what happened to others at the same moment stands before it."""
     await expect(page.locator("#said > :last-child")).to_have_text(sentence)
