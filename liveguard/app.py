@@ -20,6 +20,7 @@ from liveguard.chronicle import Chronicle
 from liveguard.clock import Clock, SystemClock
 from liveguard.config import Settings
 from liveguard.errors import ConfigurationError, StorageUnavailable
+from liveguard.events.close_codes import RESTART
 from liveguard.faults import log_fault
 from liveguard.health import Health
 from liveguard.jwks import fetch
@@ -34,7 +35,7 @@ from liveguard.web.application import LARGEST_BODY, Application, Route
 from liveguard.web.assets import Assets
 from liveguard.web.asyncapi import asyncapi
 from liveguard.web.cards import Cards
-from liveguard.web.connections import RESTART, Connections
+from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.engineio import EngineDoor
 from liveguard.web.front import Front
@@ -145,9 +146,7 @@ class Server:
         self.live = Live(storage, clock, grace=settings.reconnect_grace, longest=settings.session_limit)
         self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
         self.live.watch(self.chronicle.happened)
-        self.people = People(
-            storage, self._passwords, clock=clock, live=self.live, access_changed=self._access_changed
-        )
+        self.people = People(storage, self._passwords, clock=clock, live=self.live, access_changed=self._access_changed)
         self._health = Health(storage, clock, lambda: self.live.journal_is_behind())
 
     def _build_doors(self, site: Site) -> None:

@@ -21,6 +21,7 @@ from liveguard.events import (
     SessionEnded,
     timestamp,
 )
+from liveguard.events.close_codes import NOT_AUTHENTICATED
 from liveguard.journaling import Journaling
 from liveguard.rooms import Presence, Presences
 from liveguard.sessions import ActiveSessions, LiveSession, Moment
@@ -28,7 +29,6 @@ from liveguard.storage import Storage
 from liveguard.storage.journal import EndedSession, GuardianView
 
 RETRY = 0.25  # seconds
-ACCOUNT_INACTIVE = 4401
 
 
 class Member(Connection, Protocol):
@@ -76,7 +76,7 @@ class Audience:
         if view is None or not still_there:
             return
         if not view.is_active:
-            connection.close(ACCOUNT_INACTIVE, AccountInactive())
+            connection.close(NOT_AUTHENTICATED, AccountInactive())
             return
         if since is not None and view.stands_at is not None:
             self.delivered(connection.person.id, view.stands_at)
@@ -171,7 +171,7 @@ class Audience:
         for connection in self.present.connections(guardian_id):
             self.gone(connection)
             if connection not in closed_later:
-                connection.close(ACCOUNT_INACTIVE, AccountInactive())
+                connection.close(NOT_AUTHENTICATED, AccountInactive())
 
     def _let_in(self, session: LiveSession, presence: Presence[Member], now: Moment) -> bool:
         joined = session.room.join(presence)

@@ -25,6 +25,7 @@ from tornado.websocket import WebSocketError
 from liveguard import events
 from liveguard.client_connection import ClientConnection, Disconnected, Event, Refused
 from liveguard.errors import InvalidToken, LiveguardError, TokenExpired
+from liveguard.events.close_codes import NORMAL
 
 __all__ = ["Client", "Disconnected", "Event", "GuardianClient", "Refused", "WardClient"]
 
@@ -84,7 +85,7 @@ class Client:
             await self._news.wait()
         return self._events.popleft()
 
-    async def close(self, code: int = 1000) -> None:
+    async def close(self, code: int = NORMAL) -> None:
         """Leave for good. 1000 is the user's own word and ends a ward's session; 1001 leaves it to its grace period."""
         if self._over is None:
             self._over = Disconnected("The client is closed")

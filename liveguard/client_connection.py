@@ -13,11 +13,11 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, w
 
 from liveguard import events
 from liveguard.errors import AuthenticationRequired, LiveguardError
+from liveguard.events.close_codes import GOING_AWAY, NOT_AUTHENTICATED
 
 KEEP_ALIVE = 10.0
 PATIENCE = 10.0
 
-_UNAUTHENTICATED = 4401
 _PASSING = (408, 429)
 
 
@@ -87,7 +87,7 @@ class ClientConnection:
             async with asyncio.timeout(PATIENCE):
                 await connection.ask(events.Ping.name, {})
         except BaseException:
-            await connection.close(1001)
+            await connection.close(GOING_AWAY)
             raise
         return connection
 
@@ -137,7 +137,7 @@ class ClientConnection:
     async def _read(self) -> None:
         while (message := await self._socket.read_message()) is not None:
             self._receive(message)
-        if self._socket.close_code == _UNAUTHENTICATED:
+        if self._socket.close_code == NOT_AUTHENTICATED:
             self.refusal = self._last_error
         for answer in self._asked.values():
             if not answer.done():
@@ -178,4 +178,4 @@ def _heed(written: "asyncio.Future[None]") -> None:
 
 def _close_unwanted(opening: "asyncio.Future[WebSocketClientConnection]") -> None:
     if not opening.cancelled() and not opening.exception():
-        opening.result().close(1001)
+        opening.result().close(GOING_AWAY)

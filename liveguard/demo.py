@@ -27,6 +27,7 @@ from liveguard.client import GuardianClient, WardClient
 from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.errors import LiveguardError
+from liveguard.events.close_codes import GOING_AWAY
 from liveguard.people.transfer import import_people
 from liveguard.storage import Storage
 
@@ -135,7 +136,7 @@ async def _go_out(url: str, token: str, walk: Walk, places: Iterator[tuple[Place
         await ward.start({"note": walk.note})
         for second in range(walk.lasts):
             if second == walk.lost_at:
-                await ward.close(1001)
+                await ward.close(GOING_AWAY)
                 await asyncio.sleep(walk.lost_for)
                 ward = await WardClient(url, token).__aenter__()
             await _locate(ward, next(places), walk.speed, walk.battery - second / 60)

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from liveguard.admission import Admission
-from liveguard.audience import ACCOUNT_INACTIVE, Audience, Member
+from liveguard.audience import Audience, Member
 from liveguard.clock import Clock
 from liveguard.deadlines import Deadlines
 from liveguard.errors import AccountInactive, InternalError, NoActiveSession, NotInRoom, Refusal
 from liveguard.events import LocationAcknowledged, Notice, Request, ServerEvent, UpdateLocation, refusal_event
+from liveguard.events.close_codes import NOT_AUTHENTICATED
 from liveguard.faults import log_fault
 from liveguard.journaling import Journaling
 from liveguard.lifecycle import Lifecycle
@@ -22,8 +23,6 @@ from liveguard.rooms import Presences
 from liveguard.sessions import ActiveSessions, Interruption, LiveSession, Moment
 from liveguard.storage import Storage
 from liveguard.turns import Rest, Turns
-
-LONGEST = 24 * 3600.0  # seconds
 
 Watcher = Callable[[LiveSession, ServerEvent, Moment], None]
 
@@ -47,7 +46,7 @@ class Viewer(Protocol):
 class Live:
     """All live sessions of the process and everybody who is connected."""
 
-    def __init__(self, storage: Storage, clock: Clock, *, grace: float, longest: float = LONGEST) -> None:
+    def __init__(self, storage: Storage, clock: Clock, *, grace: float, longest: float) -> None:
         self.sessions = ActiveSessions()
         self.wards: Presences[WardConnection] = Presences()
         self._clock = clock
@@ -236,7 +235,7 @@ class Live:
             await self._lifecycle.end(session, "account_disabled")
         for connection in self.wards.connections(ward_id):
             self._depart(connection)
-            connection.close(ACCOUNT_INACTIVE, AccountInactive())
+            connection.close(NOT_AUTHENTICATED, AccountInactive())
 
     async def end_by_admin(self, session_id: str, admin_id: str) -> None:
         """End somebody's session. Raises :class:`NoActiveSession`."""

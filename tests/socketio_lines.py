@@ -15,7 +15,8 @@ from unittest.mock import ANY
 from lines import Client
 from server import House, token_of
 
-from liveguard.web.websocket import CLOSE, NO_CODE, NORMAL, TEXT
+from liveguard.events.close_codes import NO_CODE, NORMAL
+from liveguard.web.websocket import CLOSE, TEXT
 
 ADDRESS = "/socket.io/?EIO=4&transport="
 POLLING = f"{ADDRESS}polling"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liveguard.events.close_codes import NO_CODE
 from liveguard.web.websocket import (
     BINARY,
     CLOSE,
     CONTINUATION,
-    NO_CODE,
     PING,
     PONG,
     TEXT,

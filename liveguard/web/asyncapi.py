@@ -25,13 +25,22 @@ from liveguard.events import (
     ServerEvent,
     data_of,
 )
+from liveguard.events.close_codes import (
+    INTERNAL_ERROR,
+    INVALID_DATA,
+    KEEPALIVE_MISSED,
+    NOT_AUTHENTICATED,
+    PROTOCOL_ERROR,
+    RESTART,
+    TOO_BIG,
+    TOO_MANY,
+    TRY_AGAIN,
+)
 from liveguard.web.application import Route
 from liveguard.web.base import Door
-from liveguard.web.connections import INTERNAL_ERROR, KEEPALIVE_MISSED, NOT_AUTHENTICATED, RESTART, TOO_MANY, TRY_AGAIN
 from liveguard.web.engineio import EngineDoor
 from liveguard.web.openapi import BEARER, JSON, Json, about, schemas, words_of
 from liveguard.web.sockets import SEQ, SUBPROTOCOL, TOKEN_PREFIX, Socket
-from liveguard.web.websocket import INVALID_DATA, PROTOCOL_ERROR, TOO_BIG
 
 Event = ClientEvent | ServerEvent
 

@@ -40,9 +40,10 @@ from liveguard.events import (
     refusal_event,
     timestamp,
 )
+from liveguard.events.close_codes import INTERNAL_ERROR, KEEPALIVE_MISSED, NOT_AUTHENTICATED, TOO_MANY
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
-from liveguard.web.connections import INTERNAL_ERROR, KEEPALIVE_MISSED, NOT_AUTHENTICATED, TOO_MANY, Connections
+from liveguard.web.connections import Connections
 from liveguard.web.keepalive import Pulse
 from liveguard.web.rate import Bucket
 

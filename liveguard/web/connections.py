@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Coroutine, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from liveguard.errors import AuthenticationRequired
+from liveguard.events.close_codes import KEEPALIVE_MISSED, NOT_AUTHENTICATED
 from liveguard.faults import log_fault
 from liveguard.live import Live
 from liveguard.people import Doorkeeper
@@ -14,15 +15,6 @@ from liveguard.web.limits import Limits
 
 if TYPE_CHECKING:
     from liveguard.web.connection import Connection
-
-
-# PROTOCOL 6: why a connection was closed from this side.
-INTERNAL_ERROR: Final = 1011
-RESTART: Final = 1012
-TRY_AGAIN: Final = 1013
-NOT_AUTHENTICATED: Final = 4401
-KEEPALIVE_MISSED: Final = 4408
-TOO_MANY: Final = 4429
 
 
 class Connections:

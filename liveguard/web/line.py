@@ -12,6 +12,7 @@ from typing import Any
 from engineio.exceptions import EngineIOError
 
 from liveguard.events import Notice
+from liveguard.events.close_codes import NORMAL, PROTOCOL_ERROR, TRY_AGAIN
 from liveguard.web.line_wire import LineWire
 from liveguard.web.lines import Asker, Lines, User
 from liveguard.web.packets import (
@@ -28,8 +29,8 @@ from liveguard.web.packets import (
     packets_of,
     payload,
 )
-from liveguard.web.websocket import NORMAL, PROTOCOL_ERROR, text_frame
-from liveguard.web.wire import LINGER, MOST_AT_ONCE, TOO_SLOW
+from liveguard.web.websocket import text_frame
+from liveguard.web.wire import LINGER, MOST_AT_ONCE
 
 
 class Line:
@@ -127,7 +128,7 @@ class Line:
             return
         # As on a wire: a single message of any size may wait, several only up to a bound.
         if self.unsent and self.unsent + len(packet) > self._lines.wires.max_unsent:
-            self.shut(TOO_SLOW)
+            self.shut(TRY_AGAIN)
             return
         self._waiting += len(packet)
         self._outbox.append(packet)

@@ -3,8 +3,9 @@
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from liveguard.events.close_codes import PROTOCOL_ERROR
 from liveguard.web.packets import PING, PONG, PROBE, UPGRADE
-from liveguard.web.websocket import PROTOCOL_ERROR, text_frame
+from liveguard.web.websocket import text_frame
 from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
 

@@ -6,11 +6,12 @@ from typing import Final
 
 from liveguard.errors import InvalidMessage, Refusal
 from liveguard.events import Notice, Request, decode_event, decode_frame, frame_id
+from liveguard.events.close_codes import TRY_AGAIN
 from liveguard.people import Visitor
 from liveguard.web.connection import Connection, last_word
 from liveguard.web.connections import Connections
 from liveguard.web.websocket import ping_frame, text_frame
-from liveguard.web.wire import TOO_SLOW, Wire
+from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
 
 PORTION: Final = 64 * 1024  # bytes
@@ -51,7 +52,7 @@ class NativeConnection(Wire, Connection):
                 self.sent(notice.seq)
             self.write(frame)
         elif not self._backlog.add(notice.seq, frame, self._wires.max_unsent):
-            self.shut(TOO_SLOW)
+            self.shut(TRY_AGAIN)
 
     def catch_up(self, notices: list[Notice]) -> None:
         self._caught_up = True

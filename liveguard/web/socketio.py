@@ -21,10 +21,11 @@ from liveguard.errors import (
     Unavailable,
 )
 from liveguard.events import Notice, Request, decode_array, decode_event, decode_token
+from liveguard.events.close_codes import INTERNAL_ERROR, NOT_AUTHENTICATED, PROTOCOL_ERROR, TOO_MANY, TRY_AGAIN
 from liveguard.faults import log_fault
 from liveguard.people import Visitor
 from liveguard.web.connection import Connection, last_word
-from liveguard.web.connections import INTERNAL_ERROR, NOT_AUTHENTICATED, TOO_MANY, TRY_AGAIN, Connections
+from liveguard.web.connections import Connections
 from liveguard.web.engineio import Engine, EngineDoor
 from liveguard.web.keepalive import Metronome
 from liveguard.web.line import Line
@@ -43,8 +44,6 @@ from liveguard.web.packets import (
     packet_of,
 )
 from liveguard.web.rate import Bucket
-from liveguard.web.websocket import PROTOCOL_ERROR
-from liveguard.web.wire import TOO_SLOW
 from liveguard.web.wires import Wires
 
 log = logging.getLogger("socketio")
@@ -206,7 +205,7 @@ class SocketIOConnection(Connection):
         else:
             packet = notice.framed(packet_of) if ack is None else ack + SEPARATOR + notice.framed(packet_of)
             if not self._backlog.add(notice.seq, packet + SEPARATOR, self._max_unsent):
-                self._line.shut(TOO_SLOW)
+                self._line.shut(TRY_AGAIN)
 
     def catch_up(self, notices: list[Notice]) -> None:
         self._caught_up = True

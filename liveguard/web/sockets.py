@@ -18,9 +18,10 @@ from liveguard.errors import (
     StorageUnavailable,
     Unavailable,
 )
+from liveguard.events.close_codes import NOT_AUTHENTICATED, TRY_AGAIN
 from liveguard.people import Visitor
 from liveguard.web.base import Door, bearer_token
-from liveguard.web.connections import NOT_AUTHENTICATED, TRY_AGAIN, Connections
+from liveguard.web.connections import Connections
 from liveguard.web.handover import hand_over
 from liveguard.web.native import NativeConnection, refusal_frame
 from liveguard.web.wire import Farewell, Wire

@@ -14,6 +14,8 @@ from typing import Final
 
 from tornado.util import _websocket_mask as unmasked
 
+from liveguard.events.close_codes import INVALID_DATA, NO_CODE, PROTOCOL_ERROR, TOO_BIG
+
 # 5.2, 11.8: the opcodes. Those of control frames have the highest bit.
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -21,13 +23,6 @@ BINARY: Final = 0x2
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
-
-# 7.4.1, 11.7: the codes of a close frame that this server uses or understands.
-NORMAL: Final = 1000
-NO_CODE: Final = 1005  # never on the wire: stands for a close frame without a code
-PROTOCOL_ERROR: Final = 1002
-INVALID_DATA: Final = 1007
-TOO_BIG: Final = 1009
 
 Message = tuple[int, bytes]
 UNDER_WAY: Final[Message] = CONTINUATION, b""

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Final, cast
 
+from liveguard.events.close_codes import NO_CODE, NORMAL, TRY_AGAIN
 from liveguard.faults import log_fault
 from liveguard.web.stream import under_way
 from liveguard.web.websocket import (
     BINARY,
     CLOSE,
-    NO_CODE,
-    NORMAL,
     PING,
     TEXT,
     Message,
@@ -27,8 +26,6 @@ from liveguard.web.websocket import (
     pong_frame,
 )
 from liveguard.web.wires import Wires
-
-TOO_SLOW: Final = 1013
 
 # Messages of one client in a turn of the loop, some 3 ms; each 256 bytes count as one more. What is seen at a glance is
 # not counted: 170 empty texts are refused in a quarter of that.
@@ -146,7 +143,7 @@ class Wire(asyncio.Protocol):
         # What does not fit is dropped: the client reads too slowly, and hears of it when it is back. A single
         # message of any size may wait, though.
         if unsent + len(data) > self._wires.max_unsent and not self.closing:
-            self.shut(TOO_SLOW)
+            self.shut(TRY_AGAIN)
             return
         self.hand_on(data)
 
