@@ -39,7 +39,6 @@ from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.engineio import EngineDoor
 from liveguard.web.front import Front
-from liveguard.web.keepalive import Rhythm
 from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
 from liveguard.web.openapi import openapi
@@ -151,7 +150,7 @@ class Server:
 
     def _build_doors(self, site: Site) -> None:
         self.url = site.public_url
-        settings, limits = self.settings, limits_of(self.settings)
+        settings, limits = self.settings, Limits.of(self.settings)
         loop = asyncio.get_running_loop()
         doorkeeper = self.people.doorkeeper(self.tokens)
         self.connections = Connections(self.live, doorkeeper, limits, loop)
@@ -227,19 +226,6 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         reason = problem.strerror if isinstance(problem, OSError) else "not a host name"
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise ConfigurationError(f"Cannot listen on {place} (LIVEGUARD_HOST, LIVEGUARD_PORT): {reason}") from None
-
-
-def limits_of(settings: Settings) -> Limits:
-    """How much one client gets by these settings."""
-    return Limits(
-        rate=settings.rate_limit,
-        burst=settings.rate_burst,
-        connections=settings.max_connections,
-        message=settings.max_frame,
-        unsent=settings.max_unsent,
-        ward_rhythm=Rhythm(settings.ward_ping_interval, settings.ward_ping_timeout),
-        guardian_rhythm=Rhythm(settings.guardian_ping_interval, settings.guardian_ping_timeout),
-    )
 
 
 async def serve(settings: Settings, beside: Beside | None = None, tidy_up: Callable[[], None] = lambda: None) -> None:

@@ -13,6 +13,7 @@ from server import token_of
 from tornado.ioloop import IOLoop
 from tornado.testing import ExpectLog
 
+from liveguard.config import Settings
 from liveguard.web.limits import Limits
 from liveguard.web.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_code
 
@@ -359,7 +360,7 @@ async def test_who_breaks_the_protocol_is_told_how_and_is_lost(house, frames, co
 async def test_a_burst_passes_and_more_than_that_is_refused_but_for_a_stop(house):
     async with house:
         # However long the machine takes over it, no further one may pass meanwhile.
-        house.connections.limits = Limits(rate=0.001, burst=Limits.burst)
+        house.connections.limits = replace(house.connections.limits, rate=0.001)
         ana, _ = await walking(house)
         for _ in range(60):
             ana.say("ping")
@@ -406,7 +407,7 @@ async def test_who_will_not_slow_down_is_closed_with_4429(house, message):
 
 
 # Ten messages, of which the start is one; the next closes the connection.
-HASTY = Limits(rate=0.001, burst=10, patience=0)
+HASTY = replace(Limits.of(Settings()), rate=0.001, burst=10, patience=0)
 
 
 @OVER_ALL_TRANSPORTS

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 from time import monotonic
 
@@ -11,35 +12,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.testing import ExpectLog
 
+from liveguard.config import Settings
 from liveguard.web.keepalive import GRAIN, PORTION, Pulse, Sweep
 from liveguard.web.limits import Limits
 from liveguard.web.rate import Bucket
+
+LIMITS = Limits.of(Settings())
 
 # -- the bucket ----------------------------------------------------------------------------------------------------
 
 
 def test_a_burst_of_forty_passes_and_then_twenty_a_second():
-    bucket = Bucket(Limits())
+    bucket = Bucket(LIMITS)
     assert [bucket.take(100.0) for _ in range(41)] == [True] * 40 + [False]
     passed = sum(bucket.take(100.0 + tick / 1000) for tick in range(10_000))
     assert passed == 199
 
 
 def test_a_bucket_is_full_again_after_a_while():
-    bucket = Bucket(Limits())
+    bucket = Bucket(LIMITS)
     for _ in range(40):
         assert bucket.take(100.0)
     assert [bucket.take(102.0) for _ in range(41)] == [True] * 40 + [False]
 
 
 def test_a_rate_of_zero_is_no_limit():
-    bucket = Bucket(Limits(rate=0))
+    bucket = Bucket(replace(LIMITS, rate=0))
     assert all(bucket.take(100.0) for _ in range(10_000))
 
 
 @given(st.lists(st.floats(0, 2), max_size=200))
 def test_no_more_passes_than_a_burst_and_the_rate(pauses):
-    bucket, now, passed = Bucket(Limits(rate=5, burst=10)), 0.0, 0
+    bucket, now, passed = Bucket(replace(LIMITS, rate=5, burst=10)), 0.0, 0
     for pause in pauses:
         now += pause
         passed += bucket.take(now)
@@ -47,13 +51,13 @@ def test_no_more_passes_than_a_burst_and_the_rate(pauses):
 
 
 def test_ten_seconds_of_refusals_are_too_many():
-    bucket = Bucket(Limits())
+    bucket = Bucket(LIMITS)
     assert not any(bucket.overflows(100 + tick / 10) for tick in range(100))
     assert bucket.overflows(110)
 
 
 def test_a_calm_second_makes_good_for_all_refusals_before():
-    bucket = Bucket(Limits())
+    bucket = Bucket(LIMITS)
     assert not any(bucket.overflows(100 + tick / 10) for tick in range(100))
     assert not any(bucket.overflows(111 + tick / 10) for tick in range(100))
     assert bucket.overflows(121)
@@ -73,8 +77,8 @@ class Peer:
         self.pings += 1
 
 
-WARD = Limits().ward_rhythm
-GUARDIAN = Limits().guardian_rhythm
+WARD = LIMITS.ward_rhythm
+GUARDIAN = LIMITS.guardian_rhythm
 
 
 LATENCY = 0.01

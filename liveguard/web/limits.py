@@ -2,25 +2,37 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
+from liveguard.config import Settings
 from liveguard.web.keepalive import Rhythm
-
-WARD_RHYTHM = Rhythm(interval=5.0, patience=5.0)
-GUARDIAN_RHYTHM = Rhythm(interval=20.0, patience=10.0)
 
 
 @dataclass(frozen=True)
 class Limits:
     """The bounds of one connection, and of one person's connections."""
 
-    rate: float = 20  # messages a second, 0 for no limit
-    burst: int = 40
+    rate: float  # messages a second, 0 for no limit
+    burst: int
+    connections: int  # of one person
+    message: int  # bytes, of a frame or a message of several
+    unsent: int  # bytes
+    ward_rhythm: Rhythm
+    guardian_rhythm: Rhythm
     patience: float = 10.0  # seconds of refusals for the rate, then the connection is closed
-    connections: int = 10  # of one person
-    message: int = 64 * 1024  # bytes, of a frame or a message of several
-    unsent: int = 256 * 1024  # bytes
-    ward_rhythm: Rhythm = WARD_RHYTHM
-    guardian_rhythm: Rhythm = GUARDIAN_RHYTHM
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those of these settings."""
+        return cls(
+            rate=settings.rate_limit,
+            burst=settings.rate_burst,
+            connections=settings.max_connections,
+            message=settings.max_frame,
+            unsent=settings.max_unsent,
+            ward_rhythm=Rhythm(settings.ward_ping_interval, settings.ward_ping_timeout),
+            guardian_rhythm=Rhythm(settings.guardian_ping_interval, settings.guardian_ping_timeout),
+        )
 
     @cached_property
     def between_messages(self) -> float:
