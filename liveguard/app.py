@@ -28,7 +28,6 @@ from liveguard.live import Live
 from liveguard.memory import Memory
 from liveguard.people import People
 from liveguard.rounds import Rounds
-from liveguard.state import Overseer
 from liveguard.storage import Storage
 from liveguard.web import api, monitoring
 from liveguard.web.application import LARGEST_BODY, Application, Route
@@ -173,8 +172,7 @@ class Server:
             doorkeeper=doorkeeper, tokens=self.tokens, strangers=self.strangers, cookies=cookies, health=self._health,
             metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),
-            overseer=Overseer(self.storage, self.live, self._health, self.clock, lambda: len(self.connections)),
-            openapi=openapi(*described), asyncapi=asyncapi(*described),
+            connections=self.connections, openapi=openapi(*described), asyncapi=asyncapi(*described),
         )  # fmt: skip
         self._http = Front(
             Application(table, Unknown, services),

@@ -36,6 +36,7 @@ class Health:
     """
 
     def __init__(self, storage: Storage, clock: Clock, behind: Callable[[], bool]) -> None:
+        self.started_at = clock.now().wall
         self._storage = storage
         self._clock = clock
         self._behind = behind
@@ -71,6 +72,11 @@ class Health:
         except (StorageUnavailable, TimeoutError):
             return "failing"
         return "ok"
+
+    def size(self) -> int:
+        """The bytes of the database: the file and what stands beside it."""
+        path = self._storage.database.path
+        return sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
 
     async def close(self) -> None:
         """Let a probe finish."""

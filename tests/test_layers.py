@@ -31,7 +31,7 @@ FLOORS = {
     },
     "use cases": {
         *("admission", "audience", "chronicle", "deadlines", "health", "journaling", "lifecycle", "live", "overview"),
-        *("people", "rounds", "state", "turns"),
+        *("people", "rounds", "turns"),
     },
     "doors": {"client", "client_connection", "web"},
     "program": {"__init__", "__main__", "app", "cli", "commands", "demo", "desk"},

@@ -9,9 +9,9 @@ from liveguard.clock import Clock
 from liveguard.health import Health
 from liveguard.live import Live
 from liveguard.people import Doorkeeper, People
-from liveguard.state import Overseer
 from liveguard.web.assets import Assets
 from liveguard.web.cards import Cards
+from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.metrics import Metrics
 from liveguard.web.refused_hosts import RefusedHosts
@@ -39,6 +39,6 @@ class Services:
     assets: Assets
     renderer: Renderer
     cards: Cards
-    overseer: Overseer
+    connections: Connections
     openapi: bytes
     asyncapi: bytes

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Literal
 from urllib.parse import urlencode
 
+from liveguard import __version__
 from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound, UnknownEmail
 from liveguard.people import Guardianship
 from liveguard.web.pages.page import AdminPage, code_of
@@ -50,7 +51,13 @@ class Admin(AdminPage):
                 }
                 for session in sorted(services.live.visible_to(self.user), key=lambda one: one.interruption is None)
             ],
-            state=await services.overseer.look(),
+            version=__version__,
+            started_at=services.health.started_at,
+            connections=len(services.connections),
+            wards=len(services.live.wards),
+            guardians=len(services.live.audience.present),
+            found=await services.health.readiness(),
+            size=services.health.size(),
         )
 
 
