@@ -7,14 +7,14 @@ those who use it.
 
 import asyncio
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engineio.exceptions import EngineIOError
 
 from liveguard.events import Notice
 from liveguard.events.close_codes import NORMAL, PROTOCOL_ERROR, TRY_AGAIN
 from liveguard.web.line_wire import LineWire
-from liveguard.web.lines import Asker, Lines, User
+from liveguard.web.lines import Asker, Lines
 from liveguard.web.packets import (
     BINARY,
     CLOSE,
@@ -32,6 +32,9 @@ from liveguard.web.packets import (
 from liveguard.web.websocket import text_frame
 from liveguard.web.wire import LINGER, MOST_AT_ONCE
 
+if TYPE_CHECKING:
+    from liveguard.web.socketio import SocketIOConnection
+
 
 class Line:
     """One session of Engine.IO. python-engineio knows it as one of its sockets, by what it needs of them."""
@@ -42,7 +45,7 @@ class Line:
         self.sid = sid
         self.address = address
         self.turn = 0
-        self.user: User | None = None
+        self.connection: SocketIOConnection | None = None  # of whoever is signed in
         self.bucket = lines.bucket()  # one for all who come and go over it
         self.entering = False  # somebody is being signed in
         self.closing = False  # nothing is sent any more, and what arrives is not looked at
@@ -59,17 +62,17 @@ class Line:
 
     # -- who uses it -----------------------------------------------------------------------------------------------
 
-    def sign_in(self, user: User) -> None:
+    def sign_in(self, connection: "SocketIOConnection") -> None:
         """From now on somebody is there."""
-        self.user = user
-        self._lines.user_came(self, self._wire)
+        self.connection = connection
+        self._lines.signed_in(self, self._wire)
 
     def sign_out(self) -> None:
         """They have taken their leave, and may come again on the same line."""
-        user, self.user = self.user, None
-        if user is not None:
-            self._lines.user_left(self, self._wire)
-            user.gone(True)
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._lines.signed_out(self, self._wire)
+            connection.gone(True)
 
     def due(self, now: float) -> None:
         """The sweep comes by: nobody was signed in in time, or nobody fetched the last words."""
@@ -167,7 +170,7 @@ class Line:
         self._outbox.clear()
         self._end_poll()
         self._lines.ended(self)
-        self.user = None
+        self.connection = None
 
     def wire_gone(self, wire: "LineWire") -> None:
         """A WebSocket has closed: that of the line, or one to which it might have changed."""
@@ -179,8 +182,8 @@ class Line:
     def _leave(self) -> None:
         if not self.closing:
             self.closing = True
-            if self.user is not None:
-                self.user.gone(False)
+            if self.connection is not None:
+                self.connection.gone(False)
 
     async def close(self, reason: str) -> None:
         """Called by python-engineio where a request breaks its rules."""
@@ -190,13 +193,13 @@ class Line:
 
     def heard(self) -> None:
         """There was a sign of life."""
-        if self.user is not None and not self.closing:
-            self.user.heard()
+        if self.connection is not None and not self.closing:
+            self.connection.heard()
 
     def drained(self) -> None:
         """What was sent has been read."""
-        if self.user is not None and not self.closing:
-            self.user.go_on()
+        if self.connection is not None and not self.closing:
+            self.connection.go_on()
 
     def packet_came(self, packet: bytes) -> None:
         """One packet has arrived."""

@@ -14,19 +14,6 @@ if TYPE_CHECKING:
 PATIENCE: Final = 10.0  # seconds for somebody to sign in over a line
 
 
-class User(Protocol):
-    """Whoever is at the other end of a line, once they are signed in."""
-
-    def heard(self) -> None:
-        """There was a sign of life."""
-
-    def gone(self, own_word: bool) -> None:
-        """The line has ended, by their own word or not."""
-
-    def go_on(self) -> None:
-        """What was sent has been read."""
-
-
 class Asker(Protocol):
     """A request that may wait for its answer, or change to a WebSocket."""
 
@@ -63,23 +50,23 @@ class Lines:
         if polled:  # a WebSocket counts by itself
             self.wires.strangers.come(line, line.address)
         self.wires.opened(line)
-        self._wait_for_user(line)
+        self._wait_for_sign_in(line)
 
-    def user_came(self, line: "Line", wire: Wire | None) -> None:
+    def signed_in(self, line: "Line", wire: Wire | None) -> None:
         """Somebody is signed in."""
         self.wires.strangers.gone(wire or line)
         self.wires.sweep.forget(line)
 
-    def user_left(self, line: "Line", wire: Wire | None) -> None:
+    def signed_out(self, line: "Line", wire: Wire | None) -> None:
         """They have taken their leave, and nobody is signed in again."""
         self.wires.strangers.count(wire or line, line.address)
-        self._wait_for_user(line)
+        self._wait_for_sign_in(line)
 
     def changed_over(self, line: "Line", wire: Wire) -> None:
         """A line goes on over a WebSocket, which has counted by itself so far."""
-        self.wires.strangers.gone(line if line.user is None else wire)
+        self.wires.strangers.gone(line if line.connection is None else wire)
 
-    def _wait_for_user(self, line: "Line") -> None:
+    def _wait_for_sign_in(self, line: "Line") -> None:
         """Give somebody a moment to sign in."""
         self.wires.sweep.watch(line, monotonic() + PATIENCE)
 

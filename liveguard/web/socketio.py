@@ -93,10 +93,10 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
 
     def _message_came(self, line: Line, packet: bytes) -> None:
         kind, rest = packet[:1], packet[1:]
-        connection = line.user
+        connection = line.connection
         if kind == CONNECT:
             self._wants_in(line, rest)
-        elif not isinstance(connection, SocketIOConnection):
+        elif connection is None:
             line.shut(PROTOCOL_ERROR)
         elif kind == EVENT:
             connection.event_came(rest)
@@ -108,10 +108,10 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
             connection.other_came(kind, rest)
 
     def _binary_came(self, line: Line) -> None:
-        if isinstance(line.user, SocketIOConnection):
-            line.user.binary_came()
-        else:
+        if line.connection is None:
             line.shut(PROTOCOL_ERROR)
+        else:
+            line.connection.binary_came()
 
     # -- coming and going ------------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
             if self._is_too_much(line):
                 return
             line.write(MESSAGE + CONNECT_ERROR + namespace + b',{"message":"Invalid namespace"}')
-        elif line.entering or line.user is not None:
+        elif line.entering or line.connection is not None:
             line.shut(PROTOCOL_ERROR)
         else:
             line.entering = True
@@ -144,11 +144,11 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
         line.entering = False
         if line.closing:
             self._ended(line)
-        elif isinstance(line.user, SocketIOConnection):
-            # Only now, for what is said to a newcomer must not overtake the packet that lets it in.
-            line.user.arrive()
-        else:
+        elif line.connection is None:
             line.shut(NOT_AUTHENTICATED)
+        else:
+            # Only now, for what is said to a newcomer must not overtake the packet that lets it in.
+            line.connection.arrive()
 
     async def _sign_in(self, sid: str, environ: dict[str, Any], auth: dict[str, Any]) -> None:
         """python-socketio's ``connect``: raises what the client hears as ``connect_error``."""
