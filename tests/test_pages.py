@@ -400,7 +400,7 @@ async def test_a_time_zone_that_nobody_knows_breaks_no_page(tmp_path: Path) -> N
             assert (refused.status, "This time zone is not known" in refused.text) == (400, True), zone
         # One that was known once is kept all the same.
         user = await home.server.people.accounts.identify("ben")
-        await home.server.people.reading.choose(user, language="", time_zone="Etc/Unknown", hours="")
+        await home.server.people.preferences.choose(user, language="", time_zone="Etc/Unknown", hours="")
         for page in ("/", "/live", "/history", "/account"):
             assert (await ben.get(page)).status == 200, page
         assert "All times are in UTC" in (await ben.get("/history")).text

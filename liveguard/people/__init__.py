@@ -11,15 +11,14 @@ from liveguard.people.guardianships import Guardianships
 from liveguard.people.history import History, PastPage, PastSession
 from liveguard.people.links import Links
 from liveguard.people.logins import Logins
-from liveguard.people.preferences import Reading
+from liveguard.people.preferences import PreferencesOfPeople
 from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Status, Storage, User
 
 AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
 
 __all__ = [
     "AccessChanged", "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
-    "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Reading", "Status", "User",
-    "Visitor",
+    "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Status", "User", "Visitor",
 ]  # fmt: skip
 
 
@@ -47,7 +46,7 @@ class People:
         self.guardianships = Guardianships(storage, clock, access_changed)
         self.links = Links(storage, self.accounts, self.guardianships, clock, access_changed)
         self.history = History(storage, live)
-        self.reading = Reading(storage)
+        self.preferences = PreferencesOfPeople(storage)
 
     def doorkeeper(self, tokens: Tokens) -> Doorkeeper:
         """Who lets people in by these tokens, and by their logins."""

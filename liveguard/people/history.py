@@ -17,7 +17,7 @@ PAGE = 200
 MOST_WARDS = 500  # in the list of an admin
 
 
-class RunningSession(Struct, frozen=True, rename="camel"):
+class BegunSession(Struct, frozen=True, rename="camel"):
     """A session that the journal knows to have begun and not to have ended."""
 
     session_id: str
@@ -218,9 +218,9 @@ class History:
             sessions = [session for session in sessions if session.ward.id in visible]
         return [PastSession.unwritten(session) for session in sessions]
 
-    async def running(self) -> list[RunningSession]:
+    async def running(self) -> list[BegunSession]:
         """What runs, as the journal has it, for the operator."""
-        return [RunningSession.of(session) for session in await self._storage.journal.active()]
+        return [BegunSession.of(session) for session in await self._storage.journal.active()]
 
 
 def _viewer(user: User | None) -> Viewer:

@@ -6,7 +6,7 @@ from liveguard.storage import Preferences, Storage, User
 LONGEST = 64
 
 
-class Reading:
+class PreferencesOfPeople:
     """What people chose."""
 
     def __init__(self, storage: Storage) -> None:

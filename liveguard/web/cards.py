@@ -13,7 +13,7 @@ from msgspec import json
 
 from liveguard.chronicle import Memory
 from liveguard.people import User
-from liveguard.web.drawing import Trail, draw_trail
+from liveguard.web.drawing import Drawing, draw_trail
 from liveguard.web.render import Reader, Renderer, clock
 
 FRESH = 10_000  # milliseconds; among locations as young as this, none is more urgent than another
@@ -64,7 +64,7 @@ class Card:
     you_watch: bool
     messages: list[Said]
     may_write: bool
-    trail: Trail | None
+    drawing: Drawing | None
     compact: bool
 
 
@@ -131,7 +131,7 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
         you_watch=viewer.id in memory.watching,
         messages=(last_word if compact else said)(memory, viewer),
         may_write=viewer.id in session.guardians,
-        trail=None if compact else draw_trail(memory.trail.points),
+        drawing=None if compact else draw_trail(memory.trail.points),
         compact=compact,
     )
 

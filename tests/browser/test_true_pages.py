@@ -275,7 +275,7 @@ KNOWS_NO_KYIV = """
 async def test_a_time_zone_that_the_browser_does_not_know_stops_no_page(street: Street) -> None:
     people = street.home.server.people
     ben = await people.accounts.identify("ben")
-    await people.reading.choose(ben, language="", time_zone="Europe/Kyiv", hours="")
+    await people.preferences.choose(ben, language="", time_zone="Europe/Kyiv", hours="")
     page = await street.sign_in("ben", device=KNOWS_NO_KYIV)
     await (await street.home.ward("ana")).answer("start-live-session")
     await expect(page.locator("#live:not(.stale) .card")).to_be_visible()
@@ -284,7 +284,7 @@ async def test_a_time_zone_that_the_browser_does_not_know_stops_no_page(street: 
     await page.close()
     street.excuse(*NO_NETWORK)
     # Nor what the server took for one once, and does not know.
-    await people.reading.choose(ben, language="", time_zone="localtime", hours="")
+    await people.preferences.choose(ben, language="", time_zone="localtime", hours="")
     page = await street.sign_in("ben")
     await expect(page.locator("#live")).to_have_attribute("data-zone", "UTC")
     await expect(page.locator("[data-runs]")).to_be_attached()

@@ -82,7 +82,7 @@ class Preferences(Account):
         try:
             if (language and language not in LANGUAGES) or (time_zone and zone(time_zone) is None):
                 raise InvalidPayload("time_zone is unknown")
-            await self.services.people.reading.choose(self.user, **typed)
+            await self.services.people.preferences.choose(self.user, **typed)
         except InvalidPayload as refusal:
             await self.again(refusal, "time_zone_unknown", wrong="time_zone", **typed)
         else:

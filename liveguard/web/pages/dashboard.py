@@ -149,7 +149,7 @@ class Changes(Watching):
             self.set_header("Now", str(view.now))
             self.finish(msgspec.json.encode({"heard": _ages(view)}))
             return
-        self.preferences = await self.services.people.reading.of(self.user)
+        self.preferences = await self.services.people.preferences.of(self.user)
         view = View(self, surroundings_of(self))
         self.set_header("Now", str(view.now))
         page: dict[str, object] = {

@@ -35,7 +35,7 @@ class Entrance(OpenPage):
                 await people.logins.end_one(self.visitor.user, self.visitor.login_id)
         time_zone = self.text("time_zone", 64)
         if zone(time_zone) is not None:
-            await people.reading.suggest_time_zone(user, time_zone)
+            await people.preferences.suggest_time_zone(user, time_zone)
         self.go(to)
 
 

@@ -50,7 +50,7 @@ class Page(Door):
         except AuthenticationError:
             raise SignInFirst from None
         assert self.visitor is not None
-        self.preferences = await self.services.people.reading.of(self.visitor.user)
+        self.preferences = await self.services.people.preferences.of(self.visitor.user)
         self.waiting = await self.services.people.guardianships.waiting_for(self.visitor.user)
 
     async def recognise(self) -> None:
