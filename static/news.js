@@ -4,6 +4,7 @@ import { announce, lead, prepare, showInTab } from "./announce.js";
 import * as away from "./away.js";
 import { learn, now, run } from "./clock.js";
 import { fetchPage } from "./fetched.js";
+import { newsOf, unread, wordsSince } from "./messages.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent } from "./write.js";
 
@@ -15,7 +16,6 @@ const HEARD = 1500; // so long sounds what is said before the page goes
 const RESTARTS = 1012; // the close code of a server that restarts
 const RETURNING = 10000; // after that everybody comes back at a moment of their own, at the latest about then
 const UNSURE = 1000; // how far this clock and the server's may be apart
-const MOST_READ = 10000; // messages of which it is known that they were said
 const MOST_SAID = 200;
 
 const live = document.getElementById("live");
@@ -25,7 +25,7 @@ export const words = JSON.parse(live.dataset.words);
 
 export let socket = null;
 let shown = null; // gives the elements of the sessions that the page shows
-let sessions = null; // those that run: the name of each one's ward, and whether they are lost and were heard of
+let sessions = null; // those that run: the ward's `name`, if `lost`, if `heard` of, and the timer of a new `loss`
 let current = true; // what is shown was true a moment ago
 let written = null; // when each session's ward had written last, at the moment up to which all was told
 let lately = []; // what was said since then, and when
@@ -36,9 +36,7 @@ let deaf = now(); // since when something may have been told that this page has 
 let leaving = false; // this browser is signed out, and that is being said
 let seq = Number(live.dataset.seq); // the newest event of the journal that the page knows or has heard
 
-const read = new Set(); // what was written lately, and said: as a key() each
 const over = new Map(); // sessions of which it was said that they have ended, and when
-const losses = new Map(); // sessions whose connection was lost a moment ago: the timer of saying so
 
 /** Begin. `elements` gives those of the sessions that the page shows, `ask` hears what the server has to render. */
 export function watch(elements, ask) {
@@ -76,7 +74,7 @@ export function watch(elements, ask) {
       current = false;
       outages += 1;
       // A loss that was to be said in a moment may be over when the connection is back: what is then, counts.
-      [...losses.keys()].forEach(spare);
+      [...sessions.keys()].forEach(spare);
       showState();
       hearing = false;
     },
@@ -135,8 +133,8 @@ const happened = {
     const interrupted = state === "interrupted";
     // After a restart of the server all are, and their wards about to be back.
     const waits = interrupted && restarted && before && !before.lost;
-    const lost = interrupted && !waits && !losses.has(sessionId);
-    sessions.set(sessionId, { name: nameOf(ward), lost, heard: true });
+    const lost = interrupted && !waits && !before?.loss;
+    sessions.set(sessionId, { ...before, name: nameOf(ward), lost, heard: true });
     // An end that was told may have gone down with the server.
     over.delete(sessionId);
     nothingReadOf(sessionId, startTime);
@@ -169,8 +167,8 @@ const happened = {
   message: ({ from, sessionId, text, timestamp }) => {
     if (from.role !== "ward") return;
     const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
-    if (!note(key(sessionId, Date.parse(timestamp), text))) return;
-    say([{ kind: "message", sentence: message(name, text), about: sessionId }]);
+    const news = unread(sessionId, name, Date.parse(timestamp), text);
+    if (news.length) say(news);
   },
 };
 
@@ -225,22 +223,21 @@ function lapse() {
 
 function mayBeLost(sessionId, patience = PATIENCE) {
   spare(sessionId);
-  losses.set(sessionId, setTimeout(() => {
-    losses.delete(sessionId);
-    if (sessions.has(sessionId)) sessions.get(sessionId).lost = true;
+  if (!sessions.has(sessionId)) return;
+  sessions.get(sessionId).loss = setTimeout(() => {
+    if (!spare(sessionId)) return;
+    sessions.get(sessionId).lost = true;
     tell("lost", sessionId);
-  }, patience));
+  }, patience);
 }
 
-/** A loss that has not been said yet need not be. */
+/** A loss that has not been said yet need not be. Whether there was one. */
 function spare(sessionId) {
-  clearTimeout(losses.get(sessionId));
-  return losses.delete(sessionId);
-}
-
-function message(name, text) {
-  const values = { "{name}": name, "{text}": text };
-  return words.message.replace(/{name}|{text}/g, (part) => values[part]);
+  const session = sessions.get(sessionId);
+  if (!session?.loss) return false;
+  clearTimeout(session.loss);
+  session.loss = null;
+  return true;
 }
 
 // -- what the page knows ----------------------------------------------------------------------------------------------
@@ -254,12 +251,6 @@ function showState() {
   return away.show(current);
 }
 
-/** What the ward of a session wrote, as much as the page shows of it; one's own words are no news. */
-function wordsOf(session) {
-  if (session.dataset.ward === document.body.dataset.viewer) return [];
-  return [...session.querySelectorAll(".ward, .last-word")];
-}
-
 /** Up to when everything was heard, by the server's clock. That a connection is gone may be noticed long after that. */
 function heardUntil() {
   return hearing ? socket.heardAt - UNSURE : deaf;
@@ -270,7 +261,7 @@ function lastWords() {
   const until = heardUntil();
   const ended = [...over].filter(([, at]) => at > (socket?.heard ?? 0) - UNSURE).map(([id]) => id);
   const moments = new Map([...sessions.keys(), ...ended].map((id) => [`s-${id}`, until]));
-  const lastOf = (session) => Number(wordsOf(session).at(-1)?.dataset.moment ?? 0);
+  const lastOf = (session) => Number(wordsSince(session, 0).at(-1)?.dataset.moment ?? 0);
   shown().forEach((session) => moments.set(session.id, Math.min(lastOf(session), until)));
   return moments;
 }
@@ -280,34 +271,6 @@ function nothingReadOf(sessionId, startTime) {
   const id = `s-${sessionId}`;
   // Where it is older, this guardian was accepted just now, and all that was written before is no news.
   if (written && !written.has(id)) written.set(id, Date.parse(startTime) >= deaf ? 0 : deaf);
-}
-
-/** The same words may be written again, and mean more then. */
-function key(about, moment, text) {
-  return `${about} ${moment} ${text}`;
-}
-
-/** What the ward of a session wrote after a moment. */
-function wordsSince(session, moment) {
-  return wordsOf(session).filter(({ dataset }) => Number(dataset.moment) > moment);
-}
-
-/** Those that nobody has heard yet; they are being said. */
-function newsOf(session, moment) {
-  const about = session.id.slice(2);
-  const name = session.dataset.name ?? session.querySelector("h1").textContent;
-  return wordsSince(session, moment).flatMap((word) => {
-    const text = word.querySelector(".text").textContent;
-    const said = key(about, Number(word.dataset.moment), text);
-    return note(said) ? [{ kind: "message", sentence: message(name, text), about }] : [];
-  });
-}
-
-/** Note that this is said; whether it was not before. */
-function note(said) {
-  if (read.has(said)) return false;
-  if (read.size >= MOST_READ) read.delete(read.values().next().value);
-  return read.add(said);
 }
 
 /** The connection stands, or is back: what was written meanwhile is as loud as if it was written now. All else was said
