@@ -50,7 +50,7 @@ async def everything(one: Street) -> None:
     home = one.home
     for name in ("ana", "ben"):
         user = await home.server.people.accounts.identify(name)
-        await home.server.people.reading.suggest_time_zone(user, "Europe/Vienna")
+        await home.server.people.preferences.suggest_time_zone(user, "Europe/Vienna")
     ben = await one.sign_in("ben")
     ana, tom, chloe = await home.ward("ana"), await home.ward("tom"), await home.guardian("chloe")
     await walk(home, ana, "ana", "Walking home from the station", 9)
