@@ -17,7 +17,7 @@ from liveguard import descriptors, logs, resources
 from liveguard.addresses import WILDCARDS, Site
 from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
-from liveguard.clock import Clock, SystemClock
+from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.errors import ConfigurationError, StorageUnavailable
 from liveguard.events.close_codes import RESTART
@@ -99,9 +99,9 @@ class Server:
     port: int
     set_up_link: str | None  # for the first admin, where there is none
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, passwords: Passwords | None = None) -> None:
+    def __init__(self, settings: Settings, *, passwords: Passwords | None = None) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = SystemClock()
         self._passwords = passwords or Passwords()
 
     async def start(self) -> None:
@@ -145,7 +145,7 @@ class Server:
         self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
         self.live.watch(self.chronicle.happened)
         self.people = People(storage, self._passwords, clock=clock, live=self.live, access_changed=self._access_changed)
-        self._health = Health(storage, clock, lambda: self.live.journal_is_behind())
+        self._health = Health(storage, clock, self.live.journal_is_behind)
 
     def _build_doors(self, site: Site) -> None:
         self.url = site.public_url

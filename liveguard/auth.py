@@ -221,15 +221,11 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """What is kept of this password."""
-        return await self._run(self.hash_now, password)
+        return await self._run(self._hasher.hash, _normal(password))
 
     async def matches(self, kept: str | None, password: str) -> bool:
         """Is this the password? Where none is kept the answer is no, after the same time."""
         return await self._run(self._matches_now, kept, password)
-
-    def hash_now(self, password: str) -> str:
-        """As ``hash``, in the caller's thread."""
-        return self._hasher.hash(_normal(password))
 
     def _matches_now(self, kept: str | None, password: str) -> bool:
         try:

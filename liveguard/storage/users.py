@@ -123,7 +123,6 @@ class Users:
         now: int,
         user_id: str | None = None,
         is_admin: bool = False,
-        is_active: bool = True,
         password_hash: str | None = None,
         link: Link | None = None,
     ) -> asyncio.Future[User]:
@@ -138,7 +137,6 @@ class Users:
             valid_name(first_name, "firstName"),
             valid_name(last_name, "lastName"),
             is_admin,
-            is_active,
         )
 
         def job(db: sqlite3.Connection) -> User:
