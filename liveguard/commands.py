@@ -17,7 +17,7 @@ from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, Refus
 from liveguard.jwks import fetch
 from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
-from liveguard.people.transfer import export_people, import_people, is_export
+from liveguard.people.transfer import UserEntry, export_people, import_people, is_export
 from liveguard.storage.files import check_is_no_file_of, not_replaced
 from liveguard.storage.upkeep import back_up, drafted, problems
 from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
@@ -41,17 +41,6 @@ async def demo(arguments: Namespace) -> None:
 
 
 # -- people ----------------------------------------------------------------------------------------------------------
-
-
-class UserLine(Struct, rename="camel"):
-    """A user in ``user list --json``."""
-
-    id: str
-    email: str
-    first_name: str
-    last_name: str
-    is_admin: bool
-    is_active: bool
 
 
 class GuardianLine(Struct, rename="camel"):
@@ -102,12 +91,7 @@ async def user_list(arguments: Namespace) -> None:
     async with at_desk() as desk:
         users = await desk.people.accounts.everybody()
     if arguments.json:
-        say(
-            json_lines(
-                UserLine(user.id, user.email, user.first_name, user.last_name, user.is_admin, user.is_active)
-                for user in users
-            )
-        )
+        say(json_lines(map(UserEntry.of, users)))
     else:
         say(text_lines(("EMAIL", "NAME", "ID", ""), map(_user_cells, users)))
 

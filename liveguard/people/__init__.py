@@ -1,11 +1,9 @@
 """The use cases of people: their accounts, how they sign in, who guards whom, and what they may look up."""
 
-from collections.abc import Awaitable, Callable
-
 from liveguard.auth import Passwords, Tokens
 from liveguard.clock import Clock
 from liveguard.live import Live
-from liveguard.people.accounts import Accounts
+from liveguard.people.accounts import AccessChanged, Accounts
 from liveguard.people.doorkeeper import Doorkeeper, Visitor
 from liveguard.people.guardianships import Guardianships
 from liveguard.people.history import History, PastPage, PastSession
@@ -14,10 +12,8 @@ from liveguard.people.logins import Logins
 from liveguard.people.preferences import PreferencesOfPeople
 from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Status, Storage, User
 
-AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
-
 __all__ = [
-    "AccessChanged", "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
+    "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
     "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Status", "User", "Visitor",
 ]  # fmt: skip
 
@@ -27,10 +23,7 @@ async def _nobody_is_told(ward_ids: set[str], user_ids: set[str]) -> None:
 
 
 class People:
-    """All of them over one storage.
-
-    ``access_changed`` is awaited after each change of who may see what, with the wards and the users it concerns.
-    """
+    """All of them over one storage."""
 
     def __init__(
         self,

@@ -22,6 +22,9 @@ from liveguard.storage.users import email_key
 LEAST_PASSWORD = 8  # characters of one that somebody chooses for themselves
 NOWHERE = ""
 
+AccessChanged = Callable[[set[str], set[str]], Awaitable[None]]
+"""Awaited after each change of who may see what, with the wards and the users whom it concerns."""
+
 
 class SignIn(NamedTuple):
     """Somebody who has just named their password. It may have been changed since: what they begin now, or change, is
@@ -39,7 +42,7 @@ class Accounts:
         storage: Storage,
         passwords: Passwords,
         clock: Clock,
-        access_changed: Callable[[set[str], set[str]], Awaitable[None]],
+        access_changed: AccessChanged,
     ) -> None:
         self._storage = storage
         self._passwords = passwords

@@ -1,19 +1,18 @@
 """Who guards whom: a ward invites, the one who was invited accepts or declines, and either of them may end it."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from liveguard.clock import Clock
 from liveguard.errors import InvalidPayload, NotAllowed, NotFound, UnknownEmail
 from liveguard.events import Person
+from liveguard.people.accounts import AccessChanged
 from liveguard.storage import Guardianship, Link, Status, Storage, User
 
 
 class Guardianships:
     """The pairs of ward and guardian. What is somebody else's does not exist for those whom it does not concern."""
 
-    def __init__(
-        self, storage: Storage, clock: Clock, access_changed: Callable[[set[str], set[str]], Awaitable[None]]
-    ) -> None:
+    def __init__(self, storage: Storage, clock: Clock, access_changed: AccessChanged) -> None:
         self._storage = storage
         self._clock = clock
         self._access_changed = access_changed

@@ -4,12 +4,12 @@ A link carries a random token, of which only a hash is kept. Looking at it leave
 several who try at once one succeeds.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
 from liveguard.errors import InvalidPayload, NotFound
-from liveguard.people.accounts import Accounts, admitted, check_chosen
+from liveguard.people.accounts import AccessChanged, Accounts, admitted, check_chosen
 from liveguard.people.guardianships import Guardianships
 from liveguard.people.logins import DAY
 from liveguard.storage import Guardianship, Link, Purpose, Storage, User
@@ -29,7 +29,7 @@ class Links:
         accounts: Accounts,
         guardianships: Guardianships,
         clock: Clock,
-        access_changed: Callable[[set[str], set[str]], Awaitable[None]],
+        access_changed: AccessChanged,
     ) -> None:
         self._storage = storage
         self._accounts = accounts
@@ -126,9 +126,7 @@ class Links:
         """Somebody new makes an account through an invitation, and is the ward's guardian from then on."""
         link = await self._look_for("invite", token)
         check_chosen(password)
-        user = await self._accounts.add(
-            email, first_name=first_name, last_name=last_name, password=password, link=link
-        )
+        user = await self._accounts.add(email, first_name=first_name, last_name=last_name, password=password, link=link)
         await self._access_changed({link.user_id or ""}, {user.id})
         return user
 

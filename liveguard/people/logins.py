@@ -4,12 +4,12 @@ A browser holds a random secret, of which the database has only the hash. A prog
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
 from liveguard.errors import NotFound
-from liveguard.people.accounts import SignIn
+from liveguard.people.accounts import AccessChanged, SignIn
 from liveguard.storage import Login, Storage, User
 
 DAY = 24 * 3600 * 1000  # milliseconds
@@ -21,9 +21,7 @@ NOTED = 5 * 60 * 1000  # uses that are closer together than this are not written
 class Logins:
     """Begins, finds and ends logins."""
 
-    def __init__(
-        self, storage: Storage, clock: Clock, access_changed: Callable[[set[str], set[str]], Awaitable[None]]
-    ) -> None:
+    def __init__(self, storage: Storage, clock: Clock, access_changed: AccessChanged) -> None:
         self._storage = storage
         self._clock = clock
         self._access_changed = access_changed

@@ -126,9 +126,7 @@ class Logins:
 
         return self._database.submit(job, write=True)
 
-    def replace_all(
-        self, user_id: str, here: str, login_id: str, *, now: int, expires_at: int
-    ) -> asyncio.Future[None]:
+    def replace_all(self, user_id: str, here: str, login_id: str, *, now: int, expires_at: int) -> asyncio.Future[None]:
         """Somebody signed out everywhere but here. Raises :class:`AuthenticationRequired` where they are in no
         more."""
 
