@@ -1,6 +1,5 @@
 """The sessions that run, as those see them who may."""
 
-from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from msgspec import UNSET, Struct, UnsetType
@@ -52,11 +51,6 @@ class RunningSession(Struct, frozen=True, rename="camel"):
             ends_at=timestamp(interruption.ends_at) if interruption else UNSET,
             seq=UNSET if session.seq is None else session.seq,
         )
-
-
-def overview(sessions: Iterable[LiveSession], now: Moment) -> list[RunningSession]:
-    """All of these sessions at one moment."""
-    return [RunningSession.of(session, now) for session in sessions]
 
 
 def last_sign_of_life(session: LiveSession, now: Moment) -> int:

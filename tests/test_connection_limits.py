@@ -14,8 +14,7 @@ from tornado.testing import ExpectLog
 
 from liveguard.config import Settings
 from liveguard.web.keepalive import GRAIN, PORTION, Pulse, Sweep
-from liveguard.web.limits import Limits
-from liveguard.web.rate import Bucket
+from liveguard.web.limits import Bucket, Limits
 
 LIMITS = Limits.of(Settings())
 

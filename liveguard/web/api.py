@@ -17,7 +17,7 @@ from liveguard.errors import (
     WrongCredentials,
 )
 from liveguard.events import timestamp
-from liveguard.overview import RunningSession, overview
+from liveguard.overview import RunningSession
 from liveguard.people import Guardianship, PastPage, User
 from liveguard.web.base import Door, everybody, signed_in
 from liveguard.web.bodies import (
@@ -140,8 +140,8 @@ class Sessions(Api):
 
     @Operation(answer=RunningSessions)
     def get(self) -> None:
-        services = self.services
-        self.answer(RunningSessions(overview(services.live.visible_to(self.user), services.clock.now())))
+        now, running = self.services.clock.now(), self.services.live.visible_to(self.user)
+        self.answer(RunningSessions([RunningSession.of(session, now) for session in running]))
 
 
 class Session(Api):

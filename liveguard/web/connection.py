@@ -45,7 +45,7 @@ from liveguard.faults import log_fault
 from liveguard.people import Visitor
 from liveguard.web.connections import Connections
 from liveguard.web.keepalive import Pulse
-from liveguard.web.rate import Bucket
+from liveguard.web.limits import Bucket
 
 MOST_TOO_EARLY = 100
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -1,4 +1,4 @@
-"""How much one client gets (PROTOCOL 7)."""
+"""How much one client gets (PROTOCOL 7), and how a connection is held to its rate."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,6 +6,8 @@ from typing import Self
 
 from liveguard.config import Settings
 from liveguard.web.keepalive import Rhythm
+
+CALM = 1.0  # seconds without a refusal, after which the counting begins anew
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,36 @@ class Limits:
     def burst_time(self) -> float:
         """Seconds that the messages of one burst would take at a steady rate."""
         return (self.burst - 1) * self.between_messages
+
+
+class Bucket:
+    """Lets bursts pass, and after them a steady rate. A rate of 0 lets everything pass.
+
+    It holds one moment only: when it will be full again. A message that is let through moves it on.
+    """
+
+    __slots__ = ("_full_at", "_limits", "_refused_at", "_refused_since")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._full_at = 0.0
+        self._refused_since = 0.0
+        self._refused_at = -CALM
+
+    def take(self, now: float) -> bool:
+        """Whether a message may pass now."""
+        limits = self._limits
+        if self._full_at <= now:
+            self._full_at = now + limits.between_messages
+            return True
+        if self._full_at - now > limits.burst_time:
+            return False
+        self._full_at += limits.between_messages
+        return True
+
+    def overflows(self, now: float) -> bool:
+        """Note a refusal. Whether there have been such for too long, without a pause."""
+        if now - self._refused_at >= CALM:
+            self._refused_since = now
+        self._refused_at = now
+        return now - self._refused_since >= self._limits.patience

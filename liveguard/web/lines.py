@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
-from liveguard.web.rate import Bucket
+from liveguard.web.limits import Bucket
 from liveguard.web.wire import Wire
 from liveguard.web.wires import Wires
 

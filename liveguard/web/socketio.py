@@ -28,6 +28,7 @@ from liveguard.web.connection import Connection, last_word
 from liveguard.web.connections import Connections
 from liveguard.web.engineio import Engine, EngineDoor
 from liveguard.web.keepalive import Metronome
+from liveguard.web.limits import Bucket
 from liveguard.web.line import Line
 from liveguard.web.lines import Lines
 from liveguard.web.native import PORTION, Backlog
@@ -43,7 +44,6 @@ from liveguard.web.packets import (
     ack_packet,
     packet_of,
 )
-from liveguard.web.rate import Bucket
 from liveguard.web.wires import Wires
 
 log = logging.getLogger("socketio")
