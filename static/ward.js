@@ -1,12 +1,11 @@
 // The ward's page: one session, carried on whatever happens to this page or its network.
 
 import { keepAwake, letSleep } from "./awake.js";
-import { ago, awakeOrAsleep, clock, learn, now } from "./clock.js";
+import { awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
-import { keep, kept } from "./kept.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, isUnshared, later, ownPage, MOST_TOLD, quoted, shareOf, unheard } from "./own.js";
-import { Place } from "./place.js";
+import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, unheard } from "./own.js";
+import { Share } from "./share.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, putAside, withoutUnsent, write } from "./write.js";
 
@@ -31,8 +30,6 @@ let noteSent = ""; // with the start
 let startLost = false; // a start was asked for, and has no answer
 let settling = null; // the timer after an end, until when nothing starts
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
-let told = null; // when the last location was sent
-let placeProblem = ""; // why there is none
 
 learn(Number(ward.dataset.now));
 
@@ -57,7 +54,7 @@ const received = {
     else if (isNew) say(words.started);
     else if (stopLost) say(`${words.still_running} ${ofWhatIsUnsent(words)}`.trim(), "problem");
     stopLost = false;
-    shareAgain();
+    share.goOn(started);
     look();
   },
   "guardians-changed": ({ connectedGuardians }) => {
@@ -80,10 +77,7 @@ const received = {
     else if (code === "no_active_session") look();
     say(words[code] ?? words.problem, "problem");
   },
-  "location-acknowledged": () => {
-    told = now();
-    showPlace();
-  },
+  "location-acknowledged": () => share.arrived(),
   message: () => look(),
 };
 
@@ -119,11 +113,15 @@ const socket = new Socket("/ws/ward", {
   },
 }, () => (isUnderWay() ? later(ward.dataset.grace) : 0));
 
+const share = new Share((data) => state === "running" && socket.send("update-location", data));
+
 /** Who was watching a moment ago, may watch no more: no comfort that may be false. The next look knows. */
 function forgetWhoWatches() {
   watchers += 1;
   $("watching").classList.remove("somebody");
-  change($("watching-line"), words.watching_unknown);
+  // Whatever is written there is read aloud.
+  const line = $("watching-line");
+  if (line.textContent !== words.watching_unknown) line.textContent = words.watching_unknown;
   $("told-line").hidden = true;
 }
 
@@ -208,14 +206,12 @@ function become(next) {
   document.body.classList.toggle("under-way", running);
   if (running) keepAwake();
   else {
-    place.stop();
-    placeProblem = "";
+    share.end();
     forgetWhoWatches();
     $("messages").replaceChildren();
     $("messages").hidden = true;
-    [stopLost, told] = [false, null];
+    stopLost = false;
     $("stop-hint").classList.remove("loud");
-    showPlace();
     letSleep();
   }
   tick();
@@ -247,14 +243,9 @@ function say(sentence, kind = "") {
   if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
 }
 
-/** What is read aloud whenever it is written, is written only where it says something else. */
-function change(element, sentence) {
-  if (element.textContent !== sentence) element.textContent = sentence;
-}
-
 function tick() {
   if (isUnderWay()) $("duration").textContent = clock(now() - started);
-  if (place.active) showPlace();
+  share.tick();
   const tooLong = awakeOrAsleep() - awaySince > ward.dataset.grace * 1000;
   if (wasAway && isUnderWay() && !stopLost && !overdue && !refused && tooLong) {
     overdue = true;
@@ -262,69 +253,10 @@ function tick() {
   }
 }
 
-// -- the location -----------------------------------------------------------------------------------------------------
-
-const place = new Place({
-  send: (data) => {
-    const sent = state === "running" && socket.send("update-location", data);
-    if (sent) placeProblem = "";
-    return sent;
-  },
-  failed: (why) => {
-    if (!place.active) keep("sessionStorage", shareOf(started), false);
-    placeProblem = words[`location_${why}`];
-    showPlace();
-  },
-});
-
-function showPlace() {
-  $("share").setAttribute("aria-pressed", String(place.active));
-  $("share").lastElementChild.textContent = place.active ? words.sharing : $("share").dataset.label;
-  if (placeProblem) {
-    $("share-line").textContent = placeProblem;
-  } else if (place.active && told) {
-    $("share-line").textContent = words.sharing_sent.replace("{ago}", ago(now() - told, words));
-  } else if (place.active) {
-    if (!$("share-line").textContent) $("share-line").textContent = words.sharing_waiting;
-  } else $("share-line").textContent = "";
-  sayHowSharingStands();
-}
-
-/** Aloud is said what changes, and not each second how old the last location is. */
-function sayHowSharingStands() {
-  const status = $("share-status");
-  const shared = status.textContent === words.sharing_begun;
-  if (!isUnderWay()) status.textContent = "";
-  else if (placeProblem) change(status, placeProblem);
-  else if (place.active && told) change(status, words.sharing_begun);
-  else if (!place.active && shared) status.textContent = words.sharing_over;
-}
-
-$("share").addEventListener("click", () => {
-  placeProblem = "";
-  told = null;
-  $("share-line").textContent = "";
-  if (place.active) place.stop();
-  else place.start();
-  keep("sessionStorage", shareOf(started), place.active);
-  showPlace();
-});
-
-/** After a reload, go on with what was allowed and asked for before it; in a new window, only say what is missing. */
-async function shareAgain() {
-  if (place.active || !isUnshared({ ...ward.dataset, start: started })) return;
-  const permission = await navigator.permissions?.query({ name: "geolocation" });
-  if (state !== "running") return;
-  if (kept("sessionStorage", shareOf(started)) && permission?.state === "granted") place.start();
-  else placeProblem = words.share_again;
-  showPlace();
-}
-
 // -- what is pressed --------------------------------------------------------------------------------------------------
 
 $("start").dataset.label = $("start").textContent;
 $("stop").dataset.label = $("stop").querySelector(".label").textContent;
-$("share").dataset.label = $("share").lastElementChild.textContent;
 
 // Whoever only closes the keyboard of a phone, must alarm nobody.
 $("idle").addEventListener("submit", (event) => {

@@ -1,0 +1,95 @@
+// The switch that shares the ward's location, and what is said of it.
+
+import { ago, now } from "./clock.js";
+import { keep, kept } from "./kept.js";
+import { isUnshared, shareOf } from "./own.js";
+import { Place } from "./place.js";
+
+const ward = document.getElementById("ward");
+const words = JSON.parse(ward.dataset.words);
+const [button, line, status] = ["share", "share-line", "share-status"].map((id) => document.getElementById(id));
+const label = button.lastElementChild.textContent;
+
+export class Share {
+  /** `send(data)` says whether a location was sent. */
+  constructor(send) {
+    this.start = Number(ward.dataset.start); // of the session; 0 while there is none
+    this.told = null; // when the last location was sent
+    this.problem = ""; // why there is none
+    this.place = new Place({
+      send: (data) => {
+        const sent = send(data);
+        if (sent) this.problem = "";
+        return sent;
+      },
+      failed: (why) => {
+        if (!this.place.active) keep("sessionStorage", shareOf(this.start), false);
+        this.problem = words[`location_${why}`];
+        this.show();
+      },
+    });
+    button.addEventListener("click", () => this.toggle());
+  }
+
+  toggle() {
+    this.problem = "";
+    this.told = null;
+    line.textContent = "";
+    if (this.place.active) this.place.stop();
+    else this.place.start();
+    keep("sessionStorage", shareOf(this.start), this.place.active);
+    this.show();
+  }
+
+  /** A session runs that began then. After a reload, go on with what was allowed and asked for before it; in a new
+   * window, only say what is missing. */
+  async goOn(start) {
+    this.start = start;
+    if (this.place.active || !isUnshared({ ...ward.dataset, start })) return;
+    const permission = await navigator.permissions?.query({ name: "geolocation" });
+    if (this.start !== start) return;
+    if (kept("sessionStorage", shareOf(start)) && permission?.state === "granted") this.place.start();
+    else this.problem = words.share_again;
+    this.show();
+  }
+
+  /** The server has what was sent last. */
+  arrived() {
+    this.told = now();
+    this.show();
+  }
+
+  /** There is no session any more. */
+  end() {
+    this.start = 0;
+    this.place.stop();
+    this.problem = status.textContent = "";
+    this.told = null;
+    this.show();
+  }
+
+  tick() {
+    if (this.place.active) this.show();
+  }
+
+  show() {
+    const { active } = this.place;
+    button.setAttribute("aria-pressed", String(active));
+    button.lastElementChild.textContent = active ? words.sharing : label;
+    if (this.problem) line.textContent = this.problem;
+    else if (!active) line.textContent = "";
+    else if (this.told) line.textContent = words.sharing_sent.replace("{ago}", ago(now() - this.told, words));
+    else line.textContent ||= words.sharing_waiting;
+    this.sayAloud();
+  }
+
+  /** What changes, and not each second how old the last location is. */
+  sayAloud() {
+    const before = status.textContent;
+    let said = before;
+    if (this.problem) said = this.problem;
+    else if (this.place.active && this.told) said = words.sharing_begun;
+    else if (!this.place.active && before === words.sharing_begun) said = words.sharing_over;
+    if (said !== before) status.textContent = said;
+  }
+}
