@@ -25,8 +25,7 @@ from liveguard.events.close_codes import NOT_AUTHENTICATED
 from liveguard.journaling import Journaling
 from liveguard.rooms import Presence, Presences
 from liveguard.sessions import ActiveSessions, LiveSession, Moment
-from liveguard.storage import Storage
-from liveguard.storage.journal import EndedSession, GuardianView
+from liveguard.storage import EndedSession, GuardianView, Storage
 
 RETRY = 0.25  # seconds
 

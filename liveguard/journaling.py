@@ -17,8 +17,8 @@ from liveguard.clock import Clock, pause
 from liveguard.errors import StartFailed, StorageUnavailable, Unanswered
 from liveguard.events import Location, Person, Reason, SessionEnded
 from liveguard.sessions import LiveSession, Moment, whole_seconds
-from liveguard.storage import Storage
-from liveguard.storage.journal import Begun, JournaledSession
+from liveguard.storage import JournaledSession, Storage
+from liveguard.storage.numbering import Begun
 
 RETRY = 0.5  # seconds
 RECENT = 100  # ends that are remembered longer than they must be, for a guardian who is arriving

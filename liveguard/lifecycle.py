@@ -16,7 +16,7 @@ from liveguard.events import Connection, Location, Notice, Reason, Request, Serv
 from liveguard.journaling import Journaling
 from liveguard.rooms import Presences, Room
 from liveguard.sessions import ActiveSessions, LiveSession, Moment, new_id
-from liveguard.storage.journal import JournaledSession
+from liveguard.storage import JournaledSession
 from liveguard.turns import Rest
 
 GRACE_AFTER_RESTART = 30.0  # seconds, at least

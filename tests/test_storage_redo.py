@@ -22,9 +22,8 @@ from liveguard.events import Person
 from liveguard.journaling import RECENT, Journaling
 from liveguard.rooms import Presences, Room
 from liveguard.sessions import LiveSession, Moment
-from liveguard.storage import Storage, Viewer, redo, upkeep
+from liveguard.storage import GuardianView, Storage, Viewer, redo, upkeep
 from liveguard.storage.files import is_wal_safe
-from liveguard.storage.journal import GuardianView
 from liveguard.storage.redo import SUFFIX, records
 from liveguard.storage.upkeep import back_up
 

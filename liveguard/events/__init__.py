@@ -10,7 +10,6 @@ ISO 8601 UTC with milliseconds and ``Z`` on the wire (:func:`timestamp`). Durati
 
 from liveguard.events.clients import (
     CLIENT_EVENTS,
-    MAX_TEXT,
     ClientEvent,
     Ping,
     RefreshToken,
@@ -22,9 +21,7 @@ from liveguard.events.clients import (
 from liveguard.events.decoding import (
     MAX_METADATA,
     MAX_NESTING,
-    Frame,
     Identified,
-    client_event,
     data_of,
     decode_array,
     decode_event,
@@ -60,11 +57,11 @@ from liveguard.events.server import (
 from liveguard.events.vocabulary import BOTH, WORRYING, Person, Reason, Role, Seconds, Timestamp, timestamp
 
 __all__ = [
-    "BOTH", "CLIENT_EVENTS", "MAX_METADATA", "MAX_NESTING", "MAX_TEXT", "REFUSALS", "SERVER_EVENTS", "WORRYING",
-    "AccessRevoked", "ClientEvent", "Connection", "Frame", "GuardianSessionStarted", "GuardianSnapshot",
-    "GuardiansChanged", "Identified", "Location", "LocationAcknowledged", "LocationError", "LocationUpdated", "Message",
-    "Notice", "Person", "Ping", "Pong", "Reason", "RefreshToken", "Request", "Role", "Seconds", "SendMessage", "Sender",
-    "ServerEvent", "SessionEnded", "SessionError", "SessionInterrupted", "SessionResumed", "SessionStarted",
-    "StartLiveSession", "StopLiveSession", "Timestamp", "TokenRefreshed", "UpdateLocation", "client_event", "data_of",
-    "decode_array", "decode_event", "decode_frame", "decode_token", "frame_id", "located", "refusal_event", "timestamp",
+    "BOTH", "CLIENT_EVENTS", "MAX_METADATA", "MAX_NESTING", "REFUSALS", "SERVER_EVENTS", "WORRYING", "AccessRevoked",
+    "ClientEvent", "Connection", "GuardianSessionStarted", "GuardianSnapshot", "GuardiansChanged", "Identified",
+    "Location", "LocationAcknowledged", "LocationError", "LocationUpdated", "Message", "Notice", "Person", "Ping",
+    "Pong", "Reason", "RefreshToken", "Request", "Role", "Seconds", "SendMessage", "Sender", "ServerEvent",
+    "SessionEnded", "SessionError", "SessionInterrupted", "SessionResumed", "SessionStarted", "StartLiveSession",
+    "StopLiveSession", "Timestamp", "TokenRefreshed", "UpdateLocation", "data_of", "decode_array", "decode_event",
+    "decode_frame", "decode_token", "frame_id", "located", "refusal_event", "timestamp",
 ]  # fmt: skip

@@ -119,17 +119,11 @@ def data_of(event: type[ClientEvent]) -> Any:
     return dict[str, Any] | None if event is StartLiveSession else event
 
 
-def client_event(name: str) -> type[ClientEvent]:
-    """The class of a client's event. Raises :class:`UnknownEvent`."""
-    try:
-        return CLIENT_EVENTS[name]
-    except KeyError:
-        raise UnknownEvent from None
-
-
 def decode_event(name: str, data: bytes | Raw) -> ClientEvent:
     """Read the data of one event from JSON; none is ``b""``. Raises :class:`UnknownEvent`, :class:`InvalidPayload`."""
-    kind = client_event(name)
+    kind = CLIENT_EVENTS.get(name)
+    if kind is None:
+        raise UnknownEvent
     if kind in _IGNORE_DATA:
         return kind()
     try:

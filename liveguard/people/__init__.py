@@ -10,11 +10,11 @@ from liveguard.people.history import History, PastPage, PastSession
 from liveguard.people.links import Links
 from liveguard.people.logins import Logins
 from liveguard.people.preferences import PreferencesOfPeople
-from liveguard.storage import Entry, Guardianship, Link, Login, Preferences, Status, Storage, User
+from liveguard.storage import Entry, Guardianship, Link, Preferences, Status, Storage, User
 
 __all__ = [
-    "Accounts", "Doorkeeper", "Entry", "Guardianship", "Guardianships", "History", "Link", "Links",
-    "Login", "Logins", "PastPage", "PastSession", "People", "Preferences", "Status", "User", "Visitor",
+    "Doorkeeper", "Entry", "Guardianship", "Link", "PastPage", "PastSession", "People", "Preferences", "Status", "User",
+    "Visitor",
 ]  # fmt: skip
 
 

@@ -7,18 +7,18 @@ from liveguard.storage.chronicle import Chronicle, Entry
 from liveguard.storage.database import Database
 from liveguard.storage.files import lying_aside
 from liveguard.storage.guardians import Access, Guardians, Guardianship, Status
-from liveguard.storage.history import History, Page, Viewer
-from liveguard.storage.journal import EndedSession, GuardianView, Journal, JournaledSession
+from liveguard.storage.history import History, Viewer
+from liveguard.storage.journal import Journal, JournaledSession
 from liveguard.storage.links import Link, Links, Purpose
 from liveguard.storage.logins import Login, Logins
 from liveguard.storage.preferences import Preferences, PreferencesOfPeople
 from liveguard.storage.statistics import Statistics
 from liveguard.storage.users import User, Users
+from liveguard.storage.views import EndedSession, GuardianView
 
 __all__ = [
-    "Access", "Chronicle", "Database", "EndedSession", "Entry", "GuardianView", "Guardians", "Guardianship", "History",
-    "Journal", "JournaledSession", "Link", "Links", "Login", "Logins", "Page", "Preferences", "Purpose", "Status",
-    "Storage", "User", "Users", "Viewer",
+    "Access", "Database", "EndedSession", "Entry", "GuardianView", "Guardianship", "JournaledSession", "Link", "Login",
+    "Preferences", "Purpose", "Status", "Storage", "User", "Viewer",
 ]  # fmt: skip
 
 

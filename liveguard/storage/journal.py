@@ -15,9 +15,7 @@ from liveguard.events import Person
 from liveguard.storage.database import Database
 from liveguard.storage.numbering import Begun, End, Start
 from liveguard.storage.rows import decoded, encoded, select, table
-from liveguard.storage.views import EndedSession, GuardianView, Visit, guardian_views, note_first_visits
-
-__all__ = ["Begun", "EndedSession", "GuardianView", "Journal", "JournaledSession"]
+from liveguard.storage.views import GuardianView, Visit, guardian_views, note_first_visits
 
 
 class JournaledSession(Struct, frozen=True):
