@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 from server import PASSWORD
-from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -18,14 +18,6 @@ NOTES_WHAT_IS_SAID = """(element) => {
     new MutationObserver(() => window.said.push(element.textContent.trim().split(/\\s*\\n\\s*/)[0]))
       .observe(element, { childList: true, subtree: true, characterData: true });
 }"""
-
-
-async def started(street: Street, **how: object) -> Page:
-    """Ana has started."""
-    ana = await street.sign_in("ana", "/ward", **how)
-    await ana.get_by_role("button", name="Start").click()
-    await expect(ana.locator("#running")).to_be_visible()
-    return ana
 
 
 class HeldBack:
