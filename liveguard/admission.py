@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from liveguard.audience import Audience
 from liveguard.clock import Clock, pause
@@ -25,7 +24,7 @@ class Admission:
         storage: Storage,
         clock: Clock,
         sessions: ActiveSessions,
-        wards: Presences[Any],
+        wards: Presences,
         audience: Audience,
         journaling: Journaling,
         shut_out: Callable[[str], None],

@@ -6,12 +6,11 @@ revoked or connecting while a session starts or ends is neither forgotten nor to
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from msgspec import UNSET
 
 from liveguard.clock import Clock, pause
-from liveguard.errors import AccountInactive, Refusal, StorageUnavailable
+from liveguard.errors import AccountInactive, StorageUnavailable
 from liveguard.events import (
     AccessRevoked,
     Connection,
@@ -30,16 +29,6 @@ from liveguard.storage import EndedSession, GuardianView, Storage
 RETRY = 0.25  # seconds
 
 
-class Member(Connection, Protocol):
-    """A connection as the guardians' side needs it."""
-
-    def catch_up(self, notices: list[Notice]) -> None:
-        """Send what a newcomer must hear first, at the pace at which it is read; whatever is sent later comes after."""
-
-    def close(self, code: int, refusal: Refusal | None = None) -> None:
-        """Close it from this side."""
-
-
 class Audience:
     """All guardians who are connected, and what each of them has heard."""
 
@@ -51,7 +40,7 @@ class Audience:
         journaling: Journaling,
         changed: Callable[[LiveSession], None],
     ) -> None:
-        self.present: Presences[Member] = Presences()
+        self.present = Presences()
         self._storage = storage
         self._clock = clock
         self._sessions = sessions
@@ -62,7 +51,7 @@ class Audience:
 
     # -- coming and going ------------------------------------------------------------------------------------------
 
-    async def came(self, connection: Member, since: int | None) -> None:
+    async def came(self, connection: Connection, since: int | None) -> None:
         """A guardian's connection opened: the snapshot, what was missed, and from then on everything."""
         self._arriving.add(connection)
         try:
@@ -81,7 +70,7 @@ class Audience:
             self.delivered(connection.person.id, view.stands_at)
         self._enter(connection, view)
 
-    async def _view(self, connection: Member, since: int | None) -> GuardianView | None:
+    async def _view(self, connection: Connection, since: int | None) -> GuardianView | None:
         """What the journal knows for this guardian, or None when the connection closed before it could be read."""
         guardian_id = connection.person.id
         while connection in self._arriving:
@@ -92,7 +81,7 @@ class Audience:
                 await pause(self._clock, RETRY)
         return None
 
-    async def _first_view(self, connection: Member, view: GuardianView) -> GuardianView | None:
+    async def _first_view(self, connection: Connection, view: GuardianView) -> GuardianView | None:
         """A first visit has missed nothing, and the next one only what comes after it: that is written before anything
         is said, so that it is true after a crash as well."""
         guardian_id = connection.person.id
@@ -102,7 +91,7 @@ class Audience:
             self.delivered(guardian_id, view.seq)
             return await self._view(connection, None)
 
-    def _enter(self, connection: Member, view: GuardianView) -> None:
+    def _enter(self, connection: Connection, view: GuardianView) -> None:
         guardian = connection.person
         running = self._running(view.ward_ids)
         other_connections = self.present.get(guardian.id)
@@ -115,7 +104,7 @@ class Audience:
             if session.room.join(presence):
                 self._changed(session)
 
-    def _admit_to(self, presence: Presence[Member], ward_ids: set[str], running: list[LiveSession]) -> None:
+    def _admit_to(self, presence: Presence, ward_ids: set[str], running: list[LiveSession]) -> None:
         """What was read for a new connection holds for the older ones of the same person as well."""
         now = self._clock.now()
         for room in list(presence.rooms):
@@ -172,7 +161,7 @@ class Audience:
             if connection not in closed_later:
                 connection.close(NOT_AUTHENTICATED, AccountInactive())
 
-    def _let_in(self, session: LiveSession, presence: Presence[Member], now: Moment) -> bool:
+    def _let_in(self, session: LiveSession, presence: Presence, now: Moment) -> bool:
         joined = session.room.join(presence)
         if joined:
             presence.send(Notice(session.started_for_guardians(now)))

@@ -29,7 +29,7 @@ class Lifecycle:
         self,
         clock: Clock,
         sessions: ActiveSessions,
-        wards: Presences[Any],
+        wards: Presences,
         audience: Audience,
         journaling: Journaling,
         deadlines: Deadlines,

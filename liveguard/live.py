@@ -1,7 +1,6 @@
 """The use cases of live sessions: what a ward, a guardian, an admin, time or the network does to them.
 
-Connections report here and are told from here; whatever they are made of, they have a ``person``, the moments
-``opened_at`` and ``last_heard`` on the monotonic clock, and ``send`` that neither waits nor raises.
+Connections report here and are told from here, whatever they are made of.
 """
 
 import asyncio
@@ -10,11 +9,19 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from liveguard.admission import Admission
-from liveguard.audience import Audience, Member
+from liveguard.audience import Audience
 from liveguard.clock import Clock
 from liveguard.deadlines import Deadlines
 from liveguard.errors import AccountInactive, InternalError, NoActiveSession, NotInRoom, Refusal
-from liveguard.events import LocationAcknowledged, Notice, Request, ServerEvent, UpdateLocation, refusal_event
+from liveguard.events import (
+    Connection,
+    LocationAcknowledged,
+    Notice,
+    Request,
+    ServerEvent,
+    UpdateLocation,
+    refusal_event,
+)
 from liveguard.events.close_codes import NOT_AUTHENTICATED
 from liveguard.faults import log_fault
 from liveguard.journaling import Journaling
@@ -25,13 +32,6 @@ from liveguard.storage import Storage
 from liveguard.turns import Rest, Turns
 
 Watcher = Callable[[LiveSession, ServerEvent, Moment], None]
-
-
-class WardConnection(Member, Protocol):
-    """A ward's connection; both moments in seconds of the monotonic clock."""
-
-    opened_at: float
-    last_heard: float
 
 
 class Viewer(Protocol):
@@ -48,7 +48,7 @@ class Live:
 
     def __init__(self, storage: Storage, clock: Clock, *, grace: float, longest: float) -> None:
         self.sessions = ActiveSessions()
-        self.wards: Presences[WardConnection] = Presences()
+        self.wards = Presences()
         self._clock = clock
         self.grace = grace
         self._turns = Turns(self._failed)
@@ -71,11 +71,11 @@ class Live:
 
     # -- a ward's connection ---------------------------------------------------------------------------------------
 
-    def ward_came(self, connection: WardConnection) -> None:
+    def ward_came(self, connection: Connection) -> None:
         """A ward's connection opened: it hears of the session that runs, and carries it on if it was interrupted."""
         self._turns.take(connection.person.id, partial(self._ward_came, connection))
 
-    def _ward_came(self, connection: WardConnection) -> None:
+    def _ward_came(self, connection: Connection) -> None:
         ward_id = connection.person.id
         self.wards.arrive(connection)
         # What was read at the sign-in may be old by now, so it is read again behind it.
@@ -88,12 +88,12 @@ class Live:
         else:
             self._lifecycle.resume(session, connection)
 
-    def ward_gone(self, connection: WardConnection, own_word: bool) -> None:
+    def ward_gone(self, connection: Connection, own_word: bool) -> None:
         """A ward's connection ended: by the ward's own word, or it was lost (PROTOCOL 5, rule 5)."""
         if not (self._closed if own_word else self._closing):
             self._turns.take(connection.person.id, partial(self._ward_gone, connection, own_word))
 
-    def _ward_gone(self, connection: WardConnection, own_word: bool) -> Rest:
+    def _ward_gone(self, connection: Connection, own_word: bool) -> Rest:
         ward_id = connection.person.id
         self._depart(connection)
         session = self.sessions.get_user_active_session(ward_id)
@@ -106,11 +106,11 @@ class Live:
             self._lifecycle.interrupt(session, self.grace)
         return None
 
-    def _depart(self, connection: WardConnection) -> None:
+    def _depart(self, connection: Connection) -> None:
         if self.wards.depart(connection) is not None:
             self._journaling.forget(connection.person.id)
 
-    def _successor(self, lost: WardConnection) -> WardConnection | None:
+    def _successor(self, lost: Connection) -> Connection | None:
         """The newest connection that was opened after the lost one's last sign of life, or in the same browser."""
         others, known = reversed(self.wards.connections(lost.person.id)), {lost.browser} - {None}
         return next((one for one in others if one.opened_at > lost.last_heard or one.browser in known), None)
@@ -174,11 +174,11 @@ class Live:
 
     # -- what a guardian does --------------------------------------------------------------------------------------
 
-    async def guardian_came(self, connection: Member, since: int | None = None) -> None:
+    async def guardian_came(self, connection: Connection, since: int | None = None) -> None:
         """A guardian's connection opened; ``since`` is the last ``seq`` that it has seen."""
         await self.audience.came(connection, since)
 
-    def guardian_gone(self, connection: Member) -> None:
+    def guardian_gone(self, connection: Connection) -> None:
         """A guardian's connection ended."""
         if not self._closing:
             self.audience.gone(connection)

@@ -57,5 +57,5 @@ def last_sign_of_life(session: LiveSession, now: Moment) -> int:
     """When the ward was last heard of, in milliseconds since the epoch."""
     if session.interruption is not None:
         return session.interruption.since.wall
-    last_heard: float = getattr(session.carrier, "last_heard", now.steady)
+    last_heard = session.carrier.last_heard if session.carrier else now.steady
     return now.wall - round(1000 * (now.steady - last_heard))

@@ -6,24 +6,21 @@ so a guardian's second device is in all the rooms of the first, and leaving is o
 """
 
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
 
 from liveguard.events import Connection, Notice, Person, Request
 
-C = TypeVar("C", bound=Connection)
 
-
-class Presence(Generic[C]):
+class Presence:
     """A person's open connections in one role, the oldest first, and the rooms of others that they listen to."""
 
     __slots__ = ("connections", "person", "rooms")
 
     def __init__(self, person: Person) -> None:
         self.person = person
-        self.connections: list[C] = []
+        self.connections: list[Connection] = []
         self.rooms: set[Room] = set()
 
-    def hold(self, connections: list[C]) -> None:
+    def hold(self, connections: list[Connection]) -> None:
         """From now on these are the open ones. A new list: somebody may be sending to the old one."""
         self.connections = connections
         for room in self.rooms:
@@ -41,18 +38,18 @@ class Room:
 
     __slots__ = ("_listening", "_wards", "guardians", "ward_id")
 
-    def __init__(self, ward_id: str, wards: "Presences[Any]") -> None:
+    def __init__(self, ward_id: str, wards: "Presences") -> None:
         self.ward_id = ward_id
-        self.guardians: dict[str, Presence[Any]] = {}
+        self.guardians: dict[str, Presence] = {}
         self._wards = wards
-        self._listening: list[Any] | None = None
+        self._listening: list[Connection] | None = None
 
     @property
     def name(self) -> str:
         """The room's name on the wire."""
         return f"ward:{self.ward_id}"
 
-    def join(self, presence: Presence[Any]) -> bool:
+    def join(self, presence: Presence) -> bool:
         """Let a guardian listen. False when they did already."""
         if presence.person.id in self.guardians:
             return False
@@ -61,7 +58,7 @@ class Room:
         self.somebody_changed()
         return True
 
-    def leave(self, guardian_id: str) -> Presence[Any] | None:
+    def leave(self, guardian_id: str) -> Presence | None:
         """Let a guardian listen no more; idempotent. Returns the presence of one who did."""
         presence = self.guardians.pop(guardian_id, None)
         if presence is not None:
@@ -102,19 +99,19 @@ class Room:
             presence.send(notice, request)
 
 
-class Presences(Generic[C]):
+class Presences:
     """All who are connected in one role, by the id of the person."""
 
     def __init__(self) -> None:
-        self._by_person: dict[str, Presence[C]] = {}
+        self._by_person: dict[str, Presence] = {}
 
     def __len__(self) -> int:
         return len(self._by_person)
 
-    def __iter__(self) -> Iterator[Presence[C]]:
+    def __iter__(self) -> Iterator[Presence]:
         return iter(list(self._by_person.values()))
 
-    def get(self, person_id: str) -> Presence[C] | None:
+    def get(self, person_id: str) -> Presence | None:
         """The presence of a person, if they are connected."""
         return self._by_person.get(person_id)
 
@@ -123,12 +120,12 @@ class Presences(Generic[C]):
         presence = self._by_person.get(connection.person.id)
         return presence is not None and connection in presence.connections
 
-    def connections(self, person_id: str) -> list[C]:
+    def connections(self, person_id: str) -> list[Connection]:
         """A copy of a person's connections, the oldest first; empty when there are none."""
         presence = self._by_person.get(person_id)
         return list(presence.connections) if presence else []
 
-    def arrive(self, connection: C) -> Presence[C]:
+    def arrive(self, connection: Connection) -> Presence:
         """Add a connection. The presence holds it alone when the person has just come."""
         presence = self._by_person.get(connection.person.id)
         if presence is None:
@@ -136,7 +133,7 @@ class Presences(Generic[C]):
         presence.hold([*presence.connections, connection])
         return presence
 
-    def depart(self, connection: Connection) -> Presence[C] | None:
+    def depart(self, connection: Connection) -> Presence | None:
         """Take a connection away; idempotent. Returns the presence when its person has now gone, rooms untouched."""
         presence = self._by_person.get(connection.person.id)
         if presence is None or connection not in presence.connections:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
+from liveguard.errors import Refusal
 from liveguard.events.server import GuardianSessionStarted, ServerEvent, SessionEnded
 from liveguard.events.vocabulary import Person, encoder
 
@@ -54,9 +55,11 @@ def _head(name: str) -> bytes:
 
 
 class Connection(Protocol):
-    """One open connection of a person, as the core sees it."""
+    """One open connection of a person, as all see it who do not carry its bytes."""
 
     person: Person
+    opened_at: float  # seconds of the monotonic clock
+    last_heard: float
 
     @property
     def browser(self) -> str | None:
@@ -64,6 +67,12 @@ class Connection(Protocol):
 
     def send(self, notice: Notice, request: "Request | None" = None) -> None:
         """Queue a notice. Never waits, never raises. With a request, it is the direct answer to it."""
+
+    def catch_up(self, notices: list[Notice]) -> None:
+        """Send what a newcomer must hear first, at the pace at which it is read; whatever is sent later comes after."""
+
+    def close(self, code: int, refusal: Refusal | None = None) -> None:
+        """Close it from this side."""
 
 
 class Request:
