@@ -103,14 +103,12 @@ class Journaling:
         fault = None
         if session.seq is not None:
             try:
-                seq = await write(False)
+                return await write(False)
             except StorageUnavailable as problem:
                 fault = problem
             except Exception as problem:
                 log.error("An end could not be written: %s", type(problem).__name__)
                 return None
-            else:
-                return seq
         self._postpone(Unwritten(session, write), fault)
         return None
 

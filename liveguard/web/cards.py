@@ -13,7 +13,7 @@ from msgspec import json
 
 from liveguard.chronicle import Memory
 from liveguard.people import User
-from liveguard.web.drawing import Drawing, draw_trail
+from liveguard.web.drawing import TrailDrawing, draw_trail
 from liveguard.web.render import Reader, Renderer, clock
 
 FRESH = 10_000  # milliseconds; among locations as young as this, none is more urgent than another
@@ -64,7 +64,7 @@ class Card:
     you_watch: bool
     messages: list[Said]
     may_write: bool
-    drawing: Drawing | None
+    drawing: TrailDrawing | None
     compact: bool
 
 
@@ -146,6 +146,12 @@ def extra_of(metadata: dict[str, Any]) -> list[tuple[str, str]]:
     """What else was given at the start, as text, or as the JSON that it came as."""
     rest = [(key, value) for key, value in metadata.items() if key != "note" or not isinstance(value, str)]
     return [(key, value if isinstance(value, str) else json.encode(value).decode()) for key, value in rest[:MOST_EXTRA]]
+
+
+def said_at_start(metadata: dict[str, Any]) -> list[tuple[str, str]]:
+    """All of it: the note, if there is one, before the rest."""
+    note = note_of(metadata)
+    return [*([("note", note)] if note else []), *extra_of(metadata)]
 
 
 class Rendered:

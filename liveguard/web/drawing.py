@@ -20,7 +20,7 @@ STEPS = (1, 2, 5)
 
 
 @dataclass(frozen=True)
-class Drawing:
+class TrailDrawing:
     """A trail, drawn: all lengths in units of a view of 320 by 200."""
 
     path: str
@@ -33,7 +33,7 @@ class Drawing:
     metres: float  # how far it goes, along the way
 
 
-def draw_trail(points: Sequence[Point]) -> Drawing | None:
+def draw_trail(points: Sequence[Point]) -> TrailDrawing | None:
     """The drawing of a trail in the order of time; None without points."""
     if not points:
         return None
@@ -43,7 +43,7 @@ def draw_trail(points: Sequence[Point]) -> Drawing | None:
     scale, x_shift, y_shift = _fit([*flat, *_around(flat[-1], accuracy)])
     drawn = [(round(x * scale + x_shift, 1), round(y_shift - y * scale, 1)) for x, y in flat]
     metres, length = _scale_bar(scale)
-    return Drawing(
+    return TrailDrawing(
         path=_path(drawn),
         start=drawn[0],
         latest=drawn[-1],

@@ -14,7 +14,7 @@ from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailab
 from liveguard.people import Entry, PastSession, User
 from liveguard.tables import csv_line
 from liveguard.trail import Point
-from liveguard.web.cards import Place, extra_of, in_order, last_word, note_of
+from liveguard.web.cards import Place, in_order, last_word, said_at_start
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
@@ -237,8 +237,6 @@ class TrailExport(Session):
 def running(memory: Memory, viewer: User) -> dict[str, Any]:
     """A session that runs, as its page shows it to somebody."""
     session, interruption = memory.session, memory.session.interruption
-    metadata = session.metadata or {}
-    note = note_of(metadata)
     return {
         "id": session.id,
         "ward_id": session.ward.id,
@@ -252,7 +250,7 @@ def running(memory: Memory, viewer: User) -> dict[str, Any]:
         "ends_at": interruption.ends_at if interruption else 0,
         "battery": memory.battery,
         "may_write": viewer.id in session.guardians,
-        "said": [*([("note", note)] if note else []), *extra_of(metadata)],
+        "said": said_at_start(session.metadata or {}),
     }
 
 

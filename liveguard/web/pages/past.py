@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from liveguard.events import WORRYING
 from liveguard.people import PastSession
-from liveguard.web.cards import extra_of, note_of
+from liveguard.web.cards import said_at_start
 
 WORRIES_FOR = 3600_000  # milliseconds for which all is not quiet after a session whose ward never stopped it
 
@@ -25,8 +25,6 @@ class Past(NamedTuple):
     @classmethod
     def of(cls, session: PastSession) -> Self:
         """From what the history says."""
-        metadata = session.metadata or {}
-        note = note_of(metadata)
         return cls(
             session.session_id,
             session.ward_id,
@@ -35,7 +33,7 @@ class Past(NamedTuple):
             milliseconds(session.end_time),
             session.duration,
             session.reason,
-            [*([("note", note)] if note else []), *extra_of(metadata)],
+            said_at_start(session.metadata or {}),
         )
 
     @property
