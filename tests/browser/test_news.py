@@ -667,6 +667,37 @@ async def test_a_guardian_who_relies_on_the_sound_hears_that_nothing_is_heard_an
     street.excuse(*NO_NETWORK)
 
 
+async def alarmed(street: Street) -> Page:
+    """Ben, who has heard that nothing is heard any more; what he is told from now on is noted."""
+    ben = await street.sign_in("ben", device=IS_HEARD + IS_NOTIFIED)
+    for name in ("Sound", "Notifications"):
+        await ben.get_by_role("button", name=name).click()
+    await expect(ben.locator("#live:not(.stale) .card")).to_be_visible()
+    await ben.evaluate("window.away = true")
+    await ben.clock.install()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.clock.fast_forward(31_000)
+    await ben.wait_for_function("() => window.notices.length")
+    await ben.evaluate("window.tones = []; window.notices = []")
+    return ben
+
+
+BACK = "Connected again. Everything is up to date."
+
+
+@story
+async def test_an_alarm_is_taken_back_beside_what_happened_meanwhile(street: Street) -> None:
+    tom, _ = await on_her_way(street, "tom")
+    ben = await alarmed(street)
+    await tom.answer("stop-live-session")
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#said")).to_have_text(f"Tom Berger has stopped the session. {BACK}")
+    assert await ben.evaluate("window.notices") == ["Tom Berger has stopped the session.", BACK]
+    assert await ben.evaluate("window.tones") == [659, 523, 523, 659]
+    street.excuse(*NO_NETWORK)
+
+
 # A sound that a call interrupts; it comes back when the page is touched.
 IS_CALLED = """
     AudioContext.prototype.resume = async () => { window.called = false; };
