@@ -13,25 +13,29 @@ const time = timeOfDay(live.dataset.zone, live.dataset.hours);
 let since = now();
 let refusal = ""; // why there is no connection, where the server has said so
 let silence = null; // the timer of saying so
-let told = false; // it was said aloud
+let told = false; // it was said aloud, and not taken back
 
 /** What is shown was true at this moment. */
 export const wasTrue = (moment) => (since = moment);
 
 export const isAway = () => !line.hidden;
 
-/** Show whether the page knows how things are. Gives whether it was said aloud that it did not. */
+/** Show whether the page knows how things are. */
 export function show(isKnown) {
-  const before = told;
   if (isKnown) {
     clearTimeout(silence);
     silence = null;
-    told = false;
   }
   if (isKnown !== line.hidden) {
     line.hidden = isKnown;
     line.lastElementChild.textContent = isKnown ? "" : sentence();
   }
+}
+
+/** It is being said that the page knows again. Gives whether the opposite was said aloud. */
+export function takeBack() {
+  const before = told;
+  told = false;
   return before;
 }
 

@@ -103,8 +103,8 @@ export function rendered(ok, asked) {
   current = fresh && (asked.hearing || !outages);
   if (fresh) away.wasTrue(now());
   const isBack = current && away.isAway();
-  const wasTold = showState();
-  if (current && asked.hearing && written) sayWhatWasMissed(isBack, wasTold);
+  showState();
+  if (current && asked.hearing && written) sayWhatWasMissed(isBack);
 }
 
 // -- what the socket says ---------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ function showState() {
   const all = shown();
   const worrying = document.querySelector("#worrying a, #others a[data-until]");
   showInTab(words.title, icons, all.length, !current || worrying || all.some(({ dataset }) => dataset.state === "lost"));
-  return away.show(current);
+  away.show(current);
 }
 
 /** Up to when everything was heard, by the server's clock. That a connection is gone may be noticed long after that. */
@@ -275,7 +275,7 @@ function nothingReadOf(sessionId, startTime) {
 
 /** The connection stands, or is back: what was written meanwhile is as loud as if it was written now. All else was said
  * when the page heard of it, a moment ago perhaps. */
-async function sayWhatWasMissed(isBack, wasTold) {
+async function sayWhatWasMissed(isBack) {
   lately = lately.filter(isFresh);
   const moments = written;
   const before = (id) => moments.get(id) ?? 0;
@@ -292,14 +292,16 @@ async function sayWhatWasMissed(isBack, wasTold) {
     sessions.delete(id);
   }
   [...moments.keys()].filter((id) => !here.has(id)).forEach((id) => elsewhere.set(id, null));
-  // What nobody was told of, nobody need hear the end of.
-  const kind = wasTold ? "resumed" : "";
   if (news.length) say(news, true);
   written = null;
   await sayWhatOthersTell(elsewhere, before);
+  // It may be gone once more by now; then this is said after the next outage.
+  if (!current) return;
+  const wasTold = away.takeBack();
   const sentences = [isBack && (wasTold || !lately.length) && words.back, ofWhatIsUnsent(words)].filter(Boolean);
-  const last = sentences.map((sentence) => ({ kind, sentence, about: "" }));
-  if (last.length && current) say(last, true);
+  // What nobody was told of, nobody need hear the end of.
+  const kind = wasTold ? "resumed" : "";
+  if (sentences.length) say(sentences.map((sentence) => ({ kind, sentence, about: "" })), true);
 }
 
 /** What was written in sessions that have ended meanwhile, or of which there is only the last word here, their own pages

@@ -698,6 +698,35 @@ async def test_an_alarm_is_taken_back_beside_what_happened_meanwhile(street: Str
     street.excuse(*NO_NETWORK)
 
 
+@story
+async def test_an_alarm_is_taken_back_though_the_connection_goes_once_more_before_that(street: Street) -> None:
+    tom, _ = await on_her_way(street, "tom")
+    ben = await alarmed(street)
+    await tom.answer("send-message", {"text": "Nearly there"})
+    await tom.answer("stop-live-session")
+    asked, away = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        answer = await route.fetch()
+        asked.set()
+        await away.wait()
+        await route.fulfill(response=answer)
+
+    await ben.route("**/history/*", hold_back, times=1)
+    await ben.context.set_offline(False)
+    await asked.wait()
+    await expect(ben.locator("#away")).to_be_hidden()
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    away.set()
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger writes: Nearly there")
+    assert BACK not in await ben.evaluate("window.notices")
+    await ben.context.set_offline(False)
+    await ben.wait_for_function("(back) => window.notices.at(-1) === back", arg=BACK)
+    assert await ben.evaluate("window.tones.slice(-2)") == [523, 659]
+    street.excuse(*NO_NETWORK)
+
+
 # A sound that a call interrupts; it comes back when the page is touched.
 IS_CALLED = """
     AudioContext.prototype.resume = async () => { window.called = false; };
