@@ -6,6 +6,7 @@ import { Socket } from "./socket.js";
 
 export const MOST_TOLD = 3; // messages that a line says at once; all of them stand on the ward's page
 const AGAIN = 2000; // milliseconds
+const EVERY = 60_000;
 const LATER = 11000; // more than the longest that the others wait
 
 /** How much later than the ward's other devices this one is to try to come back, once in each outage. Whoever is first,
@@ -24,7 +25,7 @@ for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () =
 export const shareOf = (start) => `share-${start}`;
 
 /** Whether the location of a session was shared, and is not unless this page does it: from this window, or from one that
- * is gone. Of that one the page is told when it is loaded; what the window itself knows, counts more. */
+ * is gone. Of that one the server tells; what the window itself knows, counts more. */
 export function isUnshared({ start, unshared }) {
   const here = recall("sessionStorage", shareOf(start));
   return here ? here === "on" : unshared !== undefined;
@@ -78,6 +79,7 @@ export function carryOn(line) {
   let told = []; // what was written lately
   let looking = false;
   let lookAgain = false;
+  let nextTry = null; // of looking, where the server could not be asked
   say("running");
 
   const socket = new Socket("/ws/ward", {
@@ -108,11 +110,17 @@ export function carryOn(line) {
     },
   }, () => later(line.dataset.grace));
 
+  // The page that shared the location may be gone, or one may share it again: nobody else tells of that.
+  const lookNow = () => document.hidden || line.dataset.state !== "running" || look();
+  document.addEventListener("visibilitychange", lookNow);
+  setInterval(lookNow, EVERY);
+
   /** Nobody else tells that the session has ended while there was no connection. */
   async function look() {
     // One after the other: an answer that overtakes another would tell what was written before it as newer.
     lookAgain = looking;
     if (looking) return;
+    clearTimeout(nextTry);
     looking = true;
     const before = changes;
     const page = await ownPage();
@@ -121,14 +129,16 @@ export function carryOn(line) {
     const isLate = changes !== before || !socket.open;
     if (page && isRunning(page)) catchUp(page);
     if (isLate) return;
-    if (!page) setTimeout(look, AGAIN);
+    if (!page) nextTry = setTimeout(look, AGAIN);
     else if (isRunning(page)) say("running");
     else if (line.dataset.state !== "over") over("away");
   }
 
   /** Nor what was written meanwhile; of an earlier session, it is no news. */
   function catchUp(page) {
-    if (page.getElementById("ward").dataset.start !== line.dataset.start) return;
+    const { start, unshared } = page.getElementById("ward").dataset;
+    if (start !== line.dataset.start) return;
+    line.toggleAttribute("data-unshared", unshared !== undefined);
     const news = unheard(page.getElementById("messages"), words);
     if (news.length) told = news.slice(-MOST_TOLD);
     if (line.dataset.state === "running") say("running");

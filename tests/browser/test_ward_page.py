@@ -183,6 +183,32 @@ async def test_who_opens_the_app_anew_knows_that_the_location_is_not_shared(stre
 
 
 @story
+async def test_who_looks_at_another_page_knows_when_the_one_that_shares_the_location_is_gone(street: Street) -> None:
+    ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
+    await ana.get_by_role("button", name="location").click()
+    await expect(ana.locator("#share-line")).to_contain_text("Location sent")
+    other = await ana.context.new_page()
+    await other.clock.install()
+    await other.goto(f"{street.home.url}/people")
+    await expect(other.locator("#own-session")).to_be_visible()
+    await other.clock.fast_forward(61_000)
+    unshared = other.locator("#unshared")
+    await expect(unshared).to_be_hidden()
+    await ana.close()
+    connections = street.home.server.live.wards.connections
+    while len(connections("ana")) > 1:
+        await asyncio.sleep(0.01)
+    await other.clock.fast_forward(61_000)
+    await expect(unshared).to_be_visible()
+    again = await other.context.new_page()
+    await again.goto(f"{street.home.url}/ward")
+    await again.get_by_role("button", name="location").click()
+    await expect(again.locator("#share-line")).to_contain_text("Location sent")
+    await other.clock.fast_forward(61_000)
+    await expect(unshared).to_be_hidden()
+
+
+@story
 async def test_of_another_session_that_began_meanwhile_nothing_is_shared_unasked(street: Street) -> None:
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
     share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
