@@ -175,22 +175,15 @@ class Server:
             connections=self.connections, openapi=openapi(*described), asyncapi=asyncapi(*described),
         )  # fmt: skip
         self._http = Front(
-            Application(table, Unknown, services),
-            site=site,
-            strangers=self.strangers,
-            sweep=sweep,
-            metrics=self.metrics,
-            slow=SLOW,
-            max_header_size=LARGEST_HEADERS,
-            max_body_size=LARGEST_BODY,
-        )
+            Application(table, Unknown, services), site=site, strangers=self.strangers, sweep=sweep,
+            metrics=self.metrics, slow=SLOW, max_header_size=LARGEST_HEADERS, max_body_size=LARGEST_BODY,
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Take in nothing more, close all connections, and write what is to be written."""
         self._http.stop()
         await self.live.close()
-        self.connections.close(RESTART)
-        self.socketio.close(RESTART)
+        self.let_go()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.wires.all_closed(), LAST_WORDS)
         await self._http.close_all_connections()
@@ -198,6 +191,11 @@ class Server:
         await self._health.close()
         await self.storage.close()
         self._passwords.close()
+
+    def let_go(self) -> None:
+        """Close all connections. Their clients come back, and alarm nobody in the meantime."""
+        self.connections.close(RESTART)
+        self.socketio.close(RESTART)
 
     async def _access_changed(self, ward_ids: set[str], user_ids: set[str]) -> None:
         await self._rounds.access_changed(ward_ids, user_ids)
@@ -256,7 +254,7 @@ async def serve(settings: Settings, beside: Beside | None = None, tidy_up: Calla
         # Whoever insists need not wait. Python's own Ctrl-C would end the loop, then wait for the storage's thread.
         loop.call_later(ECHO, _take_signals, loop, signal.SIG_DFL)
         # A disk that hangs is not waited for: the next start finds in the journal what was confirmed.
-        loop.call_later(PATIENCE, _leave, tidy_up)
+        loop.call_later(PATIENCE, _leave, server, tidy_up)
         await server.stop()
         _take_signals(loop, signal.SIG_IGN)  # what is left takes a moment
 
@@ -267,8 +265,9 @@ def _take_signals(loop: asyncio.AbstractEventLoop, how: signal.Handlers) -> None
         signal.signal(number, how)
 
 
-def _leave(tidy_up: Callable[[], None]) -> None:
+def _leave(server: Server, tidy_up: Callable[[], None]) -> None:
     try:
+        server.let_go()
         tidy_up()
     finally:
         os._exit(0)

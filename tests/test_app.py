@@ -307,6 +307,43 @@ async def test_whoever_insists_need_not_wait_for_the_end(tmp_path: Path, number:
             assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
 
 
+HANGS = """
+import asyncio, time
+from liveguard import app
+from liveguard.config import Settings
+
+async def hang(server: app.Server) -> None:
+    while not (told := server.settings.database.with_name("hang")).exists():
+        await asyncio.sleep(0.01)
+    server.storage.database.submit(lambda db: told.unlink() or time.sleep(60), write=True)
+
+asyncio.run(app.serve(Settings.read(), beside=hang))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=30)
+async def test_also_while_the_disk_hangs_it_closes_all_connections_and_is_gone_within_five_seconds(
+    tmp_path: Path,
+) -> None:
+    async with process(tmp_path, program=("-c", HANGS)) as home:
+        ana, tom, ben = await home.ward("ana"), await home.ward("tom"), await home.guardian("ben")
+        session = (await ana.answer("start-live-session"))["data"]
+        (hang := tmp_path / "hang").touch()
+        while hang.exists():
+            await asyncio.sleep(0.01)
+        assert not (await tom.answer("start-live-session", patience=10))["data"]["durable"]
+        began = time.monotonic()
+        home.child.send_signal(signal.SIGTERM)
+        assert await ana.closed() == await ben.closed() == 1012
+        assert await home.stop() == 0
+        assert time.monotonic() - began < 5
+        assert not {"session-ended", "session-interrupted"} & {event["event"] for event in ben.heard}
+        async with process(tmp_path) as again:
+            ana = await again.ward("ana")
+            assert (await ana.expect("session-started"))["sessionId"] == session["sessionId"]
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_terminal_that_closes_says_so_twice_and_insists_on_nothing(tmp_path: Path) -> None:
