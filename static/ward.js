@@ -27,6 +27,7 @@ let refused = false; // of the last connection the server has said why there is 
 let awaySince = 0; // by the clock that goes on while the device sleeps
 let overdue = false; // it was said that the session has probably ended
 let noteSent = ""; // with the start
+let noteUnsure = false; // it may have gone with the session that runs: its start has no answer
 let startLost = false; // a start was asked for, and has no answer
 let settling = null; // the timer after an end, until when nothing starts
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
@@ -45,8 +46,6 @@ const received = {
       begins(state === "starting" || startLost);
       delete ward.dataset.unshared;
     }
-    // It went with the start, whose answer did not come.
-    if (startLost && $("note").value.trim() === noteSent) $("note").value = "";
     startLost = false;
     started = Date.parse(data.startTime);
     become("running");
@@ -151,6 +150,7 @@ async function look() {
       become("idle");
       return say(words.ended_away);
     }
+    if (noteUnsure) findNote(page.getElementById("ward").dataset);
     // Who has left since it was asked for, must not come back with it; the next look is under way then.
     if (socket.open && watchers === watchersBefore) morph($("watching"), document.adoptNode(page.getElementById("watching")));
     const newest = () => $("messages").lastElementChild?.id;
@@ -268,10 +268,11 @@ $("start").addEventListener("click", () => {
   if (state !== "idle") return;
   if (!socket.open) return;
   const note = $("note").value.trim();
-  noteSent = note;
+  [noteSent, noteUnsure] = [note, false];
   become("starting");
   socket.ask("start-live-session", note ? { note } : {}).then((answer) => {
     if (answer === "away") become("idle");
+    if (answer === "unknown") noteUnsure = true;
     // What another device has begun was without it.
     if (answer === "session-started" && $("note").value.trim() === note) $("note").value = "";
   });
@@ -283,6 +284,14 @@ function offerNote() {
   if ($("text").value.trim()) return;
   $("text").value = $("note").value.trim();
   $("note").value = "";
+}
+
+/** Another device may have started what runs, or this one, and the answer did not come. */
+function findNote({ note }) {
+  noteUnsure = false;
+  if ($("note").value.trim() !== noteSent) return;
+  if (note === noteSent) $("note").value = "";
+  else offerNote();
 }
 
 function stop() {

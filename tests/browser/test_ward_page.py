@@ -437,6 +437,28 @@ async def test_a_note_that_another_start_has_overtaken_can_be_sent(street: Stree
     await expect(note).to_have_value("")
 
 
+LOSES_A_START = """
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (text) {
+      return text.includes("start-live-session") ? this.close(4000) : send.call(this, text);
+    };
+"""
+
+
+@story
+async def test_a_note_that_was_lost_with_its_start_can_be_sent_in_the_session_of_another_device(street: Street) -> None:
+    ana, phone = await street.sign_in("ana", "/ward", device=LOSES_A_START), await street.home.ward("ana")
+    note, text = ana.get_by_label("A note for them"), ana.locator("#text")
+    await note.fill("Taxi W-12345")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#line")).to_contain_text("Whether your session has started")
+    await phone.answer("start-live-session")
+    await expect(ana.locator("#running")).to_be_visible()
+    await expect(text).to_have_value("Taxi W-12345")
+    await expect(note).to_have_value("")
+    street.excuse(*NO_NETWORK)
+
+
 @story
 async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Street) -> None:
     ana = await started(street)
@@ -672,6 +694,7 @@ async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, mo
     # It is the note of this session, and of no other.
     assert street.home.server.live.sessions.get_active_sessions()[0].metadata == {"note": "Walking home"}
     await expect(ana.locator("#note")).to_have_value("")
+    await expect(ana.locator("#text")).to_have_value("")
     street.excuse(*NO_NETWORK)
 
 

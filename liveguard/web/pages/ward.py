@@ -1,6 +1,6 @@
 """The ward's page, and what makes it an app: its manifest, its worker and its shell without network."""
 
-from liveguard.web.cards import said
+from liveguard.web.cards import note_of, said
 from liveguard.web.pages.page import OpenPage, Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -26,6 +26,7 @@ class Ward(Page):
             messages=said(memory, self.user) if memory else [],
             session={
                 "start": memory.session.start.wall,
+                "note": note_of(memory.session.metadata or {}),
                 "watchers": [person.name for person in memory.watching.values()],
             }
             if memory
