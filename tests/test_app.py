@@ -314,7 +314,7 @@ from liveguard.config import Settings
 
 async def hang(server: app.Server) -> None:
     while not (told := server.settings.database.with_name("hang")).exists():
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a file tells nobody that it is there
     server.storage.database.submit(lambda db: told.unlink() or time.sleep(60), write=True)
 
 asyncio.run(app.serve(Settings.read(), beside=hang))
@@ -331,7 +331,7 @@ async def test_also_while_the_disk_hangs_it_closes_all_connections_and_is_gone_w
         session = (await ana.answer("start-live-session"))["data"]
         (hang := tmp_path / "hang").touch()
         while hang.exists():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # nor that it is gone
         assert not (await tom.answer("start-live-session", patience=10))["data"]["durable"]
         began = time.monotonic()
         home.child.send_signal(signal.SIGTERM)

@@ -197,7 +197,7 @@ async def test_who_looks_at_another_page_knows_when_the_one_that_shares_the_loca
     await ana.close()
     connections = street.home.server.live.wards.connections
     while len(connections("ana")) > 1:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the server tells nobody that a connection is gone
     await other.clock.fast_forward(61_000)
     await expect(unshared).to_be_visible()
     again = await other.context.new_page()
