@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 from server import CAST, Peer, look_again
-from visitors import NO_NETWORK, Street, open_street
+from visitors import MOVES, NO_NETWORK, WORKER, Street, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -60,7 +60,7 @@ class Evening:
 
     async def look(self, path: str) -> None:
         """Ben opens a page and wants to be notified."""
-        self.page: Page = await self.street.sign_in("ben", "/people", device=DEVICE)
+        self.page: Page = await self.street.sign_in("ben", "/people", device=DEVICE, **MOVES, **WORKER)
         await self.page.context.expose_function("note", self._note)
         await self.page.goto(self.home.url)
         await self.page.get_by_role("button", name="Notifications").click()

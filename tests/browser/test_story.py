@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, WebSocket, WebSocketRoute, async_playwright, expect
 from server import PASSWORD
-from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, Street, hold, open_street
+from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, WORKER, Street, hold, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -100,7 +100,7 @@ async def test_a_page_that_the_browser_had_kept_carries_the_session_on_too(tmp_p
         )
         async with open_street(tmp_path, browser) as street:
             noted = "addEventListener('pageshow', ({ persisted }) => { if (persisted) sessionStorage.kept = 'yes'; });"
-            ana = await street.sign_in("ana", "/ward", device=noted)
+            ana = await street.sign_in("ana", "/ward", device=noted, **WORKER)
             await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
             await ana.goto(f"{street.home.url}/people")
             await ana.get_by_role("link", name="On my way").click()

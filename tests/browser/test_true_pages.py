@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 from server import PASSWORD
-from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street, started
+from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, WORKER, Street, open_street, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -445,7 +445,7 @@ async def test_nothing_is_done_unasked_while_the_script_that_asks_is_late(street
 
 @story
 async def test_a_network_that_swallows_everything_leaves_no_page_blank(street: Street) -> None:
-    ana = await street.sign_in("ana", "/ward")
+    ana = await street.sign_in("ana", "/ward", **WORKER)
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
     (worker,) = ana.context.service_workers
     await worker.evaluate("const later = setTimeout; self.setTimeout = (done, wait) => later(done, wait / 20)")

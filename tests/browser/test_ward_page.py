@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Route, expect
-from visitors import NO_NETWORK, VIENNA, Street, hold, open_street, started
+from visitors import NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
 
 from liveguard.errors import StorageUnavailable
 from liveguard.sessions import LiveSession
@@ -700,7 +700,7 @@ async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, mo
 
 @story
 async def test_a_server_that_is_busy_for_a_moment_is_no_dead_end(street: Street) -> None:
-    ana = await started(street)
+    ana = await started(street, **WORKER)
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
     await ana.goto(f"{street.home.url}/people")
     recognise, doorkeeper = (
@@ -721,7 +721,7 @@ async def test_a_server_that_is_busy_for_a_moment_is_no_dead_end(street: Street)
 
 @story
 async def test_the_shell_opens_without_network_and_says_so(street: Street) -> None:
-    ana = await street.sign_in("ana", "/ward")
+    ana = await street.sign_in("ana", "/ward", **WORKER)
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
     await ana.context.set_offline(True)
     await ana.reload()

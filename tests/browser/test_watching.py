@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from playwright.async_api import Page, WebSocket, WebSocketRoute, expect
 from server import Peer
-from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, said_last
+from visitors import IS_HEARD, IS_NOTIFIED, MOVES, NO_NETWORK, WORKER, Street, said_last
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -190,7 +190,7 @@ TOUCHED = """async (about) => {
 async def test_a_workers_notification_leads_to_its_session_or_to_what_is_open(street: Street) -> None:
     ana = await street.home.ward("ana")
     about = (await ana.answer("start-live-session"))["data"]["sessionId"]
-    ben = await street.sign_in("ben")
+    ben = await street.sign_in("ben", **WORKER)
     await ben.evaluate("navigator.serviceWorker.ready")
     (worker,) = ben.context.service_workers
     await ben.goto(street.home.url)
@@ -511,7 +511,7 @@ async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> N
 @story
 async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
     windows = [
-        await street.sign_in("ben", device=SEES_JUMPS, viewport={"width": width, "height": 800})
+        await street.sign_in("ben", device=SEES_JUMPS, viewport={"width": width, "height": 800}, **MOVES)
         for width in (390, 1440)
     ]
     for name, count in (("ana", 1), ("tom", 2), ("ida", 3)):
@@ -535,7 +535,7 @@ async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
 
 @story
 async def test_what_is_on_its_way_goes_on_from_there_when_more_changes(street: Street) -> None:
-    ben = await street.sign_in("ben", device=SEES_LEAPS, viewport={"width": 390, "height": 800})
+    ben = await street.sign_in("ben", device=SEES_LEAPS, viewport={"width": 390, "height": 800}, **MOVES)
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session", {"note": "Walking home"})
     await expect(ben.locator(".card")).to_have_count(1)
@@ -558,7 +558,7 @@ async def test_nothing_moves_for_those_who_asked_for_it(street: Street) -> None:
     moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
-    ben = await street.sign_in("ben")
+    ben = await street.sign_in("ben", **MOVES)
     await expect(ben.locator(".card")).to_be_visible()
     assert await ben.evaluate(moving) > 0
     await ben.emulate_media(reduced_motion="reduce")

@@ -42,6 +42,12 @@ FLAGS = [
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 VIENNA = {"latitude": 48.2082, "longitude": 16.3738, "accuracy": 10}
+# What moves is drawn sixty times a second, and a worker reads all that a page may need without a network: a fifth of
+# what a window costs. A test of either asks for it.
+USUAL = {"locale": "en-GB", "timezone_id": "Europe/Vienna", "reduced_motion": "reduce", "service_workers": "block"}
+MOVES = {"reduced_motion": "no-preference"}
+WORKER = {"service_workers": "allow"}
+NO_WORKER = "Service Worker registration blocked by Playwright"
 NO_NETWORK = ("net::ERR_", "WebSocket connection to", "when fetching the script")  # what Chromium says of it
 PATIENCE = 8000  # milliseconds
 
@@ -79,8 +85,9 @@ class Street:
     heard: dict[Page, asyncio.Event] = field(default_factory=dict)  # that the server said something over a connection
 
     async def visit(self, path: str = "/", *, who: str = "", device: str = "", **how: Any) -> Page:
-        """A window in which somebody is signed in, or nobody. ``device`` is a script that alters what it runs on."""
-        window = await self.browser.new_context(**{"locale": "en-GB", "timezone_id": "Europe/Vienna", **how})
+        """A window in which somebody is signed in, or nobody. ``device`` is a script that alters what it runs on, and
+        ``how`` what the browser is told of it in place of what is usual."""
+        window = await self.browser.new_context(**USUAL | how)
         self.windows.append(window)
         window.set_default_timeout(PATIENCE)
         window.on("console", lambda message: self._complain(message.type, message.text))
@@ -114,7 +121,7 @@ class Street:
         return {"name": Cookies("http").login, "value": token, "url": self.home.url, "httpOnly": True}
 
     def _complain(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        if kind in ("error", "warning") and text != NO_WORKER:
             self.complaints.append(text)
 
     def _check(self, url: str) -> None:
