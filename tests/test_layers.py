@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -101,77 +101,85 @@ class Module:
                     yield node.func.id
 
 
-MODULES = [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
-every_module = pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
+@pytest.fixture(scope="module")
+def modules() -> list[Module]:
+    """The whole package. It is read where a test asks for it, and not by all who look for tests."""
+    return [Module(path) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-@every_module
-def test_each_module_has_its_place(module: Module) -> None:
-    assert module.place in FLOOR_OF, f"{module.name} is new: say here and in docs/architecture.md where it belongs"
+def found(modules: list[Module], rule: Callable[[Module], list[str]]) -> dict[str, list[str]]:
+    """What is against a rule, by the name of the module."""
+    return {module.name: faults for module in modules if (faults := rule(module))}
 
 
-def test_no_place_is_kept_for_a_module_that_is_gone() -> None:
-    assert set(FLOOR_OF) == {module.place for module in MODULES}
+def test_each_module_has_its_place(modules: list[Module]) -> None:
+    new = [module.name for module in modules if module.place not in FLOOR_OF]
+    assert not new, "new: say here and in docs/architecture.md where they belong"
 
 
-@every_module
-def test_imports_point_down_only(module: Module) -> None:
-    for name in module.imports():
-        if name.startswith("liveguard.") and name != "liveguard.__version__":
-            above = FLOOR_OF.get(name.split(".")[1], 0) > FLOOR_OF.get(module.place, 0)
-            assert not above, f"{module.name} imports {name}, from above"
+def test_no_place_is_kept_for_a_module_that_is_gone(modules: list[Module]) -> None:
+    assert set(FLOOR_OF) == {module.place for module in modules}
 
 
-@every_module
-def test_each_floor_knows_only_what_it_may(module: Module) -> None:
-    forbidden = FORBIDDEN.get(module.floor, set()) | FORBIDDEN.get(module.place.split("_")[0], set())
-    known = {name for name in module.imports() if any(within(name, package) for package in forbidden)}
-    assert not known, f"{module.name} ({module.floor}) may not know {', '.join(known)}"
+def test_imports_point_down_only(modules: list[Module]) -> None:
+    def from_above(module: Module) -> list[str]:
+        ours = (name for name in module.imports() if name.startswith("liveguard.") and name != "liveguard.__version__")
+        return [name for name in ours if FLOOR_OF.get(name.split(".")[1], 0) > FLOOR_OF.get(module.place, 0)]
+
+    assert not found(modules, from_above)
 
 
-@every_module
-def test_only_the_wire_contract_spells_the_name_of_an_event(module: Module) -> None:
+def test_each_floor_knows_only_what_it_may(modules: list[Module]) -> None:
+    def known(module: Module) -> list[str]:
+        forbidden = FORBIDDEN.get(module.floor, set()) | FORBIDDEN.get(module.place.split("_")[0], set())
+        return [name for name in module.imports() if any(within(name, package) for package in forbidden)]
+
+    assert not found(modules, known)
+
+
+def test_only_the_wire_contract_spells_the_name_of_an_event(modules: list[Module]) -> None:
     # "message", "ping" and "pong" are words of the language as well.
     names = {name for name in CLIENT_EVENTS | SERVER_EVENTS if re.search("[-:]", name)}
-    if module.place != "events":
-        assert not names.intersection(module.strings()), module.name
+    others = [module for module in modules if module.place != "events"]
+    assert not found(others, lambda module: sorted(names.intersection(module.strings())))
 
 
-@every_module
-def test_all_sql_is_in_storage(module: Module) -> None:
-    if module.place != "storage":
-        assert not [text for text in module.strings() if SQL.search(text)], module.name
+def test_all_sql_is_in_storage(modules: list[Module]) -> None:
+    others = [module for module in modules if module.place != "storage"]
+    assert not found(others, lambda module: [text for text in module.strings() if SQL.search(text)])
 
 
-@every_module
-def test_only_the_settings_read_the_environment(module: Module) -> None:
-    reads = re.search(r"\bos\.(environ\w*|getenv\w*)\b|from os import .*environ", module.text)
+def test_only_the_settings_read_the_environment(modules: list[Module]) -> None:
+    reads = re.compile(r"\bos\.(?:environ\w*|getenv\w*)\b|from os import .*environ")
     # The choice of the allocator is the interpreter's own setting, and made before there are others.
-    assert module.place in ("config", "memory") or not reads, module.name
+    others = [module for module in modules if module.place not in ("config", "memory")]
+    assert not found(others, lambda module: reads.findall(module.text))
 
 
-@every_module
-def test_only_the_program_builds_what_others_work_with(module: Module) -> None:
-    built = COLLABORATORS.intersection(module.builds())
-    if "Storage.open(" in module.text and module.place != "storage":
-        built.add("Storage")
-    assert module.place in FLOORS["program"] or not built, f"{module.name} builds {', '.join(built)}"
+def test_only_the_program_builds_what_others_work_with(modules: list[Module]) -> None:
+    def built(module: Module) -> list[str]:
+        opens = ["Storage"] if "Storage.open(" in module.text and module.place != "storage" else []
+        return sorted(COLLABORATORS.intersection(module.builds())) + opens
+
+    others = [module for module in modules if module.place not in FLOORS["program"]]
+    assert not found(others, built)
 
 
-@every_module
-def test_no_file_and_no_function_outgrows_its_noun(module: Module) -> None:
-    sizes = {module.name: (len(module.text.splitlines()), MOST_LINES)}
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
-            sizes[f"{module.name}:{node.name}"] = (node.end_lineno - node.lineno + 1, MOST_LINES_OF_A_FUNCTION)
-    too_large = {name: lines for name, (lines, most) in sizes.items() if lines > most and name not in LARGER}
-    assert not too_large, "a noun is missing: name it, or give the reason in LARGER"
+def test_no_file_and_no_function_outgrows_its_noun(modules: list[Module]) -> None:
+    def too_large(module: Module) -> list[str]:
+        sizes = {module.name: (len(module.text.splitlines()), MOST_LINES)}
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+                lines = node.end_lineno - node.lineno + 1
+                sizes[f"{module.name}:{node.name}"] = lines, MOST_LINES_OF_A_FUNCTION
+        return [f"{name}: {lines}" for name, (lines, most) in sizes.items() if lines > most and name not in LARGER]
+
+    assert not found(modules, too_large), "a noun is missing: name it, or give the reason in LARGER"
 
 
-@every_module
-def test_each_module_says_what_it_is_for(module: Module) -> None:
-    assert ast.get_docstring(module.tree), module.name
+def test_each_module_says_what_it_is_for(modules: list[Module]) -> None:
+    assert not [module.name for module in modules if not ast.get_docstring(module.tree)]
