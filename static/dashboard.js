@@ -62,7 +62,7 @@ async function fetchChanges() {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();
       if (news.version) whole = await show(news, since);
-      hear(news.heard);
+      if (whole) hear(news.heard);
     }
     ok = answer.ok;
   } catch {
