@@ -66,14 +66,19 @@ def test_a_calm_second_makes_good_for_all_refusals_before():
 
 
 class Peer:
-    """The other end: what it was asked, and when it was last heard."""
+    """The other end: what it was asked, and when it was last heard; ``arrived`` of so many bytes have come there."""
 
-    def __init__(self, heard: float) -> None:
+    def __init__(self, heard: float, sent: int = 0) -> None:
         self.last_heard = heard
         self.pings = 0
+        self.arrived = 0
+        self.sent = sent
 
     def ping(self) -> None:
         self.pings += 1
+
+    def progress(self) -> tuple[int, int]:
+        return self.arrived, self.sent
 
 
 WARD = LIMITS.ward_rhythm
@@ -124,6 +129,27 @@ def test_a_late_look_does_not_condemn_before_a_second_one():
     assert pulse.feel(peer, 65.1) == 70.1
     assert pulse.feel(peer, 70.1) == 70.1
     assert pulse.feel(peer, 70.2) is None
+
+
+def test_who_takes_in_what_lies_before_the_question_lives_and_has_its_time_for_the_answer_behind_it():
+    peer, pulse = Peer(0.0, sent=1000), Pulse(WARD)
+    look = pulse.feel(peer, 5.0)
+    for arrived in (100, 600, 1000):
+        assert look == pulse.feel(peer, look)
+        peer.arrived = arrived
+        look = pulse.feel(peer, look + 0.1)
+    assert look == pytest.approx(25.3)
+    peer.sent = peer.arrived = 2000  # behind the question: no sign of life
+    assert look == pulse.feel(peer, look)
+    assert pulse.feel(peer, look + 0.1) is None
+
+
+def test_who_takes_in_no_more_is_dead_whatever_lies_before_the_question():
+    peer, pulse = Peer(0.0, sent=1000), Pulse(WARD)
+    peer.arrived = 100
+    look = pulse.feel(peer, 5.0)
+    assert look == pulse.feel(peer, look)
+    assert pulse.feel(peer, look + 0.1) is None
 
 
 # -- the sweep -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, Exchange
+from exchange import ON_BOTH_LOOPS, OVER_ALL_TRANSPORTS, OVER_WEBSOCKETS, Exchange
 from lines import client_frame
 from server import token_of
 from tornado.ioloop import IOLoop
@@ -79,6 +79,25 @@ async def test_any_bytes_are_a_sign_of_life(house):
         for _ in range(4):
             assert await ana.receive() == (PING, b"")
             ana.raw(b"x")
+
+
+@OVER_WEBSOCKETS
+@pytest.mark.gen_test
+async def test_who_reads_slowly_lives_also_where_the_question_lies_behind_much_else(io_loop, tmp_path, transport):
+    async with Exchange(tmp_path, transport, **QUICK, rate_limit=0) as house:
+        ana, ben = await house.ward("ana", receive_buffer=4096), await house.guardian("ben")
+        ana.say("start-live-session")
+        await ana.hear("session-started")
+        await ben.hear("guardian:session-started")
+        lost = asyncio.ensure_future(ben.hear("session-interrupted"))
+        for _ in range(15):
+            ben.say("send-message", {"wardId": "ana", "text": "x" * 2000})
+        for _ in range(15):
+            await asyncio.sleep(0.1)  # a slow line: all of it takes two and a half times as long as the dead are given
+            await ana.hear("message")
+        assert (await ana.receive())[0] in (PING, TEXT)
+        assert not lost.done()
+        lost.cancel()
 
 
 @pytest.mark.gen_test

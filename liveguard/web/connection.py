@@ -1,14 +1,12 @@
 """A connection: one open line to a person, whatever carries its bytes.
 
 :class:`Connection` is what all transports share: who is there and how long for, what they ask for, what they may not,
-and that the use cases learn of its arrival and its end once. How bytes are sent and received is left to those who
-derive from it.
+and that the use cases learn of its arrival and its end once. How bytes go to and fro, those say who derive from it.
 """
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from math import inf
 from time import monotonic
 from typing import Any
 
@@ -101,6 +99,10 @@ class Connection(ABC):
     @abstractmethod
     def all_arrived(self) -> bool:
         """Whether everything that was to be sent is at the other side, as far as the kernel can tell."""
+
+    @abstractmethod
+    def progress(self) -> tuple[int, int]:
+        """The bytes that have arrived at the other side, and the same with all that is on its way."""
 
     # -- arrival and end -------------------------------------------------------------------------------------------
 
@@ -209,11 +211,10 @@ class Connection(ABC):
             self.close(TOO_MANY)
 
     def _failed(self, request: Request, fault: Exception) -> None:
-        if isinstance(fault, Refusal):
-            self.refuse(request, fault)
-            return
-        log_fault(f"{type(self).__name__}.handle", fault)
-        self.refuse(request, InternalError())
+        if not isinstance(fault, Refusal):
+            log_fault(f"{type(self).__name__}.handle", fault)
+            fault = InternalError()
+        self.refuse(request, fault)
 
     def reject(self, request: Request, refusal: Refusal) -> None:
         """Refuse a message that says nothing; it counts for the rate like any other."""
@@ -310,7 +311,7 @@ def _wall_clock() -> int:
 def _deadline(visitor: Visitor) -> float:
     """When the visitor's sign-in expires, in seconds since boot: a jump of the wall clock prolongs nothing."""
     if visitor.expires_at is None:
-        return inf
+        return float("inf")
     return _since_boot() + (visitor.expires_at - _wall_clock()) / 1000
 
 

@@ -121,15 +121,22 @@ class Peer(Protocol):
     def ping(self) -> None:
         """Ask for a sign of life."""
 
+    def progress(self) -> tuple[int, int]:
+        """The bytes that have arrived there, and the same with all that is on its way."""
+
 
 class Pulse:
-    """Whether one peer is alive: silence, a question, silence again, and a second look before the verdict."""
+    """Whether one peer is alive: silence, a question, silence again, and a second look before the verdict.
 
-    __slots__ = ("_asked_at", "_rhythm", "_suspected")
+    Where much else lies before the question on a slow line, whatever arrives of that is a sign of life.
+    """
+
+    __slots__ = ("_arrived", "_asked_at", "_asked_behind", "_rhythm", "_suspected")
 
     def __init__(self, rhythm: Rhythm) -> None:
         self._rhythm = rhythm
         self._asked_at: float | None = None
+        self._arrived = self._asked_behind = 0  # bytes: so many had arrived, and so many lie before the question
         self._suspected = False
 
     def feel(self, peer: Peer, now: float) -> float | None:
@@ -143,22 +150,29 @@ class Pulse:
             # The answer may lie in the socket, unread, because the loop was held up: look again after it has read.
             self._suspected = True
             return now
-        return None
+        arrived, _ = peer.progress()
+        if not self._arrived < min(arrived, self._asked_behind):
+            return None
+        self._arrived, self._asked_at, self._suspected = arrived, now, False
+        return now + self._rhythm.patience
 
     def is_late(self, peer: Peer, now: float, patience: float) -> bool:
         """Whether an answer is late for somebody of this patience. Where none is due, the peer is asked now."""
         if self._asked_at is None or peer.last_heard >= self._asked_at:
-            self._asked_at, self._suspected = now, False
-            peer.ping()
-        return now - self._asked_at >= patience
+            self._ask(peer, now)
+        return self._asked_at is not None and now - self._asked_at >= patience
+
+    def _ask(self, peer: Peer, now: float) -> None:
+        self._asked_at, self._suspected = now, False
+        self._arrived, self._asked_behind = peer.progress()
+        peer.ping()
 
     def _after_a_sign_of_life(self, peer: Peer, now: float) -> float:
         self._asked_at, self._suspected = None, False
         question_due = self._rhythm.question_due(peer.last_heard)
         if now < question_due:
             return question_due
-        self._asked_at = now
-        peer.ping()
+        self._ask(peer, now)
         return now + self._rhythm.patience
 
 
@@ -178,6 +192,6 @@ class Metronome(Pulse):
         question_due = self._rhythm.question_due(self._last_asked_at)
         if now < question_due:
             return question_due
-        self._asked_at = self._last_asked_at = now
-        peer.ping()
+        self._last_asked_at = now
+        self._ask(peer, now)
         return now + min(self._rhythm.interval, self._rhythm.patience)

@@ -103,6 +103,11 @@ class Line:
         """Whether all that was to be sent is at the other side."""
         return self._wire.arrived if self._wire is not None else not self.unsent
 
+    def progress(self) -> tuple[int, int]:
+        """The bytes that have arrived at the other side, and the same with all that is on its way; of polls, nothing
+        is known."""
+        return self._wire.progress() if self._wire is not None else (0, 0)
+
     def tell(self, notice: Notice) -> None:
         """Send a notice in the form that all others get as well."""
         if self._wire is not None:

@@ -235,6 +235,9 @@ class SocketIOConnection(Connection):
     def all_arrived(self) -> bool:
         return self._backlog is None and self._line.arrived
 
+    def progress(self) -> tuple[int, int]:
+        return self._line.progress()
+
     def gone(self, own_word: bool) -> None:
         self._backlog = None
         self._connections.sweep.forget(self)

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import socket
 import struct
+import sys
 import termios
 from time import monotonic
 from typing import Any, Final
@@ -17,6 +18,7 @@ from liveguard.web.keepalive import Sweep
 
 UNSENT: Final = 64 * 1024  # bytes of an answer that the kernel may have before it can send them
 
+_ACKED: Final = slice(120, 128)  # in the kernel's tcp_info
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # a socket that is closed keeps nothing for the other side
 
 
@@ -37,6 +39,14 @@ def under_way(sock: socket.socket) -> int:
     except (OSError, ValueError):  # of one that is closed, the descriptor is none
         return 0
     return int(unsent)
+
+
+def arrived(sock: socket.socket) -> int:
+    """The bytes that have arrived at the other side's kernel; 0 where the system does not tell."""
+    try:
+        return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)[_ACKED], sys.byteorder)
+    except (AttributeError, OSError):
+        return 0
 
 
 class Stream(IOStream):

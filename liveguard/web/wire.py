@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from liveguard.events.close_codes import NO_CODE, NORMAL, TRY_AGAIN
 from liveguard.faults import log_fault
-from liveguard.web.stream import under_way
+from liveguard.web.stream import arrived, under_way
 from liveguard.web.websocket import (
     BINARY,
     CLOSE,
@@ -156,6 +156,11 @@ class Wire(asyncio.Protocol):
     def arrived(self) -> bool:
         """Whether all that was to be sent is at the other side, and not in a kernel of ours any more."""
         return not self.unsent and not under_way(self.socket)
+
+    def progress(self) -> tuple[int, int]:
+        """The bytes that have arrived at the other side, and the same with all that is on its way."""
+        so_far = arrived(self.socket)
+        return so_far, so_far + self.unsent + under_way(self.socket)
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
