@@ -154,6 +154,16 @@ async def test_only_an_end_that_nobody_brought_about_is_worrying(tmp_path: Path,
         assert bool(await storage.history.worrying(Viewer("ana"), NOW)) is worrying
 
 
+@pytest.mark.gen_test
+async def test_whoever_is_lost_after_the_clock_was_set_back_is_not_overlooked(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+        storage.journal.start("ahead", "ana", NOW + 10 * MINUTE)
+        storage.journal.end("ahead", NOW + 11 * MINUTE, 60, "manual_stop")
+        storage.journal.start("right", "ana", NOW)
+        await storage.journal.end("right", NOW + MINUTE, 60, "ward_disconnected")
+        assert [one.id for one in await storage.history.worrying(Viewer("ana"), NOW)] == ["right"]
+
+
 @pytest.mark.parametrize("cursor", ["", "1", "1.", ".1", "1.2.3", "a.b", "-1.2", "1" * 40 + ".1", "١.٢", "1.1 OR 1"])
 @pytest.mark.gen_test
 async def test_a_cursor_that_was_never_given_is_refused(tmp_path: Path, cursor: str) -> None:

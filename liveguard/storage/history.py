@@ -155,11 +155,15 @@ _LAST_OF_WARDS = """
     ORDER BY s.end_seq DESC LIMIT :limit
 """
 
+# What was begun before it by a clock that was ahead, was not begun after it.
 _WORRYING = f"""
     FROM sessions s JOIN users w ON w.id = s.ward_id
     WHERE s.reason IN {WORRYING} AND s.end_time >= :since
     AND (:wards IS NULL OR s.ward_id IN (SELECT value FROM json_each(:wards)))
-    AND NOT EXISTS (SELECT 1 FROM sessions n WHERE n.ward_id = s.ward_id AND n.start_time > s.start_time)
+    AND NOT EXISTS (
+        SELECT 1 FROM sessions n
+        WHERE n.ward_id = s.ward_id AND n.start_time > s.start_time AND n.start_seq > s.start_seq
+    )
     ORDER BY s.end_time DESC LIMIT :limit
 """  # noqa: S608
 
