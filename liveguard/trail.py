@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 SPACING = 5_000  # milliseconds
 MOST = 2_000
@@ -54,7 +55,9 @@ class Trail:
 
     def add(self, point: Point) -> None:
         """The ward is somewhere."""
-        if self._kept and 0 <= point.moment - self._kept[-1].moment < self._spacing:
+        if self._kept and point.moment < self._kept[-1].moment:
+            self._set_back(self._kept[-1].moment - point.moment + self._spacing)
+        if self._kept and point.moment - self._kept[-1].moment < self._spacing:
             self._newest = point
             return
         self._newest = None
@@ -65,6 +68,11 @@ class Trail:
             self._kept = self._kept[::2]
             self._spacing *= 2
             self._thinned = True
+
+    def _set_back(self, by: int) -> None:
+        """As the clock was, so are all points: by their order it is known, also after a restart, which is the last."""
+        self._kept = [replace(point, moment=point.moment - by) for point in self._kept]
+        self._thinned = True
 
     def changes(self) -> "Changes | None":
         """What has to be written since this was last asked; None if nothing has."""

@@ -38,6 +38,19 @@ def test_what_is_written_bit_by_bit_is_the_trail() -> None:
     assert trail.changes() is not None
 
 
+def test_when_the_clock_is_set_back_the_last_place_stays_the_last_also_once_it_is_written() -> None:
+    trail = Trail()
+    for second in (3600, 3605, 3607, 10, 12, 15):
+        trail.add(Point(second * 1000, second, 16))
+        if second == 3607:
+            assert trail.changes() is not None
+    changes = trail.changes()
+    assert changes is not None and changes.anew
+    written = sorted(changes.points, key=lambda point: point.moment)
+    assert written == trail.points == Trail(written).points
+    assert [(point.latitude, point.moment) for point in written[1:]] == [(3605, 5_000), (10, 10_000), (15, 15_000)]
+
+
 def test_nothing_is_written_twice() -> None:
     trail = Trail()
     walk(trail, 8)
