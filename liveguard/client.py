@@ -41,7 +41,8 @@ Refresh = Callable[[], Awaitable[str]]
 
 
 class Client:
-    """What wards and guardians have in common. At most the newest 1,000 events wait to be iterated.
+    """What wards and guardians have in common. At most 1,000 events wait to be iterated; of more, the oldest location
+    goes first, and after all locations what is oldest.
 
     ``refresh`` is awaited for a new token before the old one expires.
     """
@@ -55,7 +56,7 @@ class Client:
         self._token = token
         self._refresh = refresh
         self._tasks: list[asyncio.Task[None]] = []
-        self._events: deque[Event] = deque(maxlen=MAX_WAITING_EVENTS)
+        self._events: deque[Event] = deque()
         self._news = asyncio.Event()
         self._over: LiveguardError | None = None
         self._connection: asyncio.Future[ClientConnection]
@@ -101,6 +102,9 @@ class Client:
         return await connection.ask(name, data)
 
     def _deliver(self, event: Event) -> None:
+        if len(self._events) >= MAX_WAITING_EVENTS:
+            passing = (place for place, one in enumerate(self._events) if one.name == events.LocationUpdated.name)
+            del self._events[next(passing, 0)]
         self._events.append(event)
         self._news.set()
 

@@ -408,6 +408,19 @@ async def test_only_the_newest_events_wait_for_somebody_who_does_not_iterate(ser
         assert (await anext(ben)).data == {"number": 5}
 
 
+@pytest.mark.gen_test
+async def test_locations_put_out_no_end_that_waits(server: Server) -> None:
+    async with GuardianClient(server.url, ANA) as ben:
+        door = await server.connection()
+        door.say("location-updated", {"number": 0})
+        door.say("session-ended", {"seq": 7})
+        for number in range(client.MAX_WAITING_EVENTS + 5):
+            door.say("location-updated", {"number": number})
+        await answered(door, "message", {}, ben.say("ana", "hello"))
+        assert (await anext(ben)).data == {"seq": 7}
+        assert (await anext(ben)).data == {"number": 6}
+
+
 @given(st.integers(min_value=0, max_value=10_000))
 def test_a_pause_is_never_nothing_and_never_forever(tries: int) -> None:
     assert 0.1 <= client.pause(tries) <= min(client.LONGEST_PAUSE, 0.5 * 2.0 ** min(tries, 10))
