@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,22 @@ async def test_a_long_read_aside_holds_up_nobody(tmp_path: Path) -> None:
         assert not aside.done()
         go_on.set()
         assert await aside == 6
+
+
+@pytest.mark.gen_test
+async def test_much_that_the_command_line_writes_keeps_nobody_from_reading_before_its_commit(tmp_path: Path) -> None:
+    async with shelf(tmp_path) as storage:
+
+        def write_much(db: sqlite3.Connection) -> Any:
+            db.execute(
+                "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 8000)"
+                " INSERT INTO session_entries (session_id, moment, kind, data)"
+                " SELECT 'walk', n, 'message', hex(zeroblob(500)) FROM numbers"
+            )
+            with closing(sqlite3.connect(storage.database.path, timeout=0)) as other:
+                return other.execute("SELECT count(*) FROM session_entries").fetchone()
+
+        assert await storage.database.submit(write_much, write=True) == (0,)
 
 
 @pytest.mark.gen_test

@@ -263,6 +263,9 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
                 restore(db, records(path))
             else:
                 _restore_if_alone(db, path)
+                # An import is larger than SQLite's memory. What went into the file before the commit would lock out all
+                # who sign in beside it.
+                db.execute("PRAGMA cache_spill = OFF")
             db.execute(f"PRAGMA busy_timeout = {PATIENT:d}")
             failing.pop_all()
     except sqlite3.Error as problem:
