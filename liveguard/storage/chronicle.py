@@ -20,7 +20,7 @@ POINT_COLUMNS = "moment, latitude, longitude, accuracy, altitude, heading, speed
 ENTRY_COLUMNS = "session_id, moment, kind, person_id, name, data"
 MOST_ENTRIES = 5_000
 MOST_SAID = 2_000_000  # letters: a page of forty megabytes would keep everybody else waiting
-PURGED_AT_ONCE = 500
+PURGED_AT_ONCE = 50  # sessions: a start that comes meanwhile waits some 50 to 200 ms for them
 
 
 class Entry(Struct, frozen=True, gc=False):
