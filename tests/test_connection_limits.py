@@ -77,6 +77,9 @@ class Peer:
     def ping(self) -> None:
         self.pings += 1
 
+    def all_arrived(self) -> bool:
+        return self.arrived == self.sent
+
     def progress(self) -> tuple[int, int]:
         return self.arrived, self.sent
 
