@@ -274,6 +274,23 @@ async def test_the_start_is_in_reach_however_many_guardians_there_are(street: St
 
 
 @long
+@pytest.mark.parametrize("size", [(375, 553), (667, 331), (740, 360)])
+async def test_the_buttons_are_in_sight_on_a_small_and_on_a_turned_phone(street: Street, size: tuple[int, int]) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
+    start, stop, bar = ana.locator("#start"), ana.locator("#stop"), ana.get_by_role("navigation")
+    await expect(start).to_be_in_viewport(ratio=1)
+    assert await start.evaluate("(e) => e.getBoundingClientRect().bottom") <= (await bar.bounding_box() or {})["y"]
+    await start.click()
+    await expect(stop).to_be_in_viewport(ratio=1)
+    for text in ("On my way", "Just crossed the bridge, and nobody is here", "Nearly there"):
+        await ana.locator("#text").fill(text)
+        await ana.keyboard.press("Enter")
+        await expect(ana.locator("#messages li").last).to_contain_text(text)
+    await expect(stop).to_be_in_viewport(ratio=1)
+    assert await ana.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@long
 async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
     await an_evening(street)
     ben = await street.sign_in("ben")
