@@ -190,7 +190,8 @@ class Session(Page):
         )
 
     async def _others(self, session_id: str) -> dict[str, Any]:
-        """What a guardian must not miss while they look at one session: how the others of their wards are."""
+        """What a guardian must not miss while they look at one session: how the others of their wards are, and whether
+        its own ward has still not been heard of."""
         worrying = await self.services.people.history.worrying(self.user, self.now - WORRIES_FOR)
         visible = self.services.live.visible_to(self.user)
         guarded = [one for one in visible if self.user.id in one.guardians and one.id != session_id]
@@ -200,6 +201,7 @@ class Session(Page):
                 for memory in in_order(map(self.services.chronicle.of, guarded), self.now)
             ],
             "worrying": [one for one in map(Past.of, worrying) if one.id != session_id],
+            "unstopped": any(one.session_id == session_id for one in worrying),
         }
 
     def _running(self, session_id: str) -> Memory | None:
