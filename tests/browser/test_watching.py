@@ -78,8 +78,13 @@ async def test_each_change_is_heard_once_sound_was_allowed(street: Street) -> No
     assert await ben.evaluate("window.tones") == []
 
     button = ben.get_by_role("button", name="Sound")
+    # What is off is crossed out: nobody takes the drawing of a sound for one that is on.
+    await expect(button.locator(".off")).to_be_visible()
+    await expect(button.locator(".on")).to_be_hidden()
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "true")
+    await expect(button.locator(".on")).to_be_visible()
+    await expect(button.locator(".off")).to_be_hidden()
     # Allowed once is allowed for good; the browser alone asks for a touch of the page after each loading.
     mute = ben.get_by_text("No sound yet")
     await expect(mute).to_be_hidden()
