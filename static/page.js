@@ -33,6 +33,13 @@ document.addEventListener("click", async (event) => {
   }, 1500);
 });
 
+// Apple's devices know no address of a place; their map has its own.
+const IS_APPLE = /Mac|iPhone|iPad/.test(navigator.userAgent);
+document.addEventListener("click", ({ target }) => {
+  const link = IS_APPLE && target.closest('a[href^="geo:"]');
+  if (link) link.href = link.href.replace(/^geo:.*\?/, "maps://?");
+});
+
 document.addEventListener("submit", (event) => {
   const { confirm, sure, own } = event.target.dataset;
   const question = document.getElementById(confirm);

@@ -11,6 +11,9 @@ from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, WORKER, Street, hold, 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
 
+PLACE = "geo:48.20820,16.37380?q=48.20820,16.37380"  # the mark is asked for: a map is only centred by the first of them
+FOLLOWS = "addEventListener('click', (event) => { event.preventDefault(); window.followed = event.target.href; })"
+
 
 async def start(street: Street, note: str = "") -> tuple[Page, Page]:
     """Ben looks at the dashboard, Ana starts."""
@@ -34,7 +37,7 @@ async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
     await ana.click("#share")
     await expect(card.locator(".place code")).to_have_text("48.20820, 16.37380")
     await expect(card.locator("svg.trail")).to_be_visible()
-    assert await card.get_by_role("link", name="map").get_attribute("href") == "geo:48.20820,16.37380"
+    assert await card.get_by_role("link", name="map").get_attribute("href") == PLACE
 
     await ana.fill("#text", "Nearly there")
     await ana.press("#text", "Enter")
@@ -48,6 +51,19 @@ async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
     await expect(card).to_have_count(0)
     await expect(ben.locator("#ended")).to_contain_text("Arrived, stopped it")
     await expect(ben.locator("#summary")).not_to_contain_text("live session")
+
+
+@story
+async def test_a_place_opens_in_the_map_that_a_device_has(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    await ana.answer("update-location", {"latitude": 48.2082, "longitude": 16.3738})
+    for device, address in (("iPhone; CPU OS 18_0", "maps://?q=48.20820,16.37380"), ("Linux; Android 15", PLACE)):
+        ben = await street.sign_in("ben", user_agent=f"Mozilla/5.0 ({device})")
+        await street.connected(ben)
+        await ben.evaluate(FOLLOWS)
+        await ben.get_by_role("link", name="map").click()
+        assert await ben.evaluate("window.followed") == address
 
 
 @story
