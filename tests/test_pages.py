@@ -477,6 +477,23 @@ async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Pa
 
 
 @pytest.mark.gen_test
+async def test_whoever_is_new_is_welcomed_and_asked_for_no_new_password(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        alex, newcomer = await sign_in(home, "alex", "/admin"), home.browser()
+        added = await alex.post("/admin/people", {"email": "zoe@example.org", "first_name": "Zoe"})
+        (path,) = set(re.findall(r"/link/[\w-]+", added.text))
+        welcome = (await newcomer.get(path)).text
+        assert "Welcome" in welcome and "zoe@example.org" in welcome and "new password" not in welcome
+        short = await newcomer.post(path, {"password": "short"})
+        assert (short.status, "Welcome" in short.text) == (400, True)
+        assert (await newcomer.post(path, {"password": "a long one indeed"})).status == 303
+        zoe = await home.server.people.accounts.find("zoe@example.org")
+        admin = await home.server.people.accounts.identify("alex")
+        forgotten = (await newcomer.get(f"/link/{await home.server.people.links.for_reset(zoe, by=admin)}")).text
+        assert "Choose a new password" in forgotten and "Welcome" not in forgotten
+
+
+@pytest.mark.gen_test
 async def test_an_id_may_have_any_letters(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:
         who = "https://idp.example.org/u/7?x=%2F#ä"

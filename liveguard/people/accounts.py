@@ -57,6 +57,10 @@ class Accounts:
             raise UserNotFound
         return admitted(user)
 
+    async def has_password(self, user: User) -> bool:
+        """Whether they have a password; whoever is new has none before they choose one."""
+        return await self._storage.users.password_hash(user.email) is not None
+
     async def sign_in(self, email: str, password: str, address: str = NOWHERE) -> SignIn:
         """Who has this email and this password. A wrong one and an unknown email differ neither in words nor in time.
 

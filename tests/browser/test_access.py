@@ -200,6 +200,8 @@ async def test_the_ways_in_and_the_pages_that_say_no(street: Street, browser: Br
         await expect(login.get_by_role("alert")).to_be_visible()
         yield login
         yield await street.visit(f"/link/{await people.links.for_reset(ana, by=alex)}")
+        new = await people.accounts.add("new@example.org", first_name="Nora")
+        yield await street.visit(f"/link/{await people.links.for_reset(new, by=alex)}")
         invitation = f"/link/{await people.links.for_invitation(ana)}"
         yield await street.visit(invitation)
         yield await street.sign_in("mallory", invitation)

@@ -89,7 +89,7 @@ class Link(Entrance):
     async def get(self, token: str) -> None:
         link, person = await self._look(token)
         if link is not None:
-            self._show(link, person)
+            await self._show(link, person)
 
     async def post(self, token: str) -> None:
         link, person = await self._look(token)
@@ -99,7 +99,7 @@ class Link(Entrance):
             user = await self._follow(link, token)
         except (InvalidPayload, Conflict) as refusal:
             self.set_status(status_of(refusal))
-            self._show(link, person, code_of(refusal))
+            await self._show(link, person, code_of(refusal))
         except (NotFound, AuthenticationError):
             self._gone()
         else:
@@ -136,11 +136,13 @@ class Link(Entrance):
         self.set_status(410)
         self.show("error.html", status=410, reason="")
 
-    def _show(self, link: OneTimeLink, person: User | None, problem: str = "") -> None:
+    async def _show(self, link: OneTimeLink, person: User | None, problem: str = "") -> None:
+        accounts = self.services.people.accounts
+        is_new = link.purpose == "reset" and person is not None and not await accounts.has_password(person)
         sent: dict[str, Any] = {name: self.text(name) for name in ("email", "first_name", "last_name")}
         self.show(
             "link.html",
-            purpose=link.purpose,
+            purpose="welcome" if is_new else link.purpose,
             person=person,
             own=self.visitor is not None and person is not None and self.user.id == person.id,
             path=self.request.path,
