@@ -545,7 +545,8 @@ async def test_a_damaged_database_is_kept_aside_and_said_to_be(tmp_path: Path) -
             assert link is not None
             fields = {"first_name": "Alex", "last_name": "", "email": "alex@example.org", "password": PASSWORD}
             await browser.get(urlsplit(link).path)
-            await browser.post(urlsplit(link).path, fields)
+            # The first thing that an admin does is to add people.
+            assert (await browser.post(urlsplit(link).path, fields)).headers["Location"] == "/admin#people"
             assert aside.name in (await browser.get("/admin")).text
             aside.unlink()
             async with asyncio.timeout(5):

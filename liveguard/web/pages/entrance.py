@@ -106,7 +106,7 @@ class Link(Entrance):
             if user is None:
                 self.go("/people", done="accepted")
             else:
-                await self.let_in(user, "/people" if link.purpose == "setup" else "/")
+                await self.let_in(user, "/admin#people" if link.purpose == "setup" else "/")
 
     async def _look(self, token: str) -> tuple[OneTimeLink | None, User | None]:
         try:
