@@ -43,6 +43,8 @@ class View:
         self.moment = services.clock.now()
         self.now = self.moment.wall
         self.memories = in_order(memories, self.now)
+        self.count = len(memories)
+        self.lost = sum(memory.session.interruption is not None for memory in memories)
         self.compact = len(memories) > MOST_FULL
         self.newest = max((memory.version for memory in memories), default=0)
         order = [memory.session.id for memory in self.memories]
@@ -112,7 +114,8 @@ class Dashboard(Watching):
         page = self.render_page(
             "dashboard.html",
             cards=HERE,
-            count=len(view.memories),
+            count=view.count,
+            lost=view.lost,
             version=view.version,
             seq=seq,
             poll=POLL,
@@ -158,7 +161,9 @@ class Changes(Watching):
             "heard": _ages(view),
         }
         if not view.same_sessions_as(since):
-            page |= await self._rendered_around(len(view.memories))
+            page |= await self._rendered_around(view)
+        elif view.count:
+            page["summary"] = self._part("summary", view)
         await self.write_in_parts(self._parts(page, view.changed_since(since), view))
 
     async def _parts(self, page: dict[str, object], memories: list[Memory], view: View) -> AsyncIterator[bytes]:
@@ -175,14 +180,13 @@ class Changes(Watching):
             yield [comma, b'"s-%b":' % memory.session.id.encode(), text]
             comma = b","
 
-    async def _rendered_around(self, count: int) -> dict[str, str]:
+    async def _rendered_around(self, view: View) -> dict[str, str]:
         around = await self.around()
-        return {
-            name: self.services.renderer.render(
-                f"{name}.html", self.reader, viewer=self.user, now=self.now, count=count, **around
-            )
-            for name in ("summary", "worrying", "calm", "ended")
-        }
+        return {name: self._part(name, view, **around) for name in ("summary", "worrying", "calm", "ended")}
+
+    def _part(self, name: str, view: View, **around: object) -> str:
+        shown = {"viewer": self.user, "now": self.now, "count": view.count, "lost": view.lost, **around}
+        return self.services.renderer.render(f"{name}.html", self.reader, **shown)
 
     def refuse(self, refusal: Refusal) -> None:
         # Its script knows what to do about a status; a page would be of no use to it.
