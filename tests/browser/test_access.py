@@ -293,6 +293,15 @@ async def test_the_buttons_are_in_sight_on_a_small_and_on_a_turned_phone(street:
 
 
 @long
+async def test_where_little_fits_the_navigation_goes_with_the_page(street: Street) -> None:
+    ben = await street.sign_in("ben", "/history", viewport={"width": 320, "height": 256})
+    await expect(ben.get_by_role("navigation")).to_be_in_viewport(ratio=1)
+    assert await ben.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    await ben.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(ben.get_by_role("navigation")).not_to_be_in_viewport()
+
+
+@long
 async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
     await an_evening(street)
     ben = await street.sign_in("ben")
