@@ -436,6 +436,12 @@ async def test_what_is_on_and_what_is_held_is_told_without_colours_of_ours(stree
     assert "✓" in await sound.evaluate("(e) => getComputedStyle(e, '::after').content")
     await expect(sound).to_have_accessible_name("Sound")  # and nobody hears of the mark
     await (await street.home.ward("ana")).answer("start-live-session")
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    tom.lose()
+    await expect(ben.locator(".card.lost .lost-line")).to_have_css("border-top-style", "solid")
+    edges = [await ben.locator(f".card.{state}").evaluate("(e) => e.clientLeft") for state in ("live", "lost")]
+    assert edges[0] < edges[1]
     ana = await street.sign_in("ana", "/ward", forced_colors="active")
     stop = ana.locator("#stop")
     assert await stop.evaluate(GROUND) != await stop.locator(".fill").evaluate(GROUND)
