@@ -303,7 +303,7 @@ async def test_where_little_fits_the_navigation_goes_with_the_page(street: Stree
 
 @long
 async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
-    await an_evening(street)
+    _ana, past = await an_evening(street)
     ben = await street.sign_in("ben")
     await expect(ben.locator(".card")).to_have_count(2)
     await ben.emulate_media(media="print")
@@ -311,6 +311,9 @@ async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
     await expect(ben.get_by_role("navigation")).to_be_hidden()
     for button in await ben.get_by_role("button").all():
         await expect(button).to_be_hidden()
+    # Nor is there anybody else on the page of one session.
+    await ben.goto(f"{street.home.url}/history/{past}")
+    await expect(ben.get_by_text("Tom Berger")).to_be_hidden()
 
 
 @long
