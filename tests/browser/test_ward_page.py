@@ -228,7 +228,7 @@ async def test_of_another_session_that_began_meanwhile_nothing_is_shared_unasked
     await ana.goto(f"{street.home.url}/people")
     await expect(ana.locator("#unshared")).to_be_visible()
     await phone.answer("stop-live-session")
-    await expect(ana.locator("#own-session")).to_contain_text("has ended")
+    await expect(ana.locator("#own-session")).to_contain_text("is stopped")
     await phone.answer("start-live-session")
     await expect(ana.locator("#own-session")).to_contain_text("is running")
     await expect(ana.locator("#unshared")).to_be_hidden()
