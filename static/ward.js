@@ -176,6 +176,12 @@ function tell(news) {
 
 function scrollToEnd() {
   $("messages").scrollTop = $("messages").scrollHeight;
+  keepInSight();
+}
+
+/** What comes in above it moves what is being written in to below the button that stops. */
+function keepInSight() {
+  if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
 }
 
 // -- what is shown ----------------------------------------------------------------------------------------------------
@@ -239,8 +245,7 @@ function say(sentence, kind = "") {
   const line = $("line");
   line.className = `line ${kind}`;
   line.lastElementChild.textContent = sentence;
-  // A longer line moves what is being written in to below the button that stops.
-  if (document.activeElement.matches("input")) document.activeElement.scrollIntoView({ block: "nearest" });
+  keepInSight();
 }
 
 function tick() {

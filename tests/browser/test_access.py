@@ -372,18 +372,19 @@ async def test_letters_twice_as_large_fit_on_a_phone(street: Street) -> None:
 
 
 @long
-@pytest.mark.parametrize("size", [(390, 844), (360, 640), (390, 440), (844, 390)])
+@pytest.mark.parametrize("size", [(390, 844), (360, 640), (375, 553), (390, 440), (844, 390)])
 async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street, size: tuple[int, int]) -> None:
     ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
     await ana.locator("#start").click()
     field = ana.locator("#text")
+    covered = "(e) => e.getBoundingClientRect().bottom > document.querySelector('#stop').getBoundingClientRect().top"
     for text in ("On my way", "Just crossed the bridge", "Nearly there"):
         await field.fill(text)
         await ana.keyboard.press("Enter")
         await expect(ana.locator("#messages li").last).to_contain_text(text)
+        assert not await field.evaluate(covered)
     await ana.evaluate("scrollTo(0, 0)")
     await field.evaluate("(e) => { e.blur(); e.focus(); }")
-    covered = "(e) => e.getBoundingClientRect().bottom > document.querySelector('#stop').getBoundingClientRect().top"
     await expect(field).to_be_in_viewport(ratio=1)
     assert not await field.evaluate(covered)
     await ana.context.set_offline(True)
