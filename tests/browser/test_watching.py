@@ -73,6 +73,23 @@ async def live_through_it(street: Street, page: Page) -> Peer:
 
 
 @story
+async def test_who_is_alerted_by_nothing_is_told_so_while_somebody_is_live(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_HEARD + IS_NOTIFIED)
+    await street.connected(ben)
+    silent = ben.locator("#silent")
+    await expect(silent).to_be_hidden()
+    await (await street.home.ward("ana")).answer("start-live-session")
+    await expect(silent).to_have_text("Silent: only this page tells you anything.")
+    await expect(silent).to_be_visible()
+    for name in ("Sound", "Notifications"):
+        button = ben.get_by_role("button", name=name)
+        await button.click()
+        await expect(silent).to_be_hidden()
+        await button.click()
+        await expect(silent).to_be_visible()
+
+
+@story
 async def test_each_change_is_heard_once_sound_was_allowed(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_HEARD)
     await live_through_it(street, ben)
