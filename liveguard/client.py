@@ -102,10 +102,10 @@ class Client:
         return await connection.ask(name, data)
 
     def _deliver(self, event: Event) -> None:
-        if len(self._events) >= MAX_WAITING_EVENTS:
+        self._events.append(event)
+        if len(self._events) > MAX_WAITING_EVENTS:
             passing = (place for place, one in enumerate(self._events) if one.name == events.LocationUpdated.name)
             del self._events[next(passing, 0)]
-        self._events.append(event)
         self._news.set()
 
     def _finish(self, reason: LiveguardError) -> None:

@@ -421,6 +421,18 @@ async def test_locations_put_out_no_end_that_waits(server: Server) -> None:
         assert (await anext(ben)).data == {"number": 6}
 
 
+@pytest.mark.gen_test
+async def test_a_location_puts_out_no_end_also_where_only_ends_wait(server: Server) -> None:
+    async with GuardianClient(server.url, ANA) as ben:
+        door = await server.connection()
+        for number in range(client.MAX_WAITING_EVENTS):
+            door.say("session-ended", {"seq": number})
+        door.say("location-updated", {"number": 1})
+        door.say("location-updated", {"number": 2})
+        await answered(door, "message", {}, ben.say("ana", "hello"))
+        assert (await anext(ben)).data == {"seq": 0}
+
+
 @given(st.integers(min_value=0, max_value=10_000))
 def test_a_pause_is_never_nothing_and_never_forever(tries: int) -> None:
     assert 0.1 <= client.pause(tries) <= min(client.LONGEST_PAUSE, 0.5 * 2.0 ** min(tries, 10))
