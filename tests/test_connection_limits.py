@@ -134,25 +134,31 @@ def test_a_late_look_does_not_condemn_before_a_second_one():
     assert pulse.feel(peer, 70.2) is None
 
 
+def last_look(pulse, peer, arrivals):
+    """When a peer is found dead who was heard at 0.0 and not again, and takes in so many bytes at these moments."""
+    now = look = 0.0
+    while look is not None:
+        now = next_turn(look, now)
+        peer.arrived = max([arrived for moment, arrived in arrivals.items() if moment <= now], default=0)
+        look = pulse.feel(peer, now)
+    return now
+
+
 def test_who_takes_in_what_lies_before_the_question_lives_and_has_its_time_for_the_answer_behind_it():
-    peer, pulse = Peer(0.0, sent=1000), Pulse(WARD)
-    look = pulse.feel(peer, 5.0)
-    for arrived in (100, 600, 1000):
-        assert look == pulse.feel(peer, look)
-        peer.arrived = arrived
-        look = pulse.feel(peer, look + 0.1)
-    assert look == pytest.approx(25.3)
-    peer.sent = peer.arrived = 2000  # behind the question: no sign of life
-    assert look == pulse.feel(peer, look)
-    assert pulse.feel(peer, look + 0.1) is None
+    slow = {8.0: 100, 12.0: 600, 16.0: 1000}
+    assert 21 <= last_look(Pulse(WARD), Peer(0.0, sent=1000), slow) <= 26
+    behind_the_question = {20.0: 1500, 24.0: 2000}  # no sign of life
+    assert 21 <= last_look(Pulse(WARD), Peer(0.0, sent=1000), slow | behind_the_question) <= 26
 
 
 def test_who_takes_in_no_more_is_dead_whatever_lies_before_the_question():
-    peer, pulse = Peer(0.0, sent=1000), Pulse(WARD)
-    peer.arrived = 100
-    look = pulse.feel(peer, 5.0)
-    assert look == pulse.feel(peer, look)
-    assert pulse.feel(peer, look + 0.1) is None
+    assert 9.75 <= last_look(Pulse(WARD), Peer(0.0, sent=1000), {1.0: 100}) <= 10.5
+
+
+@pytest.mark.parametrize(("rhythm", "latest"), [(WARD, 10.5), (GUARDIAN, 30.5)])
+def test_the_dead_are_found_in_time_also_behind_a_proxy_that_takes_what_is_on_its_way(rhythm, latest):
+    at_once = {rhythm.interval + 0.06: 1000}
+    assert last_look(Pulse(rhythm), Peer(0.0, sent=1000), at_once) <= latest
 
 
 # -- the sweep -----------------------------------------------------------------------------------------------------

@@ -131,7 +131,8 @@ class Peer(Protocol):
 class Pulse:
     """Whether one peer is alive: silence, a question, silence again, and a second look before the verdict.
 
-    Where much else lies before the question on a slow line, whatever arrives of that is a sign of life.
+    Where much else lies before the question on a slow line, whatever arrives of that is a sign of life. It is looked
+    for soon, and then less and less often: what a proxy took at once would count from when the answer is due.
     """
 
     __slots__ = ("_arrived", "_asked_at", "_asked_behind", "_rhythm", "_suspected")
@@ -146,18 +147,19 @@ class Pulse:
         """Ask the peer where it is time to. Returns the moment of the next look, or None: the peer is dead."""
         if self._asked_at is None or peer.last_heard >= self._asked_at:
             return self._after_a_sign_of_life(peer, now)
-        answer_due = self._asked_at + self._rhythm.patience
-        if now < answer_due:
-            return answer_due
+        if self._arrived < self._asked_behind and self._arrived < (arrived := peer.progress()[0]):
+            self._arrived, self._asked_at, self._suspected = arrived, now, False
+        if now < self._asked_at + self._rhythm.patience:
+            return self._next_look(self._asked_at, now)
         if not self._suspected:
             # The answer may lie in the socket, unread, because the loop was held up: look again after it has read.
             self._suspected = True
             return now
-        arrived, _ = peer.progress()
-        if not self._arrived < min(arrived, self._asked_behind):
-            return None
-        self._arrived, self._asked_at, self._suspected = arrived, now, False
-        return now + self._rhythm.patience
+        return None
+
+    def _next_look(self, asked_at: float, now: float) -> float:
+        answer_due = asked_at + self._rhythm.patience
+        return min(now + (now - asked_at), answer_due) if self._arrived < self._asked_behind else answer_due
 
     def is_late(self, peer: Peer, now: float, patience: float) -> bool:
         """Whether an answer is late for somebody of this patience. Where none is due, the peer is asked now."""
@@ -165,19 +167,19 @@ class Pulse:
             self._ask(peer, now)
         return self._asked_at is not None and now - self._asked_at >= patience
 
-    def _ask(self, peer: Peer, now: float) -> None:
+    def _ask(self, peer: Peer, now: float) -> float:
         self._asked_at, self._suspected = now, False
         # Of those who are silent, nearly all have everything: that is the cheaper question.
         self._arrived, self._asked_behind = (0, 0) if peer.all_arrived() else peer.progress()
         peer.ping()
+        return self._next_look(now, now)
 
     def _after_a_sign_of_life(self, peer: Peer, now: float) -> float:
         self._asked_at, self._suspected = None, False
         question_due = self._rhythm.question_due(peer.last_heard)
         if now < question_due:
             return question_due
-        self._ask(peer, now)
-        return now + self._rhythm.patience
+        return self._ask(peer, now)
 
 
 class Metronome(Pulse):
@@ -197,5 +199,4 @@ class Metronome(Pulse):
         if now < question_due:
             return question_due
         self._last_asked_at = now
-        self._ask(peer, now)
-        return now + min(self._rhythm.interval, self._rhythm.patience)
+        return min(self._ask(peer, now), now + self._rhythm.interval)
