@@ -99,33 +99,44 @@ async def test_much_that_is_to_be_forgotten_holds_up_no_round(tmp_path: Path, mo
             assert asked == done
 
 
+async def purged(home: House, sessions: int, points: int) -> list[int]:
+    """How many points are forgotten at a time, of so many old sessions with so many each."""
+    storage = home.server.storage
+
+    def walk(db: sqlite3.Connection) -> None:
+        numbers = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {}) "
+        db.execute(
+            numbers.format(sessions) + "INSERT INTO sessions"
+            " (start_seq, id, ward_id, start_time, last_location, end_seq, end_time, duration, reason)"
+            " SELECT 2 * n, n, 'ana', 0, '{}', 2 * n + 1, 0, 0, 'expired' FROM n"
+        )
+        db.execute(
+            numbers.format(points) + "INSERT INTO trail_points (session_id, moment, latitude, longitude)"
+            " SELECT id, n, 48, 16 FROM n, sessions"
+        )
+
+    def count(db: sqlite3.Connection) -> int:
+        return int(db.execute("SELECT count(*) FROM trail_points").fetchone()[0])
+
+    await storage.database.submit(walk, write=True)
+    left = [sessions * points]
+    while left[-1]:
+        await storage.chronicle.purge(1)
+        left.append(await storage.database.submit(count, write=False))
+    return [before - after for before, after in pairwise(left)]
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_much_that_is_to_be_forgotten_is_so_in_pieces_for_which_a_start_can_wait(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
-        storage, longest, sessions = home.server.storage, 2000, 120
+        assert max(await purged(home, sessions=120, points=2000)) <= 100_000
 
-        def walk_for_long(db: sqlite3.Connection) -> None:
-            numbers = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {}) "
-            db.execute(
-                numbers.format(sessions) + "INSERT INTO sessions"
-                " (start_seq, id, ward_id, start_time, last_location, end_seq, end_time, duration, reason)"
-                " SELECT 2 * n, n, 'ana', 0, '{}', 2 * n + 1, 0, 0, 'expired' FROM n"
-            )
-            db.execute(
-                numbers.format(longest) + "INSERT INTO trail_points (session_id, moment, latitude, longitude)"
-                " SELECT id, n, 48, 16 FROM n, sessions"
-            )
 
-        def points(db: sqlite3.Connection) -> int:
-            return int(db.execute("SELECT count(*) FROM trail_points").fetchone()[0])
-
-        await storage.database.submit(walk_for_long, write=True)
-        left = [sessions * longest]
-        while left[-1]:
-            await storage.chronicle.purge(1)
-            left.append(await storage.database.submit(points, write=False))
-        assert max(before - after for before, after in pairwise(left)) <= 100_000
+@pytest.mark.gen_test
+async def test_short_sessions_are_forgotten_by_the_hundred(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        assert await purged(home, sessions=600, points=3) == [1500, 300]
 
 
 @pytest.mark.gen_test

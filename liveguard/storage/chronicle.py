@@ -20,7 +20,8 @@ POINT_COLUMNS = "moment, latitude, longitude, accuracy, altitude, heading, speed
 ENTRY_COLUMNS = "session_id, moment, kind, person_id, name, data"
 MOST_ENTRIES = 5_000
 MOST_SAID = 2_000_000  # letters: a page of forty megabytes would keep everybody else waiting
-PURGED_AT_ONCE = 50  # sessions: a start that comes meanwhile waits some 50 to 200 ms for them
+PURGED_AT_ONCE = 500  # sessions
+MOST_PURGED = 100_000  # of their points, or a few more: a start that comes meanwhile waits some 50 to 200 ms for them
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -106,19 +107,19 @@ class Chronicle:
         """Forget where wards were in sessions that ended before; some at a time. Returns how many sessions."""
 
         def job(db: sqlite3.Connection) -> int:
-            old = [
-                (row[0],)
-                for row in select(
-                    db,
-                    "id",
-                    "FROM sessions WHERE last_location IS NOT NULL AND end_time <= ?"
-                    f" ORDER BY end_time LIMIT {PURGED_AT_ONCE:d}",
-                    (ended_before,),
-                )
-            ]
-            db.executemany("DELETE FROM trail_points WHERE session_id = ?", old)
-            db.executemany("UPDATE sessions SET last_location = NULL WHERE id = ?", old)
-            return len(old)
+            old = select(
+                db,
+                "id",
+                "FROM sessions WHERE last_location IS NOT NULL AND end_time <= ?"
+                f" ORDER BY end_time LIMIT {PURGED_AT_ONCE:d}",
+                (ended_before,),
+            )
+            sessions = points = 0
+            while sessions < len(old) and points < MOST_PURGED:
+                points += db.execute("DELETE FROM trail_points WHERE session_id = ?", old[sessions]).rowcount
+                db.execute("UPDATE sessions SET last_location = NULL WHERE id = ?", old[sessions])
+                sessions += 1
+            return sessions
 
         return self._database.submit(job, write=True)
 
