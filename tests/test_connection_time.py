@@ -135,6 +135,23 @@ async def test_dead_connections_of_a_guardian_soon_make_room_and_those_that_live
         reading_too.cancel()
 
 
+@pytest.mark.gen_test
+async def test_a_guardian_who_takes_in_what_lies_before_the_question_need_not_make_room(io_loop, tmp_path):
+    quick_ward = {"ward_ping_interval": 0.3, "ward_ping_timeout": 0.3}
+    async with Exchange(tmp_path, max_connections=1, rate_limit=0, **quick_ward) as house:
+        ben, ana = await house.guardian("ben", receive_buffer=4096), await house.ward("ana")
+        ana.say("start-live-session")
+        await ben.hear("guardian:session-started")
+        await asyncio.sleep(0.3)  # the sweep has been there, and does not come again for twenty seconds
+        for _ in range(15):
+            ana.say("send-message", {"text": "x" * 2000})
+            await ana.hear("message")
+        for _ in range(15):
+            assert (await (await house.guardian("ben")).event())["event"] == "session-error"
+            await asyncio.sleep(0.1)  # a slow line, as for a ward
+            await ben.hear("message")
+
+
 class Diligent(threading.Thread):
     """A client in a thread of its own, which answers each ping at once, whatever the loop is doing."""
 

@@ -147,10 +147,9 @@ class Pulse:
         """Ask the peer where it is time to. Returns the moment of the next look, or None: the peer is dead."""
         if self._asked_at is None or peer.last_heard >= self._asked_at:
             return self._after_a_sign_of_life(peer, now)
-        if self._arrived < self._asked_behind and self._arrived < (arrived := peer.progress()[0]):
-            self._arrived, self._asked_at, self._suspected = arrived, now, False
-        if now < self._asked_at + self._rhythm.patience:
-            return self._next_look(self._asked_at, now)
+        asked_at = self._patient_since(peer, now, self._asked_at)
+        if now < asked_at + self._rhythm.patience:
+            return self._next_look(asked_at, now)
         if not self._suspected:
             # The answer may lie in the socket, unread, because the loop was held up: look again after it has read.
             self._suspected = True
@@ -165,7 +164,15 @@ class Pulse:
         """Whether an answer is late for somebody of this patience. Where none is due, the peer is asked now."""
         if self._asked_at is None or peer.last_heard >= self._asked_at:
             self._ask(peer, now)
-        return self._asked_at is not None and now - self._asked_at >= patience
+            return False
+        return now - self._patient_since(peer, now, self._asked_at) >= patience
+
+    def _patient_since(self, peer: Peer, now: float, asked_at: float) -> float:
+        """When the peer was asked, or took in more of what lies before the question."""
+        if self._arrived < self._asked_behind and self._arrived < (arrived := peer.progress()[0]):
+            self._arrived, self._asked_at, self._suspected = arrived, now, False
+            return now
+        return asked_at
 
     def _ask(self, peer: Peer, now: float) -> float:
         self._asked_at, self._suspected = now, False
