@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -290,6 +291,22 @@ async def test_the_buttons_are_in_sight_on_a_small_and_on_a_turned_phone(street:
         await expect(ana.locator("#messages li").last).to_contain_text(text)
     await expect(stop).to_be_in_viewport(ratio=1)
     assert await ana.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@long
+@pytest.mark.parametrize("size", [(375, 553), (740, 360)])
+async def test_a_card_is_the_same_on_a_small_and_on_a_turned_phone(street: Street, size: tuple[int, int]) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session", {"note": "Walking home"})
+    for text in ("On my way", "Just crossed the bridge", "Somebody is behind me"):
+        await ana.answer("send-message", {"text": text})
+    ben = await street.sign_in("ben", viewport={"width": size[0], "height": size[1]})
+    card = ben.locator(".card")
+    await card.scroll_into_view_if_needed()
+    parts = await card.evaluate("(e) => [...e.children].map((one) => one.getBoundingClientRect().toJSON())")
+    assert all(above["bottom"] <= below["top"] for above, below in pairwise(parts))
+    # All that is written there so far fits.
+    assert await card.locator(".messages").evaluate("(e) => e.scrollHeight <= e.clientHeight")
 
 
 @long
