@@ -192,7 +192,7 @@ class Session(Page):
     async def _others(self, session_id: str) -> dict[str, Any]:
         """What a guardian must not miss while they look at one session: how the others of their wards are, and whether
         its own ward has still not been heard of."""
-        worrying = await self.services.people.history.worrying(self.user, self.now - WORRIES_FOR)
+        past = list(map(Past.of, await self.services.people.history.worrying(self.user, self.now - WORRIES_FOR)))
         visible = self.services.live.visible_to(self.user)
         guarded = [one for one in visible if self.user.id in one.guardians and one.id != session_id]
         return {
@@ -200,8 +200,8 @@ class Session(Page):
                 {**running(memory, self.user), "last_word": last_word(memory, self.user)}
                 for memory in in_order(map(self.services.chronicle.of, guarded), self.now)
             ],
-            "worrying": [one for one in map(Past.of, worrying) if one.id != session_id],
-            "unstopped": any(one.session_id == session_id for one in worrying),
+            "worrying": [one for one in past if one.id != session_id],
+            "unstopped": next((one for one in past if one.id == session_id), None),
         }
 
     def _running(self, session_id: str) -> Memory | None:
