@@ -457,6 +457,9 @@ async def test_what_is_on_and_what_is_held_is_told_without_colours_of_ours(stree
     assert "✓" in await sound.evaluate("(e) => getComputedStyle(e, '::after').content")
     await expect(sound).to_have_accessible_name("Sound")  # and nobody hears of the mark
     await (await street.home.ward("ana")).answer("start-live-session")
+    for name, look in (("Watching", "underline"), ("History", "none")):
+        page = ben.get_by_role("navigation").get_by_role("link", name=name)
+        await expect(page).to_have_css("text-decoration-line", look)
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
     tom.lose()
