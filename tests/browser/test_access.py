@@ -318,6 +318,31 @@ async def test_where_little_fits_the_navigation_goes_with_the_page(street: Stree
     await expect(ben.get_by_role("navigation")).not_to_be_in_viewport()
 
 
+IS_UNDER = """(warning) => {
+    const [upper, lower] = [warning, document.activeElement].map((one) => one.getBoundingClientRect());
+    return upper.top <= lower.top && lower.bottom <= upper.bottom;
+}"""
+
+
+@long
+@pytest.mark.parametrize("size", [(320, 256), (390, 844), (740, 360)])
+async def test_what_has_the_focus_does_not_lie_under_a_warning(street: Street, size: tuple[int, int]) -> None:
+    await an_evening(street)
+    ben = await street.sign_in("ben", locale="de-DE", viewport={"width": size[0], "height": size[1]})
+    for path in ("/", await ben.locator(".card.live h2 a").get_attribute("href") or ""):
+        await ben.goto(street.home.url + path)
+        await street.connected(ben)
+        await ben.context.set_offline(True)
+        away = ben.locator("#away")
+        await expect(away).to_be_visible()
+        for key in ("Tab", "Shift+Tab"):
+            for _ in range(20):
+                await ben.keyboard.press(key)
+                assert not await away.evaluate(IS_UNDER), await ben.evaluate("document.activeElement.outerHTML")
+        await ben.context.set_offline(False)
+    street.excuse(*NO_NETWORK)
+
+
 @long
 async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
     _ana, past = await an_evening(street)
