@@ -137,8 +137,7 @@ async def test_dead_connections_of_a_guardian_soon_make_room_and_those_that_live
 
 @pytest.mark.gen_test
 async def test_a_guardian_who_takes_in_what_lies_before_the_question_need_not_make_room(io_loop, tmp_path):
-    quick_ward = {"ward_ping_interval": 0.3, "ward_ping_timeout": 0.3}
-    async with Exchange(tmp_path, max_connections=1, rate_limit=0, **quick_ward) as house:
+    async with Exchange(tmp_path, max_connections=1, rate_limit=0, ward_ping_timeout=1) as house:
         ben, ana = await house.guardian("ben", receive_buffer=4096), await house.ward("ana")
         ana.say("start-live-session")
         await ben.hear("guardian:session-started")

@@ -91,7 +91,7 @@ TABLE: dict[str, Row] = {
     "GET /api/{rest*}": everybody(404),
     "GET /": page(200, sees=ANAS),
     "GET /live": known(200, sees=ANAS),
-    "GET /ward": page(200),
+    "GET /ward": page(200, sees="ana"),
     "GET /ward/offline": everybody(200),
     "GET /people": page(200),
     "GET /people/invite": page(200),
