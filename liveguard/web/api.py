@@ -18,7 +18,7 @@ from liveguard.errors import (
 )
 from liveguard.events import timestamp
 from liveguard.overview import RunningSession
-from liveguard.people import Guardianship, PastPage, User
+from liveguard.people import Guardianship, PastPage
 from liveguard.web.base import Door, everybody, signed_in
 from liveguard.web.bodies import (
     LARGEST_PAGE,
@@ -53,12 +53,6 @@ class Api(Door):
     @property
     def forgeable(self) -> bool:
         return self.by_cookie
-
-    @property
-    def user(self) -> User:
-        """Who asks."""
-        assert self.visitor is not None
-        return self.visitor.user
 
     def body(self, kind: type[T]) -> T:
         """The request's body. Raises InvalidPayload, which names the field."""

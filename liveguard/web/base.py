@@ -15,7 +15,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from liveguard.errors import AuthenticationRequired, NotAllowed, Refusal, StorageUnavailable
 from liveguard.faults import log_fault
-from liveguard.people import Visitor
+from liveguard.people import User, Visitor
 from liveguard.web.bodies import Problem, Refused
 from liveguard.web.headers import security_headers
 from liveguard.web.services import Services
@@ -112,6 +112,12 @@ class Door(RequestHandler):
         Raises AuthenticationRequired."""
         if self.get_query_argument("viewer", visitor.user.id) != visitor.user.id:
             raise AuthenticationRequired
+
+    @property
+    def user(self) -> User:
+        """Who asks, where only those are admitted who are signed in."""
+        assert self.visitor is not None
+        return self.visitor.user
 
     @property
     def address(self) -> str:

@@ -29,17 +29,15 @@ class Account(Page):
 
     async def show_account(self, *, done: str = "", problem: str = "", **typed: str) -> None:
         """The page, perhaps with what was done or what went wrong, and then with what was typed."""
-        assert self.visitor is not None
-        here = self.visitor.login_id
         logins = [
             {
                 "id": login.id,
                 "browser": browser(login.user_agent),
                 "created_at": login.created_at,
                 "last_used_at": login.last_used_at,
-                "here": login.id == here,
+                "here": login.id == self.login_id,
             }
-            for login in await self.services.people.logins.of(self.user, here)
+            for login in await self.services.people.logins.of(self.user, self.login_id)
         ]
         self.show(
             "account.html",

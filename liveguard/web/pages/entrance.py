@@ -76,9 +76,8 @@ class Logout(Page):
     page = "logout"
 
     async def post(self) -> None:
-        assert self.visitor is not None
-        if self.visitor.login_id is not None:
-            await self.services.people.logins.end_one(self.user, self.visitor.login_id)
+        if self.login_id is not None:
+            await self.services.people.logins.end_one(self.user, self.login_id)
         self.services.cookies.sign_out(self)
         self.go("/login")
 

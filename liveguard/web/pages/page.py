@@ -49,16 +49,8 @@ class Page(Door):
             await self.sign_in()
         except AuthenticationError:
             raise SignInFirst from None
-        assert self.visitor is not None
-        self.preferences = await self.services.people.preferences.of(self.visitor.user)
-        self.waiting = await self.services.people.guardianships.waiting_for(self.visitor.user)
-
-    async def recognise(self) -> None:
-        """Whoever comes; those who are signed in are known."""
-        try:
-            await Page.admit(self)
-        except (SignInFirst, StorageUnavailable):
-            self.visitor = None
+        self.preferences = await self.services.people.preferences.of(self.user)
+        self.waiting = await self.services.people.guardianships.waiting_for(self.user)
 
     async def begin_login(self, user: User, known: SignIn | None = None) -> None:
         """Let this browser be signed in as somebody, by a login that was never there before; with a password that was
@@ -66,12 +58,6 @@ class Page(Door):
         agent = self.request.headers.get("User-Agent", "")
         token = await self.services.people.logins.begin(user, agent, known=known)
         self.services.cookies.sign_in(self, token)
-
-    @property
-    def user(self) -> User:
-        """Who looks."""
-        assert self.visitor is not None
-        return self.visitor.user
 
     @property
     def login_id(self) -> str | None:
@@ -186,10 +172,13 @@ class Page(Door):
 
 
 class OpenPage(Page):
-    """A page for everybody."""
+    """A page for everybody; those who are signed in are known."""
 
     async def admit(self) -> None:
-        await self.recognise()
+        try:
+            await super().admit()
+        except (SignInFirst, StorageUnavailable):
+            self.visitor = None
 
 
 class AdminPage(Page):

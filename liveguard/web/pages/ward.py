@@ -1,7 +1,8 @@
 """The ward's page, and what makes it an app: its manifest, its worker and its shell without network."""
 
+from liveguard.web.base import everybody
 from liveguard.web.cards import note_of, said
-from liveguard.web.pages.page import OpenPage, Page
+from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
 
@@ -34,23 +35,20 @@ class Ward(Page):
         )
 
 
-class Shell(OpenPage):
+class Shell(Page):
     """``GET /ward/offline``: what the ward's page shows without network; the same for everybody."""
 
     page = "ward"
-
-    async def admit(self) -> None:
-        """Everybody, unasked: what a worker keeps must not be anybody's."""
+    admit = everybody  # unasked: what a worker keeps must not be anybody's
 
     async def get(self) -> None:
         self.show("ward_offline.html")
 
 
-class Manifest(OpenPage):
+class Manifest(Page):
     """``GET /manifest.webmanifest``: how the ward's page is installed."""
 
-    async def admit(self) -> None:
-        """Everybody."""
+    admit = everybody
 
     async def get(self) -> None:
         self.set_header("Content-Type", "application/manifest+json; charset=UTF-8")
