@@ -6,7 +6,7 @@ Connections report here and are told from here, whatever they are made of.
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from liveguard.admission import Admission
 from liveguard.audience import Audience
@@ -28,19 +28,10 @@ from liveguard.journaling import Journaling
 from liveguard.lifecycle import Lifecycle
 from liveguard.rooms import Presences
 from liveguard.sessions import ActiveSessions, Interruption, LiveSession, Moment
-from liveguard.storage import Storage
+from liveguard.storage import Storage, User
 from liveguard.turns import Rest, Turns
 
 Watcher = Callable[[LiveSession, ServerEvent, Moment], None]
-
-
-class Viewer(Protocol):
-    """Somebody who looks at sessions."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def is_admin(self) -> bool: ...
 
 
 class Live:
@@ -271,7 +262,7 @@ class Live:
 
     # -- who looks -------------------------------------------------------------------------------------------------
 
-    def visible_to(self, viewer: Viewer, among: Iterable[LiveSession] | None = None) -> list[LiveSession]:
+    def visible_to(self, viewer: User, among: Iterable[LiveSession] | None = None) -> list[LiveSession]:
         """Of those that run, or of others, what this viewer may see: their own, their wards', an admin's all."""
         return [
             session
