@@ -74,10 +74,9 @@ class Connection(aiosqlite.Connection):
 class Database:
     """An open database. Made by :meth:`open`.
 
-    ``healthy`` says whether the last write was kept, ``last_error`` what was wrong with the file when it was last
-    used, as SQLite names it, and ``written`` up to which number the tables had everything when what was answered last
-    was read: the thread may have come further by the time that the answers are taken in. ``faults`` counts the batches
-    in which something was wrong with the file.
+    ``healthy`` says whether the last write was kept, and ``written`` up to which number the tables had everything when
+    what was answered last was read: the thread may have come further by the time that the answers are taken in.
+    ``faults`` counts the batches in which something was wrong with the file.
     """
 
     def __init__(
@@ -86,7 +85,6 @@ class Database:
         self.path = path
         self.entries = entries
         self.healthy = True
-        self.last_error: str | None = None
         self.written = 0
         self.faults = 0
         self._loop = asyncio.get_running_loop()
@@ -246,8 +244,6 @@ class Database:
             self._say_whether_healthy(result.fault)
         self.faults += result.fault is not None
         self.written = self.entries.written
-        if result.fault or result.healthy:
-            self.last_error = result.fault
         for (_, future), outcome in zip(batch, result.outcomes, strict=True):
             _resolve(future, outcome)
         self._keep_up()
