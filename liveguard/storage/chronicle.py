@@ -65,11 +65,10 @@ class Chronicle:
         """Add some entries and points, all or none of them."""
 
         def job(db: sqlite3.Connection) -> None:
-            rows = [(one.session_id, one.moment, one.kind, one.person_id, one.name, one.data) for one in entries]
             db.execute(
                 f"INSERT INTO session_entries ({ENTRY_COLUMNS})"  # noqa: S608
                 f" SELECT {values(6)} FROM json_each(?)",
-                (table(rows),),
+                (table([astuple(entry) for entry in entries]),),
             )
             if trails:
                 _write_trails(db, trails)
@@ -83,7 +82,7 @@ class Chronicle:
             said = "FROM session_entries WHERE session_id = ? AND kind = 'message'"
             rows = select(db, ENTRY_COLUMNS, f"{said} ORDER BY id DESC LIMIT {messages:d}", (session_id,))
             earlier = one(db, f"SELECT count(*) {said}", (session_id,)) - len(rows)
-            return Running(_trail(db, session_id), [_entry(row) for row in rows][::-1], earlier)
+            return Running(_trail(db, session_id), [Entry(*row) for row in rows][::-1], earlier)
 
         return self._database.submit(job, write=False, of_sessions=True)
 
@@ -95,7 +94,7 @@ class Chronicle:
                 "FROM (SELECT *, total(length(data)) OVER (ORDER BY id DESC) AS size FROM session_entries"
                 " WHERE session_id = ? ORDER BY id DESC LIMIT ?) WHERE size <= ?"
             )
-            return [_entry(row) for row in select(db, ENTRY_COLUMNS, rest, (session_id, MOST_ENTRIES, MOST_SAID))][::-1]
+            return [Entry(*row) for row in select(db, ENTRY_COLUMNS, rest, (session_id, MOST_ENTRIES, MOST_SAID))][::-1]
 
         return await self._database.read_aside(job, of_sessions=True)
 
@@ -164,7 +163,3 @@ def _write_trails(db: sqlite3.Connection, trails: dict[str, Changes]) -> None:
 def _trail(db: sqlite3.Connection, session_id: str) -> list[Point]:
     rows = select(db, POINT_COLUMNS, "FROM trail_points WHERE session_id = ? ORDER BY moment", (session_id,))
     return [Point(*row) for row in rows]
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    return Entry(*row)

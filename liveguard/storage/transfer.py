@@ -10,7 +10,7 @@ from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.storage.database import Database
 from liveguard.storage.guardians import Status
 from liveguard.storage.rows import table, values
-from liveguard.storage.users import COLUMNS, User, email_key, find, user_of
+from liveguard.storage.users import COLUMNS, INSERT, User, find, insert, row_of, user_of
 
 Row = tuple[Any, ...]
 
@@ -37,7 +37,7 @@ class Transfer:
         Raises Conflict, NotFound or NotAllowed with the place of the first that does not fit.
         """
         # Whoever else wants to write waits for the transaction: what can be done before it, is.
-        user_rows = [_user_row(user, password_hash, now) for user, password_hash in users]
+        user_rows = [row_of(user, password_hash, now) for user, password_hash in users]
         pair_rows = [(uuid4().hex, *pair, now, now) for pair in pairs]
         all_users, all_pairs = table(user_rows), table(pair_rows)
 
@@ -67,32 +67,17 @@ class Transfer:
         return await self._database.read_aside(job)
 
 
-_INSERT_USERS = f"INSERT INTO users ({COLUMNS}, email_key, password_hash, created_at)"
 _INSERT_PAIRS = "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
-_ALL_USERS = f"{_INSERT_USERS} SELECT {values(9)} FROM json_each(?)"  # noqa: S608
+_ALL_USERS = f"{INSERT} SELECT {values(9)} FROM json_each(?)"  # noqa: S608
 _ALL_PAIRS = (
     f"{_INSERT_PAIRS} SELECT {values(6)}, CASE WHEN value ->> 3 = 'accepted' THEN ? END"  # noqa: S608
     " FROM json_each(?)"
 )
 
 
-def _user_row(user: User, password_hash: str | None, now: int) -> Row:
-    return (
-        user.id,
-        user.email,
-        user.first_name,
-        user.last_name,
-        user.is_admin,
-        user.is_active,
-        email_key(user.email),
-        password_hash,
-        now,
-    )
-
-
 def _add_user(db: sqlite3.Connection, place: str, row: Row) -> None:
     try:
-        db.execute(f"{_INSERT_USERS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        insert(db, row)
     except sqlite3.IntegrityError:
         field = "id" if find(db, "id = ?", row[0]) else "email"
         raise Conflict(f"{place}: a user with this {field} is already there") from None

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from liveguard.errors import Conflict, InvalidPayload, NotAllowed, NotFound, WrongCredentials
 from liveguard.events import Person
@@ -17,6 +18,7 @@ from liveguard.storage.links import HAS_ADMIN, Link, use_up, withdraw_made_by
 from liveguard.storage.rows import one, select, table
 
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
+INSERT = f"INSERT INTO users ({COLUMNS}, email_key, password_hash, created_at)"
 
 
 class User(Struct, frozen=True):
@@ -73,6 +75,16 @@ def user_of(row: Sequence[Any]) -> User:
     """The user in a row of :data:`COLUMNS`."""
     user_id, email, first_name, last_name, is_admin, is_active = row
     return User(user_id, email, first_name, last_name, bool(is_admin), bool(is_active))
+
+
+def row_of(user: User, password_hash: str | None, now: int) -> tuple[Any, ...]:
+    """What :data:`INSERT` writes of a user."""
+    return *astuple(user), email_key(user.email), password_hash, now
+
+
+def insert(db: sqlite3.Connection, row: tuple[Any, ...]) -> None:
+    """Write such a row."""
+    db.execute(f"{INSERT} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def find(db: sqlite3.Connection, where: str, value: str) -> User | None:
@@ -145,7 +157,7 @@ class Users:
                 if has_admin(db):
                     raise NotFound(HAS_ADMIN)
                 use_up(db, link.id, now)
-            _insert(db, user, password_hash, now)
+            insert(db, row_of(user, password_hash, now))
             if link is not None and link.purpose == "invite":
                 follow_link(db, self._database.entries.last_seq(db), link, user.id, now)
             return user
@@ -270,17 +282,6 @@ def _identify(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User 
     )
     users = {user.id: user for user in map(user_of, rows)}
     return [users.get(user_id) for user_id in user_ids]
-
-
-def _insert(db: sqlite3.Connection, user: User, password_hash: str | None, now: int) -> None:
-    db.execute(
-        "INSERT INTO users (id, email, email_key, first_name, last_name, is_admin, is_active,"
-        " password_hash, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            user.id, user.email, email_key(user.email), user.first_name, user.last_name, user.is_admin,
-            user.is_active, password_hash, now,
-        ),
-    )  # fmt: skip
 
 
 def _check_new(db: sqlite3.Connection, user: User) -> None:
