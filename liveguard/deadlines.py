@@ -19,9 +19,6 @@ class Deadlines:
         self._over = over
         self._timers: dict[str, list[Timer]] = {}
 
-    def __len__(self) -> int:
-        return len(self._timers)
-
     def set(self, session: LiveSession, now: Moment) -> None:
         """Set the timers of a session as it stands now, in place of those that it had."""
         self.cancel(session)

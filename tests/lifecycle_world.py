@@ -597,7 +597,7 @@ class World(Stage):
     def check_nothing_is_left(self) -> None:
         """Everybody has gone and everything has ended."""
         assert all(session.reason for session in self.model.sessions.values()), "each start has one end"
-        assert not self.live.sessions.wards() and not len(self.live._deadlines) and not self.set_timers
+        assert not self.live.sessions.wards() and not self.live._deadlines._timers and not self.set_timers
         assert not len(self.live.wards) and not len(self.live.audience.present) and not self.live.audience._arriving
         assert not self.live._journaling._unwritten and not self.live._admission._beside
         assert not asyncio.all_tasks(self.loop), "nothing runs any more"

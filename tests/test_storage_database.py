@@ -68,7 +68,7 @@ async def test_whoever_waits_is_answered_in_the_order_of_the_jobs(tmp_path: Path
 
         async def ask(number: int) -> None:
             if number % 3:
-                await storage.users.identify("ana")
+                await storage.users.get("ana")
             else:
                 await storage.database.submit(rename(str(number)), write=True)
             answered.append(number)
@@ -277,7 +277,7 @@ async def test_while_another_process_keeps_writers_out_reads_go_on_and_writes_fa
         database = storage.database
         with held_elsewhere(database.path, "IMMEDIATE"):
             began = time.monotonic()
-            write, lookup = database.submit(rename("Eve"), write=True), storage.users.identify("ana")
+            write, lookup = database.submit(rename("Eve"), write=True), storage.users.get("ana")
             assert await unavailable(write)
             assert 1.8 < time.monotonic() - began < 4, "it waits two seconds for its turn"
             assert (await lookup).id == "ana"
@@ -309,7 +309,7 @@ async def test_while_another_process_keeps_everybody_out_the_loop_goes_on(tmp_pa
         with held_elsewhere(storage.database.path, "EXCLUSIVE"):
             last = time.monotonic()
             gaps.clear()
-            lookups = [storage.users.identify("ana"), storage.database.submit(name_of_mallory, write=False)]
+            lookups = [storage.users.get("ana"), storage.database.submit(name_of_mallory, write=False)]
             writes = [storage.database.submit(rename("Eve"), write=True) for _ in range(10)]
             assert all([await unavailable(future) for future in (*lookups, *writes)])
             assert await unavailable(storage.database.submit(name_of_mallory, write=False))
@@ -324,7 +324,7 @@ async def test_while_another_process_keeps_everybody_out_the_loop_goes_on(tmp_pa
 async def test_a_reader_elsewhere_that_does_not_finish_lets_writes_fail_whole(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
         with held_elsewhere(storage.database.path, "DEFERRED"):
-            write, lookup = storage.database.submit(rename("Eve"), write=True), storage.users.identify("mallory")
+            write, lookup = storage.database.submit(rename("Eve"), write=True), storage.users.get("mallory")
             assert await unavailable(write)
             assert (await lookup).first_name == "Mallory", "nobody sees what was not kept"
         assert await storage.database.submit(name_of_mallory, write=False) == "Mallory"

@@ -79,7 +79,7 @@ async def test_what_cannot_be_a_person_is_refused_by_its_field(
 async def test_everybody_who_asks_at_once_is_told_who_they_are(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
         ids = ["ana", "nobody", "ben", "lone \ud800", "nul \u0000", "ana"]
-        found = await asyncio.gather(*map(storage.users.identify, ids))
+        found = await asyncio.gather(*map(storage.users.get, ids))
         assert [user and user.id for user in found] == ["ana", None, "ben", None, None, "ana"]
         assert found[0].person == Person(id="ana", first_name="Ana", last_name="Lind", email="ana@example.org")
 

@@ -52,7 +52,7 @@ class Accounts:
 
     async def identify(self, user_id: str) -> User:
         """Whose id this is. Raises UserNotFound or AccountInactive."""
-        user = await self._storage.users.identify(user_id)
+        user = await self._storage.users.get(user_id)
         if user is None:
             raise UserNotFound
         return admitted(user)

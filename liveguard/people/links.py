@@ -66,7 +66,7 @@ class Links:
     async def withdraw(self, ward: User, link_id: str) -> None:
         """From now on an invitation leads nowhere. Raises NotFound for one that was followed, or is not this ward's."""
         if not await self._storage.links.withdraw(link_id, ward.id, "invite", self._clock.now().wall):
-            raise NotFound("This link was used already or has expired")
+            raise NotFound(LINK_OVER)
 
     async def _make(
         self,

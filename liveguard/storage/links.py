@@ -69,7 +69,7 @@ class Links:
 
     def peek(self, link_id: str, now: int) -> asyncio.Future[Link | None]:
         """A link that could be used now; it stays good."""
-        return self._database.submit(lambda db: _link(db, link_id, now), write=False)
+        return self._database.submit(lambda db: next(iter(_links(db, "id = ?", now, link_id)), None), write=False)
 
     def of_user(self, user_id: str, purpose: Purpose, now: int) -> asyncio.Future[Sequence[Link]]:
         """The links for one purpose that concern somebody and could be used now, the newest first."""
@@ -115,10 +115,6 @@ def use_up(db: sqlite3.Connection, link_id: str, now: int) -> None:
     used = "UPDATE one_time_links SET used_at = ? WHERE id = ? AND used_at IS NULL AND expires_at > ?"
     if not db.execute(used, (now, link_id, now)).rowcount:
         raise NotFound(LINK_OVER)
-
-
-def _link(db: sqlite3.Connection, link_id: str, now: int) -> Link | None:
-    return next(iter(_links(db, "id = ?", now, link_id)), None)
 
 
 def _links(db: sqlite3.Connection, where: str, now: int, *values: object) -> list[Link]:

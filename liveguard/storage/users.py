@@ -104,11 +104,9 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def identify(self, user_id: str) -> asyncio.Future[User | None]:
-        """The user of a token."""
-        return self._database.submit_item(_identify, user_id, write=False)
-
-    get = identify
+    def get(self, user_id: str) -> asyncio.Future[User | None]:
+        """The user with an id."""
+        return self._database.submit_item(_with_ids, user_id, write=False)
 
     def by_email(self, email: str) -> asyncio.Future[User | None]:
         """The user with an address, however it is spelled."""
@@ -272,7 +270,7 @@ def _in_either_size(letter: str) -> str:
     return f"[{letter}]" if letter in "*?[" else letter
 
 
-def _identify(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User | None]:
+def _with_ids(db: sqlite3.Connection, user_ids: Sequence[str]) -> Sequence[User | None]:
     rows = select(
         db,
         ", ".join(f"u.{column}" for column in COLUMNS.split(", ")),
