@@ -20,7 +20,7 @@ from test_connection_pace import notice, number_in
 from tornado.ioloop import IOLoop
 
 from liveguard.addresses import parse_network
-from liveguard.web import line, line_wire, lines, strangers
+from liveguard.web import line, line_wire, strangers
 from liveguard.web.websocket import CLOSE, TEXT
 
 
@@ -164,7 +164,7 @@ async def test_a_line_knows_the_address_of_its_client_behind_a_proxy(tmp_path, m
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_over_a_line_somebody_must_sign_in_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "PATIENCE", 0.2)
+    monkeypatch.setattr(line, "PATIENCE", 0.2)
     async with house(tmp_path) as home:
         await shake_hands(home)
         client = await Client.open(home.port, WEBSOCKET)

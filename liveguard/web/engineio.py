@@ -6,7 +6,7 @@ and bounds nothing. Here a request is checked before anything is made for it, as
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import engineio
@@ -15,14 +15,15 @@ from engineio.packet import OPEN, Packet
 from liveguard.web.application import LARGEST_BODY
 from liveguard.web.base import Door, everybody
 from liveguard.web.handover import hand_over
-from liveguard.web.limits import Limits
 from liveguard.web.line import Line
 from liveguard.web.line_wire import LineWire
-from liveguard.web.lines import Lines
 from liveguard.web.packets import Response, payload
 from liveguard.web.sockets import check_upgrade
 from liveguard.web.statuses import MalformedRequest
 from liveguard.web.wire import Wire
+
+if TYPE_CHECKING:
+    from liveguard.web.socketio import SocketIO
 
 _HEADERS = re.compile(r"[A-Za-z0-9-]+(, ?[A-Za-z0-9-]+)*")
 
@@ -34,7 +35,7 @@ class EngineDoor(Door):
 
     admit = everybody  # who they are, they say in the first packet
     forgeable = False  # nobody is signed in by a cookie here
-    when_gone: Callable[[], None] | None = None
+    when_gone: Callable[[], None] | None = None  # called where the client does not wait any more
 
     def initialize(self, route: str, *, serve: Callable[["EngineDoor"], Any]) -> None:  # type: ignore[override]
         super().initialize(route)
@@ -91,7 +92,8 @@ class EngineDoor(Door):
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
     """python-engineio's server: which request belongs to which line, and what none makes sense of."""
 
-    def __init__(self, *, lines: Lines, limits: Limits, logger: Any, async_handlers: bool) -> None:
+    def __init__(self, *, server: "SocketIO", logger: Any, async_handlers: bool) -> None:
+        limits = server.connections.limits
         super().__init__(
             async_mode="tornado",
             async_handlers=async_handlers,
@@ -105,7 +107,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             logger=logger,
         )
         self._async: dict[str, Any] = {**self._async, "translate_request": environ_of}
-        self._lines = lines
+        self._server = server
 
     async def serve(self, door: EngineDoor) -> None:
         """Answer one request."""
@@ -123,14 +125,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         door = environ["door"]
         if transport == "websocket":
             check_upgrade(door.request.headers)
-        line = Line(self._lines, self.generate_id(), door.address, polled=transport == "polling")
+        line = Line(self._server, self.generate_id(), door.address, polled=transport == "polling")
         self.sockets[line.sid] = line
         await self._trigger_event("connect", line.sid, {"line": line})
         opening = Packet(OPEN, self._terms(line, transport)).encode().encode()
         if transport == "polling":
             return payload(opening)
         try:
-            await door.change_to(LineWire(self._lines.wires, line, opening))
+            await door.change_to(LineWire(self._server.wires, line, opening))
         finally:
             if not line.upgraded:
                 line.lost()  # the client went away meanwhile, or there was no room

@@ -7,14 +7,14 @@ those who use it.
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from engineio.exceptions import EngineIOError
 
 from liveguard.events import Notice
 from liveguard.events.close_codes import NORMAL, PROTOCOL_ERROR, TRY_AGAIN
+from liveguard.web.limits import Bucket
 from liveguard.web.line_wire import LineWire
-from liveguard.web.lines import Asker, Lines
 from liveguard.web.packets import (
     BINARY,
     CLOSE,
@@ -33,7 +33,10 @@ from liveguard.web.websocket import text_frame
 from liveguard.web.wire import LINGER, MOST_AT_ONCE
 
 if TYPE_CHECKING:
-    from liveguard.web.socketio import SocketIOConnection
+    from liveguard.web.engineio import EngineDoor
+    from liveguard.web.socketio import SocketIO, SocketIOConnection
+
+PATIENCE: Final = 10.0  # seconds for somebody to sign in over a line
 
 
 class Line:
@@ -41,16 +44,18 @@ class Line:
 
     connected = True
 
-    def __init__(self, lines: Lines, sid: str, address: str, *, polled: bool) -> None:
+    def __init__(self, server: "SocketIO", sid: str, address: str, *, polled: bool) -> None:
+        """A line that nobody has signed in yet. Raises TooManyConnections."""
         self.sid = sid
         self.address = address
         self.turn = 0
         self.connection: SocketIOConnection | None = None  # of whoever is signed in
-        self.bucket = lines.bucket()  # one for all who come and go over it
+        self.bucket = Bucket(server.connections.limits)  # one for all who come and go over it
         self.entering = False  # somebody is being signed in
         self.closing = False  # nothing is sent any more, and what arrives is not looked at
         self.closed = False
-        self._lines = lines
+        self._server = server
+        self._wires = server.wires
         self._wire: LineWire | None = None
         self._probe: LineWire | None = None
         self._outbox: list[bytes] = []  # packets that wait for a poll
@@ -58,21 +63,29 @@ class Line:
         self._in_flight = 0  # bytes of which the client has not yet said, by another poll, that they have arrived
         self._poll: asyncio.Future[None] | None = None
         self._posting = False
-        lines.opened(self, polled=polled)
+        if polled:  # a WebSocket counts by itself
+            self._wires.strangers.come(self, address)
+        self._wires.opened(self)
+        self._wait_for_sign_in()
 
     # -- who uses it -----------------------------------------------------------------------------------------------
 
     def sign_in(self, connection: "SocketIOConnection") -> None:
         """From now on somebody is there."""
         self.connection = connection
-        self._lines.signed_in(self, self._wire)
+        self._wires.strangers.gone(self._wire or self)
+        self._wires.sweep.forget(self)
 
     def sign_out(self) -> None:
         """They have taken their leave, and may come again on the same line."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            self._lines.signed_out(self, self._wire)
+            self._wires.strangers.count(self._wire or self, self.address)
+            self._wait_for_sign_in()
             connection.gone(True)
+
+    def _wait_for_sign_in(self) -> None:
+        self._wires.sweep.watch(self, monotonic() + PATIENCE)
 
     def due(self, now: float) -> None:
         """The sweep comes by: nobody was signed in in time, or nobody fetched the last words."""
@@ -135,7 +148,7 @@ class Line:
         if self.closing:
             return
         # As on a wire: a single message of any size may wait, several only up to a bound.
-        if self.unsent and self.unsent + len(packet) > self._lines.wires.max_unsent:
+        if self.unsent and self.unsent + len(packet) > self._wires.max_unsent:
             self.shut(TRY_AGAIN)
             return
         self._waiting += len(packet)
@@ -158,7 +171,7 @@ class Line:
             return
         self._outbox += [last_words, CLOSE] if last_words else [CLOSE]
         self._end_poll()
-        self._lines.wires.sweep.watch(self, monotonic() + LINGER)
+        self._wires.sweep.watch(self, monotonic() + LINGER)
 
     def lost(self) -> None:
         """The other side is gone, without a word."""
@@ -174,7 +187,9 @@ class Line:
                 wire.shut(NORMAL)
         self._outbox.clear()
         self._end_poll()
-        self._lines.ended(self)
+        self._wires.sweep.forget(self)
+        self._wires.closed(self)
+        self._server.ended(self)
         self.connection = None
 
     def wire_gone(self, wire: "LineWire") -> None:
@@ -210,7 +225,7 @@ class Line:
         """One packet has arrived."""
         kind = packet[:1]
         if kind == MESSAGE:
-            self._lines.message_came(self, packet[1:])
+            self._server.message_came(self, packet[1:])
         elif kind == BINARY:
             self.binary_came()
         elif kind == CLOSE:
@@ -220,7 +235,7 @@ class Line:
 
     def binary_came(self) -> None:
         """Something other than a text has arrived."""
-        self._lines.binary_came(self)
+        self._server.binary_came(self)
 
     # -- polling ---------------------------------------------------------------------------------------------------
 
@@ -229,8 +244,8 @@ class Line:
         if "HTTP_UPGRADE" in environ:
             if self._probe is not None:
                 raise EngineIOError
-            asker: Asker = environ["door"]
-            await asker.change_to(LineWire(self._lines.wires, self))
+            door: EngineDoor = environ["door"]
+            await door.change_to(LineWire(self._wires, self))
             return None
         # A poll that is begun while another waits would steal its packets.
         if self._poll is not None:
@@ -242,11 +257,11 @@ class Line:
             await self._something_to_say(environ["door"])
         return self._payload()
 
-    async def _something_to_say(self, poll: Asker) -> None:
+    async def _something_to_say(self, poll: "EngineDoor") -> None:
         if poll.gone:
             self.lost()
             return
-        self._poll = self._lines.wires.loop.create_future()
+        self._poll = self._wires.loop.create_future()
         poll.when_gone = self.lost
         try:
             await self._poll
@@ -290,7 +305,7 @@ class Line:
     def change_over(self, wire: "LineWire") -> None:
         """From now on all goes over a WebSocket. The client has read what it has polled."""
         self._wire, self._probe = wire, None
-        self._lines.changed_over(self, wire)
+        self._wires.strangers.gone(self if self.connection is None else wire)
         if self._outbox:
             wire.pour(frames_of(SEPARATOR.join(self._outbox)))
         self._outbox, self._in_flight, self._waiting = [], 0, 0

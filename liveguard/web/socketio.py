@@ -28,9 +28,7 @@ from liveguard.web.connection import Connection, last_word
 from liveguard.web.connections import Connections
 from liveguard.web.engineio import Engine, EngineDoor
 from liveguard.web.keepalive import Metronome
-from liveguard.web.limits import Bucket
 from liveguard.web.line import Line
-from liveguard.web.lines import Lines
 from liveguard.web.native import PORTION, Backlog
 from liveguard.web.packets import (
     BINARY_EVENT,
@@ -71,11 +69,10 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
     """The server's side of Socket.IO: who signs in over which line, and which packet is whose."""
 
     def __init__(self, connections: Connections, wires: Wires) -> None:
-        lines = Lines(wires, self._message_came, self._binary_came, self._ended, lambda: Bucket(connections.limits))
-        super().__init__(client_manager=Roll(), logger=log, engineio_logger=log, lines=lines, limits=connections.limits)
+        self.connections = connections
+        self.wires = wires
+        super().__init__(client_manager=Roll(), logger=log, engineio_logger=log, server=self)
         self.on("connect", self._sign_in)
-        self._connections = connections
-        self._wires = wires
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -91,7 +88,8 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
 
     # -- packets ---------------------------------------------------------------------------------------------------
 
-    def _message_came(self, line: Line, packet: bytes) -> None:
+    def message_came(self, line: Line, packet: bytes) -> None:
+        """A packet of Socket.IO has arrived."""
         kind, rest = packet[:1], packet[1:]
         connection = line.connection
         if kind == CONNECT:
@@ -107,7 +105,8 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
         else:
             connection.other_came(kind, rest)
 
-    def _binary_came(self, line: Line) -> None:
+    def binary_came(self, line: Line) -> None:
+        """Something other than a text has arrived."""
         if line.connection is None:
             line.shut(PROTOCOL_ERROR)
         else:
@@ -126,7 +125,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
             line.shut(PROTOCOL_ERROR)
         else:
             line.entering = True
-            self._connections.spawn(self._enter(line, decode_token(auth)))
+            self.connections.spawn(self._enter(line, decode_token(auth)))
 
     def _is_too_much(self, line: Line) -> bool:
         """Count a packet that is nobody's message. To come back takes another one first, so that needs no counting."""
@@ -143,7 +142,7 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
             line.shut(INTERNAL_ERROR)
         line.entering = False
         if line.closing:
-            self._ended(line)
+            self.ended(line)
         elif line.connection is None:
             line.shut(NOT_AUTHENTICATED)
         else:
@@ -154,16 +153,16 @@ class SocketIO(socketio.AsyncServer):  # type: ignore[misc]
         """python-socketio's ``connect``: raises what the client hears as ``connect_error``."""
         line: Line = environ["line"]
         try:
-            visitor = await self._connections.doorkeeper.sign_in(auth["token"])
+            visitor = await self.connections.doorkeeper.sign_in(auth["token"])
         except AuthenticationError as refusal:
             raise Refused(refusal.message, {"code": refusal.code}) from None
         except (StorageUnavailable, Unavailable):
             line.shut(TRY_AGAIN)
             raise Refused from None
         if not line.closing:
-            line.sign_in(SocketIOConnection(line, self._connections, visitor, self._wires.max_unsent))
+            line.sign_in(SocketIOConnection(line, self.connections, visitor, self.wires.max_unsent))
 
-    def _ended(self, line: Line) -> None:
+    def ended(self, line: Line) -> None:
         """A line is gone; while somebody is being signed in over it, python-socketio is not to forget it yet."""
         self.eio.sockets.pop(line.sid, None)
         if not line.entering:
