@@ -165,7 +165,7 @@ class Journaling:
         assert session.ended is not None
         event = session.ended if session.ended.seq == seq else msgspec.structs.replace(session.ended, seq=seq)
         self._ended.append(RecentEnd(seq, event, session.guardians))
-        while len(self._ended) > RECENT and self._ended[0].seq <= self._storage.journal.written:
+        while len(self._ended) > RECENT and self._ended[0].seq <= self._storage.database.written:
             self._ended.popleft()
 
     def _forget_ends(self) -> None:
@@ -175,7 +175,7 @@ class Journaling:
         """
         while self._ended and self._ended[0].seq <= self._written_before:
             self._ended.popleft()
-        self._long_written, self._written_before = self._written_before, self._storage.journal.written
+        self._long_written, self._written_before = self._written_before, self._storage.database.written
 
     async def close(self) -> None:
         """Try once more to write what waits."""
@@ -232,7 +232,6 @@ class Journaling:
             else:
                 if isinstance(written, Begun):
                     session.seq = written.seq
-                    session.durable = True
                 elif written is not None:
                     self.remember(session, written)
             self._unwritten.popleft()

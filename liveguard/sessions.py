@@ -103,7 +103,6 @@ class LiveSession:
 
     __slots__ = (
         "carrier",
-        "durable",
         "ended",
         "ended_by",
         "guardians",
@@ -138,8 +137,7 @@ class LiveSession:
         self.room = room
         self.guardians: dict[str, Person] = {}  # all the accepted ones, connected or not
         self.state = State.STARTING
-        self.durable = True
-        self.seq: int | None = None
+        self.seq: int | None = None  # of its start, once the journal has that
         self.interruption: Interruption | None = None
         self.last_location: Location | None = None
         self.located_by: Connection | None = None  # that told it
@@ -155,7 +153,6 @@ class LiveSession:
         """The journal has it (``seq``), or could not be written (None): from now on it is live."""
         self._leave(State.STARTING)
         self.state = State.ACTIVE
-        self.durable = seq is not None
         self.seq = seq
 
     def interrupt(self, now: Moment, grace: float) -> SessionInterrupted:
@@ -223,7 +220,7 @@ class LiveSession:
             room_name=self.room.name,
             guardians=list(self.guardians.values()),
             connected_guardians=len(self.room.guardians),
-            durable=self.durable,
+            durable=self.seq is not None,
             timestamp=now.text,
         )
 

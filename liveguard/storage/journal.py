@@ -95,11 +95,6 @@ class Journal:
         """The sessions that have not ended, in the order of their starts."""
         return self._database.submit(_active, write=False, of_sessions=True)
 
-    @property
-    def written(self) -> int:
-        """The number up to which everything has come into the tables."""
-        return self._database.written
-
     def guardian_view(
         self, guardian_id: str, since: int | None, now: int, heard: int | None = None
     ) -> asyncio.Future[GuardianView]:
