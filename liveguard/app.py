@@ -23,7 +23,6 @@ from liveguard.errors import ConfigurationError, StorageUnavailable
 from liveguard.events.close_codes import RESTART
 from liveguard.faults import log_fault
 from liveguard.health import Health
-from liveguard.jwks import fetch
 from liveguard.live import Live
 from liveguard.memory import Memory
 from liveguard.people import People
@@ -140,7 +139,7 @@ class Server:
 
     def _build_use_cases(self) -> None:
         settings, storage, clock = self.settings, self.storage, self.clock
-        self.tokens = tokens_for(settings, fetch)
+        self.tokens = tokens_for(settings)
         self.live = Live(storage, clock, grace=settings.reconnect_grace, longest=settings.session_limit)
         self.chronicle = Chronicle(storage, clock, keep_for=int(settings.location_retention * DAY))
         self.live.watch(self.chronicle.happened)

@@ -20,7 +20,7 @@ import msgspec
 
 from liveguard.config import Settings
 from liveguard.errors import AuthenticationRequired, ConfigurationError, InvalidToken, NotAllowed, TokenExpired
-from liveguard.jwks import Fetch, PublishedKeys, read_public_key
+from liveguard.jwks import PublishedKeys, fetch, read_public_key
 
 MAX_TOKEN = 8 * 1024
 MAX_PASSWORD = 1024  # bytes
@@ -189,18 +189,18 @@ def _key_named_by(token: str) -> str | None:
     return msgspec.json.decode(urlsafe_b64decode(token.partition(".")[0] + "=="), type=Header).kid
 
 
-def tokens_for(settings: Settings, fetch: Fetch, *, clock: Clock = time.time) -> Tokens:
-    """The tokens that these settings accept; ``fetch`` gets the keys that a provider publishes."""
+def tokens_for(settings: Settings, *, clock: Clock = time.time) -> Tokens:
+    """The tokens that these settings accept."""
     return Tokens(
         settings.jwt_algorithm,
-        _keys_for(settings, fetch),
+        _keys_for(settings),
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         clock=clock,
     )
 
 
-def _keys_for(settings: Settings, fetch: Fetch) -> Keys:
+def _keys_for(settings: Settings) -> Keys:
     if settings.jwt_jwks_url is not None:
         return PublishedKeys(settings.jwt_jwks_url, settings.jwt_algorithm, fetch)
     if settings.jwt_public_key is not None:

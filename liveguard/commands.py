@@ -14,7 +14,6 @@ from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.desk import at_desk, one_line_of_sqlite, say
 from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, Refusal
-from liveguard.jwks import fetch
 from liveguard.people import Guardianship, PastSession, User
 from liveguard.people.accounts import admitted
 from liveguard.people.transfer import UserEntry, export_people, import_people, is_export
@@ -147,7 +146,7 @@ async def token(arguments: Namespace) -> None:
         user = admitted(await desk.people.accounts.find(arguments.email))
         # One that was made here would be none of the server's, if that has been told another.
         desk.settings.check_secret_is_there()
-        tokens = tokens_for(desk.settings, fetch)
+        tokens = tokens_for(desk.settings)
     say([tokens.issue(user.id, arguments.ttl)[0]])
 
 
@@ -275,7 +274,7 @@ def check(arguments: Namespace) -> int:
     found += settings.contradictions()
     if not found and (settings.jwt_algorithm != "HS256" or settings.has_secret):
         try:
-            tokens_for(settings, fetch)
+            tokens_for(settings)
         except ConfigurationError as problem:
             found.append(str(problem))
     if not any("LIVEGUARD_DATABASE" in line for line in found):  # else nobody named the one that would be looked at
