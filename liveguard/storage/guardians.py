@@ -41,6 +41,7 @@ _COLUMNS = """
     g.id, g.status, g.created_at, g.updated_at, p.is_active,
     w.id, w.first_name, w.last_name, w.email, p.id, p.first_name, p.last_name, p.email
 """
+_OF_ID, _OF_BOTH = "WHERE g.id = ?", "WHERE g.ward_id = ? AND g.guardian_id = ?"
 _PAIRS = "FROM guardians g JOIN users w ON w.id = g.ward_id JOIN users p ON p.id = g.guardian_id"
 
 
@@ -51,6 +52,10 @@ def _guardianships(db: sqlite3.Connection, where: str, *values: str) -> list[Gua
             db, _COLUMNS, f"{_PAIRS} {where}", values
         )
     ]
+
+
+def _find(db: sqlite3.Connection, where: str, *values: str) -> Guardianship | None:
+    return next(iter(_guardianships(db, where, *values)), None)
 
 
 def _accepted_of(db: sqlite3.Connection, ward_ids: Sequence[str]) -> list[list[Person]]:
@@ -110,18 +115,13 @@ class Guardians:
 
     def get(self, guardianship_id: str) -> asyncio.Future[Guardianship | None]:
         """One of them."""
-
-        def job(db: sqlite3.Connection) -> Guardianship | None:
-            found = _guardianships(db, "WHERE g.id = ?", guardianship_id)
-            return found[0] if found else None
-
-        return self._database.submit(job, write=False)
+        return self._database.submit(lambda db: _find(db, _OF_ID, guardianship_id), write=False)
 
     def invite(self, ward_id: str, guardian_id: str, now: int) -> asyncio.Future[Guardianship]:
         """Ask somebody. Whoever is asked or has accepted already stays so; after a no, they are asked again."""
 
         def job(db: sqlite3.Connection) -> Guardianship:
-            known = _pair(db, ward_id, guardian_id)
+            known = _find(db, _OF_BOTH, ward_id, guardian_id)
             if known and known.status in ("pending", "accepted"):
                 return known
             return self._put(db, ward_id, guardian_id, "pending", now)
@@ -146,10 +146,9 @@ class Guardians:
         """Change one. Raises :class:`NotFound`, and :class:`Conflict` where its status has become another one."""
 
         def job(db: sqlite3.Connection) -> Guardianship:
-            found = _guardianships(db, "WHERE g.id = ?", guardianship_id)
-            if not found:
+            known = _find(db, _OF_ID, guardianship_id)
+            if known is None:
                 raise NotFound
-            known = found[0]
             if known.status == status:
                 return known
             if only_from and known.status not in only_from:
@@ -186,18 +185,13 @@ def follow_link(db: sqlite3.Connection, seq: int, link: Link, guardian_id: str, 
     Raises :class:`NotFound` for a link that is not good any more, and where the pair was ended since it was made.
     """
     ward_id = link.user_id or ""
-    known = _pair(db, ward_id, guardian_id)
+    known = _find(db, _OF_BOTH, ward_id, guardian_id)
     if known and known.status == "accepted":
         return known  # it brings nobody, and stays good for whom it is meant
     use_up(db, link.id, now)
     if known and known.status == "revoked" and known.updated_at >= link.created_at:
         raise NotFound("This link was withdrawn")
     return _put(db, seq, ward_id, guardian_id, "accepted", now)
-
-
-def _pair(db: sqlite3.Connection, ward_id: str, guardian_id: str) -> Guardianship | None:
-    found = _guardianships(db, "WHERE g.ward_id = ? AND g.guardian_id = ?", ward_id, guardian_id)
-    return found[0] if found else None
 
 
 def _put(db: sqlite3.Connection, seq: int, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
@@ -214,7 +208,5 @@ def _put(db: sqlite3.Connection, seq: int, ward_id: str, guardian_id: str, statu
         )
     except sqlite3.IntegrityError:
         raise NotFound("There is no such user") from None
-    pair = _pair(db, ward_id, guardian_id)
-    if not pair:
-        raise NotFound("There is no such user")
+    (pair,) = _guardianships(db, _OF_BOTH, ward_id, guardian_id)
     return pair
