@@ -83,7 +83,7 @@ class Screen(GuardianDevice):
         hear(self, notice, request)
 
     def catch_up(self, notices: list[Notice]) -> None:
-        words = [(notice.name, decoded(notice)) for notice in notices]
+        words = [(notice.event.name, decoded(notice)) for notice in notices]
         self.model.first_words(self, words)
 
     def receives(self, name: str, data: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ class Screen(GuardianDevice):
 
 
 def hear(device: Phone | Screen, notice: Notice, request: Request | None) -> None:
-    device.model.hears(device, notice.name, decoded(notice), None if request is None else request.id)
+    device.model.hears(device, notice.event.name, decoded(notice), None if request is None else request.id)
 
 
 def decoded(notice: Notice) -> dict[str, Any]:

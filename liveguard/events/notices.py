@@ -28,11 +28,6 @@ class Notice:
         self.seq: int = (event.seq or 0) if isinstance(event, _IN_JOURNAL) else 0
         self.frames: dict[Callable[[Notice], Any], Any] = {}  # what was made by :meth:`framed`
 
-    @property
-    def name(self) -> str:
-        """The event's name."""
-        return self.event.name
-
     def text(self, reply_to: str | None = None) -> bytes:
         """The JSON text of a native frame; ``reply_to`` is the id of the frame that this answers."""
         head = _head(self.event.name)
@@ -72,7 +67,7 @@ class Connection(Protocol):
         """Send what a newcomer must hear first, at the pace at which it is read; whatever is sent later comes after."""
 
     def close(self, code: int, refusal: Refusal | None = None) -> None:
-        """Close it from this side."""
+        """Close it from this side; the refusal, if any, is the last that the client hears."""
 
 
 class Request:

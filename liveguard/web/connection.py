@@ -5,11 +5,12 @@ and that the use cases learn of its arrival and its end once. How bytes go to an
 """
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from liveguard import events
 from liveguard.errors import (
     AuthenticationRequired,
     InternalError,
@@ -49,7 +50,7 @@ MOST_TOO_EARLY = 100
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class Connection(ABC):
+class Connection(events.Connection):
     """One open connection of a person, as a ward, as a guardian, or as both."""
 
     def __init__(self, connections: Connections, visitor: Visitor, *, as_ward: bool, as_guardian: bool) -> None:
@@ -78,19 +79,7 @@ class Connection(ABC):
         """The login of its cookie; None for whoever came by a token, which several devices may have."""
         return self.visitor.login_id if self.visitor.expires_at is None else None
 
-    # -- left to the transports ------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def send(self, notice: Notice, request: Request | None = None) -> None:
-        """Queue a notice. Never waits, never raises. With a request of this connection, it is the answer to it."""
-
-    @abstractmethod
-    def catch_up(self, notices: list[Notice]) -> None:
-        """Send what a newcomer must hear first, at the pace at which it is read; whatever is sent later comes after."""
-
-    @abstractmethod
-    def close(self, code: int, refusal: Refusal | None = None) -> None:
-        """Close from this side, which is a loss; the refusal, if any, is the last that the client hears."""
+    # -- left to the transports, as are send, catch_up and close ----------------------------------------------------
 
     @abstractmethod
     def ping(self) -> None:

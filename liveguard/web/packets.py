@@ -44,7 +44,7 @@ def frames_of(packets: bytes) -> bytes:
 
 def packet_of(notice: Notice) -> bytes:
     """The packet of a notice."""
-    return _head(notice.name) + notice.data + b"]"
+    return _head(notice.event.name) + notice.data + b"]"
 
 
 @cache
@@ -60,4 +60,4 @@ def frame_of(notice: Notice) -> bytes:
 def ack_packet(notice: Notice, id: bytes) -> bytes:
     """The packet that acknowledges a client's event: the same answer once more, and whether it is a good one."""
     ok = b"false" if isinstance(notice.event, REFUSALS) else b"true"
-    return b'43%s[{"ok":%s,"event":"%s","data":%s}]' % (id, ok, notice.name.encode(), notice.data)
+    return b'43%s[{"ok":%s,"event":"%s","data":%s}]' % (id, ok, notice.event.name.encode(), notice.data)
