@@ -7,7 +7,7 @@
     │   ├── SessionAlreadyActive, NoActiveSession, StartFailed
     │   ├── InvalidMessage, UnknownEvent, InvalidPayload
     │   ├── NotAllowed, NotInRoom, RateLimited (TooManyConnections, TooManySignIns)
-    │   ├── NotFound, Conflict, WrongCredentials
+    │   ├── NotFound (UnknownEmail), Conflict, WrongCredentials
     │   └── Unavailable, InternalError
     ├── StorageUnavailable          the database cannot be read or written just now
     │   └── Unanswered              it does not answer: what was to be written may be written yet
