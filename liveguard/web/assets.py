@@ -6,7 +6,6 @@ import each other by plain relative names, every address may be cached for ever,
 
 import gzip
 import hashlib
-import mimetypes
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +23,13 @@ class Asset(NamedTuple):
 
 
 class Assets:
-    """All files of a folder."""
+    """All files of a folder that are of these types."""
 
     def __init__(self, folder: Path) -> None:
         self._assets = {
             path.relative_to(folder).as_posix(): _read(path)
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.suffix not in (".py", ".pyc")
+            if path.suffix in TYPES
         }
         digest = hashlib.sha256()
         for name, asset in self._assets.items():
@@ -49,6 +48,6 @@ class Assets:
 
 def _read(path: Path) -> Asset:
     body = path.read_bytes()
-    kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = TYPES[path.suffix]
     is_text = kind.startswith(TEXT)
     return Asset(body, f"{kind}; charset=utf-8" if is_text else kind, gzip.compress(body, mtime=0) if is_text else None)

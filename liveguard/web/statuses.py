@@ -46,12 +46,8 @@ STATUSES: dict[type[Refusal], int] = {
     InternalError: 500,
 }
 
-_BY_STATUS: dict[int, type[Refusal]] = {
-    400: MalformedRequest,
-    403: NotAllowed,
-    404: NotFound,
-    405: MethodNotAllowed,
-}
+# What Tornado refuses by itself.
+_BY_STATUS: dict[int, type[Refusal]] = {400: MalformedRequest, 405: MethodNotAllowed}
 
 
 def status_of(refusal: Refusal | type[Refusal]) -> int:

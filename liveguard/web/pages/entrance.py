@@ -9,8 +9,8 @@ from liveguard.errors import (
     Conflict,
     InvalidPayload,
     NotFound,
-    RateLimited,
     StorageUnavailable,
+    TooManySignIns,
     Unavailable,
     WrongCredentials,
 )
@@ -58,9 +58,9 @@ class Login(Entrance):
         except (WrongCredentials, AccountInactive) as refusal:
             self.set_status(401 if isinstance(refusal, WrongCredentials) else 403)
             self._show(to, email, "account_inactive" if isinstance(refusal, AccountInactive) else "wrong_password")
-        except RateLimited as refusal:
+        except TooManySignIns as refusal:
             self.set_status(429)
-            self.set_header("Retry-After", str(getattr(refusal, "retry_after", 60)))
+            self.set_header("Retry-After", str(refusal.retry_after))
             self._show(to, email, "slow_down")
         except StorageUnavailable:
             self.set_status(503)
