@@ -40,7 +40,7 @@ def number(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not isfinite(value) or not least <= value <= most:
-            raise ValueError(f"must be a number from {least:g} to {most:g}")
+            raise ValueError(f"must be a number from {least:.9g} to {most:.9g}")
         return value
 
     return read

@@ -105,6 +105,11 @@ def test_of_several_entries_the_one_that_makes_no_sense_is_named_with_the_reason
     assert refusal(ALLOWED_HOSTS="example.org:0").endswith("'example.org:0' (has a port that is none)")
 
 
+def test_a_number_out_of_its_bounds_is_told_them_as_people_write_them() -> None:
+    assert refusal(SESSION_LIMIT="0").endswith("must be a number from 1 to 2678400, not '0'")
+    assert refusal(WARD_PING_INTERVAL="0").endswith("must be a number from 0.05 to 3600, not '0'")
+
+
 def test_a_database_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     assert refusal(DATABASE=str(tmp_path)).startswith("LIVEGUARD_DATABASE is a folder")
 
