@@ -19,6 +19,7 @@ from liveguard.web.packets import (
     BINARY,
     CLOSE,
     MESSAGE,
+    MOST_ANSWERED,
     NOOP,
     PONG,
     SEPARATOR,
@@ -269,11 +270,12 @@ class Line:
             poll.when_gone = self._poll = None
 
     def _payload(self) -> Response:
-        packets = self._outbox or [NOOP]
-        self._outbox, self._in_flight, self._waiting = [], self._waiting, 0
-        if self.closing:
+        packets = SEPARATOR.join(self._outbox).split(SEPARATOR) if self._outbox else []
+        answer, self._outbox = packets[:MOST_ANSWERED], packets[MOST_ANSWERED:]
+        self._in_flight, self._waiting = sum(map(len, answer)), sum(map(len, self._outbox))
+        if self.closing and not self._outbox:
             self.lost()
-        return payload(SEPARATOR.join(packets))
+        return payload(SEPARATOR.join(answer or [NOOP]))
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         """Called by python-engineio: a payload has come."""

@@ -17,6 +17,7 @@ PROBE: Final = b"probe"
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT = (b"%c" % kind for kind in b"012345")
 
 MOST_PACKETS: Final = 1000  # in one payload
+MOST_ANSWERED: Final = 16  # in the answer to a poll: python-socketio's client refuses one of more
 
 Response = dict[str, Any]
 
