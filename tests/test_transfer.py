@@ -58,6 +58,20 @@ async def test_what_was_exported_can_be_imported_elsewhere(tmp_path: Path) -> No
 
 
 @pytest.mark.gen_test
+async def test_people_and_who_guards_whom_stay_in_the_order_of_their_document(tmp_path: Path) -> None:
+    users = [{**EVA, "id": name, "email": f"{name}@example.org"} for name in ("zoe", "max", "eva", "uli", "bob")]
+    pairs = [{"wardId": "zoe", "guardianId": name, "status": "accepted"} for name in ("max", "eva", "uli", "bob")]
+    async with family(tmp_path) as f:
+        await import_people(f.storage, f.passwords, f.clock, document(users=users, guardians=pairs))
+        exported = json.loads(await export_people(f.storage))
+        assert [user["id"] for user in exported["users"][-5:]] == [user["id"] for user in users]
+        assert exported["guardians"][-4:] == pairs
+        asked = [pair["guardianId"] for pair in pairs]
+        assert [person.id for person in await f.storage.guardians.accepted_of("zoe")] == asked
+        assert [pair.guardian.id for pair in await f.storage.guardians.list_for_ward("zoe")] == asked
+
+
+@pytest.mark.gen_test
 async def test_an_earlier_export_is_known_by_its_keys(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         assert is_export(await export_people(f.storage))

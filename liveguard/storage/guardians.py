@@ -81,7 +81,7 @@ class Guardians:
                 db,
                 "w.id, w.first_name, w.last_name, w.email",
                 "FROM guardians g JOIN users w ON w.id = g.ward_id"
-                " WHERE g.guardian_id = ? AND g.status = 'accepted' ORDER BY g.created_at, g.id",
+                " WHERE g.guardian_id = ? AND g.status = 'accepted' ORDER BY g.created_at, g.rowid",
                 (guardian_id,),
             )
             return [Person(*row) for row in rows]
@@ -95,11 +95,11 @@ class Guardians:
 
     def list_for_ward(self, ward_id: str) -> asyncio.Future[list[Guardianship]]:
         """All that a ward has to do with, whatever its status."""
-        return self._list("WHERE g.ward_id = ? ORDER BY g.created_at, g.id", ward_id)
+        return self._list("WHERE g.ward_id = ? ORDER BY g.created_at, g.rowid", ward_id)
 
     def list_for_guardian(self, guardian_id: str) -> asyncio.Future[list[Guardianship]]:
         """All that a guardian has to do with, whatever its status."""
-        return self._list("WHERE g.guardian_id = ? ORDER BY g.created_at, g.id", guardian_id)
+        return self._list("WHERE g.guardian_id = ? ORDER BY g.created_at, g.rowid", guardian_id)
 
     async def all(self) -> list[Guardianship]:
         """Everything there is."""
@@ -109,7 +109,7 @@ class Guardians:
         """Those who guard these wards, or were asked to and have not answered."""
         where = (
             "WHERE g.ward_id IN (SELECT value FROM json_each(?)) AND g.status IN ('pending', 'accepted')"
-            " ORDER BY g.created_at, g.id"
+            " ORDER BY g.created_at, g.rowid"
         )
         return self._list(where, table(list(ward_ids)))
 

@@ -16,7 +16,7 @@ def accepted_guardians(db: sqlite3.Connection, ward_ids: Sequence[str]) -> dict[
         db,
         "g.ward_id, p.id, p.first_name, p.last_name, p.email",
         "FROM json_each(?) AS asked JOIN guardians g ON g.ward_id = asked.value JOIN users p ON p.id = g.guardian_id"
-        " WHERE g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.id",
+        " WHERE g.status = 'accepted' AND p.is_active ORDER BY g.created_at, g.rowid",
         (table(list(guardians)),),
     )
     for ward_id, *person in rows:

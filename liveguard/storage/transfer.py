@@ -60,8 +60,8 @@ class Transfer:
         """All users, in the order in which they came, and all pairs."""
 
         def job(db: sqlite3.Connection) -> tuple[list[User], list[Pair]]:
-            users = db.execute(f"SELECT {COLUMNS} FROM users ORDER BY created_at, id")  # noqa: S608
-            pairs = db.execute("SELECT ward_id, guardian_id, status FROM guardians ORDER BY created_at, id")
+            users = db.execute(f"SELECT {COLUMNS} FROM users ORDER BY created_at, rowid")  # noqa: S608
+            pairs = db.execute("SELECT ward_id, guardian_id, status FROM guardians ORDER BY created_at, rowid")
             return [user_of(row) for row in users], [Pair(*row) for row in pairs]
 
         return await self._database.read_aside(job)
