@@ -266,6 +266,7 @@ def _take_signals(loop: asyncio.AbstractEventLoop, how: signal.Handlers) -> None
 
 def _leave(server: Server, tidy_up: Callable[[], None]) -> None:
     try:
+        logging.shutdown()
         server.let_go()
         tidy_up()
     finally:

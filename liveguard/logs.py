@@ -4,9 +4,13 @@ What clients send never reaches it unchanged: characters that do not print, line
 escapes. Secrets never reach it at all, because nobody hands them over.
 """
 
+import contextlib
 import logging
+import os
 import sys
-from typing import Any, TextIO
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -14,6 +18,11 @@ from liveguard.events import timestamp
 
 # What Tornado says below a warning quotes what clients sent.
 QUIET = ("tornado", "asyncio", "engineio", "socketio")
+
+MOST_WAITING: Final = 10_000  # lines that nobody takes
+LAST_LINES: Final = 0.4  # seconds in which they may be taken at the end
+
+log = logging.getLogger(__name__)
 
 
 def _moment(record: logging.LogRecord) -> str:
@@ -54,15 +63,64 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode("utf-8", "replace")
 
 
+class Aside(logging.Handler):
+    """Writes in a thread of its own: a terminal may be stopped, whoever reads a pipe be busy, and a disk hang, and the
+    event loop waits for none of them. What is too much is left out, and how much that was is said behind it."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: SimpleQueue[str | None] = SimpleQueue()  # None is behind the last
+        self._left_out = 0
+        self._thread = Thread(target=self._write_all, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() < MOST_WAITING:
+            self._lines.put(f"{self.format(record)}\n")
+        else:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Let what is there be written, which is waited for a moment at most."""
+        self._lines.put(None)
+        self._thread.join(LAST_LINES)
+        super().close()
+
+    def _write_all(self) -> None:
+        goes_on = True
+        while goes_on:
+            lines = [self._lines.get()]
+            with contextlib.suppress(Empty):
+                while True:
+                    lines.append(self._lines.get_nowait())
+            goes_on = None not in lines
+            # As ever, a log that cannot be written says so nowhere.
+            with contextlib.suppress(OSError):
+                self._write("".join(filter(None, lines)).encode("utf-8", "backslashreplace"))
+            if self._left_out and self._lines.empty():
+                left_out, self._left_out = self._left_out, 0
+                log.warning("Here %d lines are missing in the log, because nobody took them", left_out)
+
+    def _write(self, text: bytes) -> None:
+        # By the descriptor: Python's own file would be locked while nobody takes a line, and Python's end waits for it.
+        while text:
+            text = text[os.write(self._descriptor, text) :]
+
+
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
 
 
 def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
     """Log to ``stream``, the standard error by default, from this level on."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _to_standard_error() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(FORMATTERS[log_format]())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _to_standard_error() -> logging.Handler:
+    return logging.NullHandler() if sys.stderr is None else Aside(sys.stderr.fileno())

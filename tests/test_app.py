@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -158,6 +159,43 @@ async def test_where_its_address_cannot_be_printed_it_serves_and_logs_all_but_th
         assert b"/link/" not in log + rest
         assert b"Error" not in rest
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+@pytest.mark.gen_test
+async def test_it_serves_on_while_nobody_takes_its_log_and_has_it_all_when_somebody_does(
+    tmp_path: Path, free_port: int
+) -> None:
+    reader, writer = os.pipe()  # a terminal that Ctrl-S has stopped is no other
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "liveguard", "serve", stdout=asyncio.subprocess.PIPE, stderr=writer,
+        env=environment_of(tmp_path, port=free_port),
+    )  # fmt: skip
+    os.close(writer)
+    assert child.stdout is not None
+    home = Stage(f"http://127.0.0.1:{free_port}", tmp_path / "liveguard.db")
+    log = asyncio.StreamReader()
+    taking: asyncio.BaseTransport | None = None
+    try:
+        await asyncio.wait_for(child.stdout.readline(), 10)
+        for _ in range(100):
+            assert (await home.fetch("/healthz")).status == 200
+        taking, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(log), os.fdopen(reader, "rb")
+        )
+        for _ in range(100):
+            assert b"GET /healthz 200" in await asyncio.wait_for(log.readline(), 5)
+        taking.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(100):
+            assert (await home.fetch("/healthz")).status == 200
+        child.terminate()
+        assert await asyncio.wait_for(child.wait(), 5) == 0
+    finally:
+        if taking is not None:
+            taking.close()  # type: ignore[attr-defined]
         with contextlib.suppress(ProcessLookupError):
             child.kill()
         await child.wait()

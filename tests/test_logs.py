@@ -1,8 +1,11 @@
 """The log: one event is one line, and what does not print is written out, whatever somebody has sent."""
 
+import fcntl
 import io
 import json
 import logging
+import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -51,3 +54,24 @@ def test_so_is_each_line_of_a_traceback(root: logging.Logger, log_format: str, s
     assert all(line.isprintable() for line in lines)
     assert not any(line.startswith("INFO") for line in lines)
     assert log_format == "text" or len(lines) == 1
+
+
+def test_of_what_nobody_takes_the_first_lines_stay_and_how_many_follow_is_said(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MOST_WAITING", 3)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    handler = logs.Aside(writer)
+    root.handlers[:] = [handler]
+    logger = logging.getLogger("liveguard.tests")
+    logger.warning("%s", "x" * 10_000)
+    taken = os.read(reader, 1)  # now the thread has that line, and cannot write all of it
+    for number in range(5):
+        logger.warning("line %d", number)
+    while b"missing" not in taken:
+        taken += os.read(reader, 4096)
+    handler.close()
+    os.close(reader)
+    os.close(writer)
+    assert re.findall(rb"line \d|Here 2 lines", taken) == [b"line 0", b"line 1", b"line 2", b"Here 2 lines"]
