@@ -59,7 +59,8 @@ class Health:
             )
             if self._behind():
                 journal = "failing"
-            damaged = self._storage.set_aside
+            # A disk that has not answered is asked nothing more, least of all in the loop.
+            damaged = self._storage.set_aside if database == "ok" else None
             self._found = Readiness(database, journal, damaged.name if damaged else None)
             self._found_at = self._clock.now().steady
             return self._found

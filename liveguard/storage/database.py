@@ -187,13 +187,18 @@ class Database:
     async def changed_elsewhere(self) -> bool:
         """Whether another process has committed something since this was last asked; at first it may have."""
         now = monotonic()
-        if self._footprint.is_known(now):
+        # In the thread as well: from a network drive that is gone, not even a look at the file comes back.
+        if await self._connection.run(lambda: self._footprint.is_known(now)):
             return False
-        version = await self.submit(_data_version, write=False)
-        self._footprint.looked_into(now)
+        version = await self.submit(partial(self._look, now), write=False)
         changed = version != self._data_version
         self._data_version = version
         return changed
+
+    def _look(self, now: float, db: sqlite3.Connection) -> int:
+        version = int(db.execute("PRAGMA data_version").fetchone()[0])
+        self._footprint.looked_into(now)
+        return version
 
     def _queue(self, job: Job) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -307,7 +312,3 @@ def _resolve(future: "asyncio.Future[Any]", outcome: Outcome) -> None:
         future.set_exception(outcome.error)
     else:
         future.set_result(outcome.value)
-
-
-def _data_version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA data_version").fetchone()[0])
