@@ -94,6 +94,10 @@ async def test_the_wards_page(street: Street) -> None:
         await ana.locator("#share").click()
         await expect(ana.locator("#share-line")).to_contain_text("Location sent")
         yield ana
+        await ana.goto(f"{street.home.url}/account")
+        await expect(ana.locator("#unshared")).to_be_visible()
+        yield ana
+        await ana.goto(f"{street.home.url}/ward")
         await ana.locator("#stop").dispatch_event("click")
         await expect(ana.get_by_role("dialog")).to_be_visible()
         yield ana
@@ -118,6 +122,7 @@ async def test_people_invitations_and_the_account(street: Street) -> None:
         declined = await pairs.put("ana", "ida", "pending")
         await pairs.decline(await users.identify("ida"), declined.id)
         yield await street.sign_in("mallory", "/people")
+        yield await street.sign_in("mallory")  # is told of them elsewhere, too
         ana = await street.sign_in("ana", "/people")
         yield ana
         await ana.get_by_role("button", name="Remove Ben Keller").click()
