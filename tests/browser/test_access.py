@@ -499,3 +499,13 @@ async def test_what_is_on_and_what_is_held_is_told_without_colours_of_ours(stree
     ana = await street.sign_in("ana", "/ward", forced_colors="active")
     stop = ana.locator("#stop")
     assert await stop.evaluate(GROUND) != await stop.locator(".fill").evaluate(GROUND)
+
+
+@long
+async def test_the_rows_of_a_list_are_told_apart_without_colours_of_ours(street: Street) -> None:
+    await an_evening(street)
+    await (await street.home.ward("tom")).answer("stop-live-session")
+    ben = await street.sign_in("ben", forced_colors="active")
+    rows = ben.locator("#ended .rows > li")
+    await expect(rows).to_have_count(2)
+    await expect(rows.last).to_have_css("border-top-style", "solid")
