@@ -80,10 +80,14 @@ export function carryOn(line) {
   let looking = false;
   let lookAgain = false;
   let nextTry = null; // of looking, where the server could not be asked
+  let refused = false; // of the last connection the server has said why there is none
   say("running");
 
   const socket = new Socket("/ws/ward", {
-    opened: look,
+    opened: () => {
+      refused = false;
+      look();
+    },
     received: (event, data) => {
       if (event === "session-started") {
         const start = String(Date.parse(data.startTime));
@@ -101,9 +105,12 @@ export function carryOn(line) {
       } else if (event === "session-ended") over(data.reason);
     },
     closed: (code, refusal) => {
+      if (line.dataset.state === "over") return;
+      const before = refused;
+      refused = `refused_${refusal}` in words;
       // Another page carries it on, perhaps; this one knows nothing of it.
-      if (`refused_${refusal}` in words && line.dataset.state !== "over") say(`refused_${refusal}`, "away");
-      if (line.dataset.state !== "running") return;
+      if (refused) return say(`refused_${refusal}`, "away");
+      if (line.dataset.state === "away" && !before) return;
       told = [];
       say("away");
       overdue = setTimeout(() => socket.open || say("away_long", "away"), line.dataset.grace * 1000);

@@ -217,6 +217,8 @@ async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tm
         assert not [line for line in await ben.evaluate("window.outages") if "Connected again" in line]
         people = await street.sign_in("ana", "/people")  # the line of her own session, there
         await expect(people.locator("#own-session")).to_contain_text(TOO_MANY)
+        await people.context.set_offline(True)  # and from then on it is the network that is missing
+        await expect(people.locator("#own-session")).to_contain_text("No connection")
         await people.close()
         for name, page, line in (("ana", ana, "#line"), ("ben", ben, "#said")):
             await others[name][1].leave(4000)
