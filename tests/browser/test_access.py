@@ -17,6 +17,7 @@ long = pytest.mark.gen_test(timeout=120)
 WAITS = "HTMLFormElement.prototype.requestSubmit = () => {};"
 STAYS_AWAY = "window.fetch = () => Promise.reject(new Error('no network'));"
 GROUND = "(e) => getComputedStyle(e).backgroundColor"
+COVERED = "(e) => e.getBoundingClientRect().bottom > document.querySelector('#stop').getBoundingClientRect().top"
 WIDTHS = (320, 390, 820, 1440)
 States = AsyncIterator[Page]
 
@@ -433,12 +434,12 @@ async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street, size: tu
     await ana.evaluate("scrollTo(0, 0)")
     await field.evaluate("(e) => { e.blur(); e.focus(); }")
     await expect(field).to_be_in_viewport(ratio=1)
-    assert not await field.evaluate(covered)
+    assert not await field.evaluate(COVERED)
     await ana.context.set_offline(True)
     line = ana.locator("#line")
     await expect(line).to_contain_text("Keine Verbindung")
     await expect(field).to_be_in_viewport(ratio=1)
-    assert not await field.evaluate(covered)
+    assert not await field.evaluate(COVERED)
     if size[1] > 600:
         await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
         await expect(line).to_be_in_viewport(ratio=1)
@@ -446,6 +447,17 @@ async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street, size: tu
         await expect(line).to_be_in_viewport(ratio=1)
     await ana.context.close()
     street.excuse(*NO_NETWORK)
+
+
+@long
+@pytest.mark.parametrize("size", [(390, 844), (375, 667), (360, 640)])
+async def test_a_ward_sees_in_german_as_well_where_to_write(street: Street, size: tuple[int, int]) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
+    await ana.locator("#start").click()
+    field = ana.locator("#text")
+    await expect(field).to_be_in_viewport(ratio=1)
+    assert not await field.evaluate(COVERED)
+    assert await field.evaluate("(e) => { e.value = e.placeholder; return e.scrollWidth <= e.clientWidth; }")
 
 
 @long
