@@ -9,6 +9,19 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
 
 MOST_STEPS = 60
+# The sides of what shows the focus that something around it cuts off.
+CUT = """(element) => {
+    const { outlineOffset, outlineWidth } = getComputedStyle(element);
+    const [ring, box] = [parseFloat(outlineOffset) + parseFloat(outlineWidth), element.getBoundingClientRect()];
+    const sides = [];
+    for (let around = element.parentElement; around !== document.body; around = around.parentElement) {
+      if (getComputedStyle(around).overflowY === "visible") continue;
+      const limits = around.getBoundingClientRect();
+      for (const side of ["left", "top"]) if (box[side] - ring < limits[side]) sides.push(side);
+      for (const side of ["right", "bottom"]) if (box[side] + ring > limits[side]) sides.push(side);
+    }
+    return sides;
+}"""
 
 
 async def reach(target: Locator) -> None:
@@ -21,6 +34,7 @@ async def reach(target: Locator) -> None:
     await expect(target).to_be_focused()
     assert await target.evaluate("(element) => element.matches(':focus-visible')")
     assert await target.evaluate("(element) => getComputedStyle(element).outlineStyle") != "none"
+    assert await target.evaluate(CUT) == []
 
 
 async def press(target: Locator) -> None:
@@ -70,6 +84,9 @@ async def test_ana_starts_writes_and_stops_by_the_keyboard_alone(street: Street)
     await ana.keyboard.up(" ")
     await expect(ana.locator("main")).to_be_focused()
     await expect(ben.locator(".card")).to_have_count(0)
+    await reach(ben.locator("#said a"))
+    await press(ben.locator("#ended .rows a"))
+    await expect(ben.get_by_role("heading", level=1)).to_have_text("Ana Winter")
 
 
 @story
