@@ -1,6 +1,6 @@
 // What every page does: carry a running session on, copy, ask before what cannot be undone, tell the time zone.
 
-import { carryOn } from "./own.js";
+import { carryOn, isRunning, ownPage } from "./own.js";
 
 // A page that the browser had kept knows nothing of a session that has begun since.
 addEventListener("pageshow", (event) => event.persisted && location.reload());
@@ -40,19 +40,22 @@ document.addEventListener("click", ({ target }) => {
   if (link) link.href = link.href.replace(/^geo:.*\?/, "maps://?");
 });
 
-document.addEventListener("submit", (event) => {
-  const { confirm, sure, own } = event.target.dataset;
+document.addEventListener("submit", async (event) => {
+  const { target: form, submitter } = event;
+  const { confirm, sure, own } = form.dataset;
   const question = document.getElementById(confirm);
   if (!question || sure) return;
-  // Whether one's own session is to go on, is no question any more.
-  if (own !== undefined && session?.dataset.state === "over") return;
   event.preventDefault();
-  // That it was closed is said a moment later, when it may have been asked again.
-  question.onclose = () => {
-    if (question.open || question.returnValue !== "yes") return;
-    event.target.dataset.sure = "yes";
-    event.target.requestSubmit(event.submitter);
+  const goOn = () => {
+    form.dataset.sure = "yes";
+    form.requestSubmit(submitter);
   };
+  // A session of one's own may have begun since the page was rendered, or be over. Where that cannot be known, it is asked.
+  const page = own !== undefined && (await ownPage());
+  if (page && !isRunning(page)) return goOn();
+  if (question.open) return;
+  // That it was closed is said a moment later, when it may have been asked again.
+  question.onclose = () => question.open || question.returnValue !== "yes" || goOn();
   question.returnValue = "";
   question.showModal();
 });

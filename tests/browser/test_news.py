@@ -909,10 +909,11 @@ async def test_a_ward_is_not_promised_guardians_who_have_left(street: Street) ->
 
 @story
 async def test_who_signs_out_during_their_session_is_asked_first(street: Street) -> None:
-    ana = await street.sign_in("ana", "/ward")
-    await ana.get_by_role("button", name="Start").click()
-    await expect(ana.locator("#running")).to_be_visible()
-    await ana.goto(f"{street.home.url}/account")
+    ana = await street.sign_in("ana", "/account")
+    window = await ana.context.new_page()  # so that the other page is from before the start
+    await window.goto(f"{street.home.url}/ward")
+    await window.get_by_role("button", name="Start").click()
+    await expect(window.locator("#running")).to_be_visible()
     await ana.get_by_role("button", name="Sign out").first.click()
     question = ana.get_by_role("dialog")
     await expect(question).to_contain_text("while your session is running")
