@@ -557,6 +557,28 @@ async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
 
 
 @story
+async def test_what_happens_is_said_in_sight_of_whoever_reads_or_writes_further_down(street: Street) -> None:
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    for ward in (tom, ana):
+        await ward.answer("start-live-session", {"note": "Walking home"})
+        await ward.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    ben = await street.sign_in("ben", viewport={"width": 390, "height": 640})
+    await street.connected(ben)
+    field = ben.get_by_label("Message to Tom")
+    await field.click()
+    ana.lose()
+    said = ben.locator("#said")
+    await expect(said).to_have_text("The connection to Ana Winter is lost.")
+    await expect(said).to_be_in_viewport(ratio=1)
+    await expect(field).to_be_focused()
+    # And nothing that is reached lies behind it.
+    await ben.locator(".card.lost h2 a").focus()
+    top = "(element) => element.getBoundingClientRect().top"
+    bottom = "(element) => element.getBoundingClientRect().bottom"
+    assert await ben.locator(".card.lost h2 a").evaluate(top) >= await said.evaluate(bottom)
+
+
+@story
 async def test_what_is_on_its_way_goes_on_from_there_when_more_changes(street: Street) -> None:
     ben = await street.sign_in("ben", device=SEES_LEAPS, viewport={"width": 390, "height": 800}, **MOVES)
     ana = await street.home.ward("ana")
