@@ -76,10 +76,15 @@ class Aside(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._lines.qsize() < MOST_WAITING:
-            self._lines.put(f"{self.format(record)}\n")
-        else:
+        if self._lines.qsize() >= MOST_WAITING:
             self._left_out += 1
+            return
+        try:
+            line = self.format(record)
+        except Exception as fault:
+            # Not what was to be in it: nobody knows what that is.
+            line = f"A line of {record.filename}:{record.lineno} could not be made up: {type(fault).__name__}"
+        self._lines.put(f"{line}\n")
 
     def close(self) -> None:
         """Let what is there be written, which is waited for a moment at most."""

@@ -56,6 +56,20 @@ def test_so_is_each_line_of_a_traceback(root: logging.Logger, log_format: str, s
     assert log_format == "text" or len(lines) == 1
 
 
+def test_a_line_that_cannot_be_made_up_stops_nobody_and_is_named_by_its_place(root: logging.Logger) -> None:
+    reader, writer = os.pipe()
+    handler = logs.Aside(writer)
+    root.handlers[:] = [handler]
+    logging.getLogger("liveguard.tests").warning("%d", "not a number")
+    logging.getLogger("liveguard.tests").warning("the next one")
+    handler.close()
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        assert re.fullmatch(
+            r"A line of test_logs\.py:\d+ could not be made up: TypeError\nthe next one\n", lines.read()
+        )
+
+
 def test_of_what_nobody_takes_the_first_lines_stay_and_how_many_follow_is_said(
     root: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
