@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -68,6 +69,20 @@ async def test_a_page_of_many_parts_is_whole_plain_and_compressed(tmp_path: Path
             assert "<!--" not in text
             assert not re.search("[\x00-\x08]", text)
         assert len(compressed.body) < len(plain.body) / 10
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_is_open_leaves_no_line_in_the_log_each_second(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(tmp_path) as home:
+        caplog.set_level(logging.INFO, "liveguard.access")
+        version = (await home.fetch("/live?since=", who="ben")).json["version"]
+        assert (await home.fetch(f"/live?since={version}", who="ben")).status == 200
+        assert (await home.fetch("/", who="ben")).status == 200
+        assert (await home.fetch("/live?since=")).status == 401
+        told = [record.getMessage() for record in caplog.records if record.name == "liveguard.access"]
+        assert [line.split()[:3] for line in told] == [["GET", "/", "200"], ["GET", "/live", "401"]]
 
 
 @pytest.mark.gen_test

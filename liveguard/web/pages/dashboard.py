@@ -140,6 +140,11 @@ class Changes(Watching):
     rendering; the header ``Now`` says the moment.
     """
 
+    @property
+    def routine(self) -> bool:
+        """A page that is open asks once a second."""
+        return True
+
     async def admit(self) -> None:
         # Nothing but who asks is read until it is known that there is something new.
         self.check_viewer(await self.sign_in())
