@@ -16,8 +16,8 @@ import msgspec
 
 from liveguard.events import timestamp
 
-# What Tornado says below a warning quotes what clients sent.
-QUIET = ("tornado", "asyncio", "engineio", "socketio")
+# What Tornado says below a warning quotes what clients sent, and aiosqlite tells of each question to the database.
+QUIET = ("tornado", "asyncio", "engineio", "socketio", "aiosqlite")
 
 MOST_WAITING: Final = 10_000  # lines that nobody takes
 LAST_LINES: Final = 0.4  # seconds in which they may be taken at the end
