@@ -1,6 +1,7 @@
 """The public keys of an identity provider: one from the settings, or a set that the provider publishes and changes."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +23,8 @@ MAX_KEYS = 100
 KEY_TYPES = {"RS256": RSAPublicKey, "ES256": EllipticCurvePublicKey, "EdDSA": Ed25519PublicKey}
 
 Fetch = Callable[[str], Awaitable[bytes]]
+
+log = logging.getLogger(__name__)
 
 
 def read_public_key(pem: str, algorithm: str) -> Any:
@@ -57,7 +60,10 @@ class PublishedKeySet(msgspec.Struct):
 
 
 def read_key_set(document: bytes, algorithm: str) -> dict[str | None, Any]:
-    """The keys of a published set that can sign with this algorithm, by their ids; the others are passed over."""
+    """The keys of a published set that can sign with this algorithm, by their ids; the others are passed over.
+    ValueError says why there are none."""
+    if len(document) > MAX_SIZE:
+        raise ValueError(f"they are more than {MAX_SIZE} bytes")
     found: dict[str | None, Any] = {}
     for raw in msgspec.json.decode(document, type=PublishedKeySet).keys[:MAX_KEYS]:
         try:
@@ -69,6 +75,8 @@ def read_key_set(document: bytes, algorithm: str) -> dict[str | None, Any]:
                 )
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
             continue
+    if not found:
+        raise ValueError(f"none of them is for {algorithm}")
     return found
 
 
@@ -115,10 +123,11 @@ class PublishedKeys:
     async def _update(self) -> None:
         try:
             document = await asyncio.wait_for(self._fetch(self._url), TIMEOUT)
-            if len(document) <= MAX_SIZE:
-                self._keys = read_key_set(document, self._algorithm) or self._keys
-        except (OSError, ValueError):
-            pass  # the provider is away or talks nonsense; what is known stays
+            self._keys = read_key_set(document, self._algorithm)
+        except (OSError, ValueError) as reason:
+            # The provider is away or talks nonsense; what is known stays.
+            why = str(reason) or f"no answer within {TIMEOUT:.0f} s"
+            log.warning("The keys at LIVEGUARD_JWT_JWKS_URL cannot be had: %s", why)
         finally:
             self._look_up = None
 
@@ -132,6 +141,6 @@ async def fetch(url: str) -> bytes:
         response = await client.fetch(url, connect_timeout=TIMEOUT, request_timeout=TIMEOUT, follow_redirects=False)
         return response.body
     except HTTPError as error:
-        raise OSError(f"HTTP status {error.code}") from None
+        raise OSError(str(error)) from None
     finally:
         client.close()

@@ -522,12 +522,35 @@ async def test_a_provider_that_never_answers_keeps_nobody_waiting(
     assert asked.is_set()
 
 
+@pytest.mark.gen_test
+async def test_the_log_says_why_there_are_no_keys(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    socket, port = bind_unused_port()
+    server = HTTPServer(Application([(r"/(\w+)", KeyHandler)], log_function=lambda handler: None))
+    server.add_socket(socket)
+    for what, why in (
+        ("error", "HTTP 500: Internal Server Error"),
+        ("page", "JSON is malformed: invalid character (byte 0)"),
+        ("none", "none of them is for RS256"),
+    ):
+        settings = Settings(jwt_algorithm="RS256", jwt_jwks_url=f"http://127.0.0.1:{port}/{what}")
+        with pytest.raises(Unavailable):
+            await tokens_for(settings, clock=clock).authenticate(signed())
+        assert caplog.messages == [f"The keys at LIVEGUARD_JWT_JWKS_URL cannot be had: {why}"]
+        caplog.clear()
+    server.stop()
+    await server.close_all_connections()
+
+
 class KeyHandler(RequestHandler):
     def get(self, what: str) -> None:
         if what == "elsewhere":
             self.redirect("/keys")
         elif what == "error":
             self.set_status(500)
+        elif what == "page":
+            self.write("<!doctype html>")
+        elif what == "none":
+            self.write({"keys": [jwk(EC, kid="one")]})
         else:
             self.write(json.dumps({"keys": [jwk(RSA, kid="one")]}) + (" " * MAX_SIZE if what == "huge" else ""))
 
