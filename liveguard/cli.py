@@ -6,6 +6,7 @@ Errors go to stderr in one line: exit status 1, or 2 for wrong usage. There is n
 import argparse
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -45,6 +46,8 @@ def _do(argv: Sequence[str] | None) -> int:
             from liveguard.memory import begin_with_the_allocator_that_gives_back
 
             begin_with_the_allocator_that_gives_back()
+        if getattr(arguments, "json", False) and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as programs expect it, whatever a terminal here can spell
         from liveguard import commands
 
         result = getattr(commands, arguments.run)(arguments)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -76,6 +77,19 @@ async def test_a_history_is_json_or_csv_and_nobody_has_an_empty_id(tmp_path: Pat
     status, out, err = await run_cli(environment_of(tmp_path), "history", "--json", "--csv")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "id must be" in await complaint(database, "user", "add", "eva@example.org", "--id", "")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.gen_test
+async def test_json_is_for_programs_whatever_the_terminal_can_spell(tmp_path: Path, encoding: str) -> None:
+    database = tmp_path / "liveguard.db"
+    await move_in(database)
+    here = {**environment_of(tmp_path), "PYTHONIOENCODING": encoding}
+    name = "Zoë 🚲"
+    assert (await run_cli(here, "user", "change", "ana@example.org", "--first-name", name))[0] == 0
+    status, out, err = await run_cli(here, "user", "list", "--json")
+    assert (status, err) == (0, "")
+    assert name in [user["firstName"] for user in json.loads(out)]
 
 
 @pytest.mark.gen_test
