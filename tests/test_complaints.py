@@ -79,6 +79,13 @@ async def test_a_history_is_json_or_csv_and_nobody_has_an_empty_id(tmp_path: Pat
     assert "id must be" in await complaint(database, "user", "add", "eva@example.org", "--id", "")
 
 
+@pytest.mark.parametrize("command", [("user", "list"), ("check",), ("backup", "copy.db")], ids=" ".join)
+@pytest.mark.gen_test
+async def test_where_no_database_is_the_setting_that_names_it_is_said(tmp_path: Path, command: tuple[str, ...]) -> None:
+    database = tmp_path / "liveguard.db"
+    assert await complaint(database, *command) == f"There is no database at {database}: LIVEGUARD_DATABASE names it"
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 @pytest.mark.gen_test
 async def test_json_is_for_programs_whatever_the_terminal_can_spell(tmp_path: Path, encoding: str) -> None:

@@ -91,7 +91,7 @@ def make_place(path: Path, create: bool) -> None:
         raise ConfigurationError(f"{path} is there and is no file: LIVEGUARD_DATABASE must name another one")
     if not create:
         if not path.exists():
-            raise ConfigurationError(f"There is no database at {path}")
+            raise ConfigurationError(f"There is no database at {path}: LIVEGUARD_DATABASE names it")
         return
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -147,7 +147,7 @@ def _logged(source: sqlite3.Connection, path: Path) -> list[bytes]:
 @contextlib.contextmanager
 def _reader(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
-        raise ConfigurationError(f"There is no database at {path}")
+        raise ConfigurationError(f"There is no database at {path}: LIVEGUARD_DATABASE names it")
     with contextlib.closing(open_aside(path)) as db:
         db.execute(f"PRAGMA busy_timeout = {PATIENCE:d}")
         yield db
