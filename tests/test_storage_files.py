@@ -282,6 +282,18 @@ async def test_beside_a_server_that_runs_no_command_brings_its_file_up_to_date(
             await (await Storage.open(path, create=False)).close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root works on what belongs to others")
+@pytest.mark.gen_test
+async def test_a_command_of_roots_leaves_nothing_beside_the_file_that_its_owner_cannot_use(tmp_path: Path) -> None:
+    path = tmp_path / "liveguard.db"
+    old_file(path, len(MIGRATIONS) - 1)
+    os.chown(path, 4711, 4712)
+    await (await Storage.open(path, create=False)).close()
+    owners = {each.name: (each.stat().st_uid, each.stat().st_gid) for each in tmp_path.iterdir()}
+    assert "liveguard.db.lock" in owners
+    assert set(owners.values()) == {(4711, 4712)}, owners
+
+
 @pytest.mark.gen_test
 async def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:

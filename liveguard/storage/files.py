@@ -150,6 +150,9 @@ def served_alone(path: Path, wait: float = 0) -> Iterator[None]:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as problem:
         raise ConfigurationError(f"The database {path} cannot be locked: {problem.strerror}") from None
+    with contextlib.suppress(OSError):
+        owner = path.stat()
+        os.fchown(lock, owner.st_uid, owner.st_gid)  # as SQLite does with its own: root may have begun it
     until = time.monotonic() + wait
     try:
         while not _held(lock):
