@@ -111,9 +111,10 @@ def file_path(text: str) -> Path:
 
 def secret_text(text: str) -> bytes:
     """A secret that is long enough to sign with."""
-    if len(text.encode()) < SECRET_BYTES:
+    secret = os.fsencode(text)  # as it was set, whatever the locale takes it for
+    if len(secret) < SECRET_BYTES:
         raise ValueError(f"is too short: {SECRET_BYTES} bytes at least")
-    return text.encode()
+    return secret
 
 
 def public_key(text: str) -> str:

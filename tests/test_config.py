@@ -138,6 +138,11 @@ def test_a_secret_never_shows_in_the_text_of_the_settings() -> None:
     assert "let-me-measure" not in repr(settings)
 
 
+def test_a_secret_is_the_bytes_that_were_set_whatever_they_spell() -> None:
+    secret = bytes(range(0xE0, 0x100))
+    assert Settings.read({"LIVEGUARD_JWT_SECRET": os.fsdecode(secret)}).jwt_secret == secret
+
+
 def test_the_length_of_a_secret_is_counted_in_bytes() -> None:
     assert read(JWT_SECRET="ü" * 16).jwt_secret == ("ü" * 16).encode()
     assert "too short" in refusal(JWT_SECRET="ü" * 15 + "u")
