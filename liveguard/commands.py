@@ -133,7 +133,7 @@ def _password() -> str:
     if sys.stdin is None:
         raise InvalidPayload("The password is read from the standard input, which is closed")
     try:
-        return getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        return getpass() if sys.stdin.isatty() else sys.stdin.buffer.readline().decode().rstrip("\r\n")
     except EOFError:
         return ""
     except UnicodeDecodeError:

@@ -159,6 +159,24 @@ async def test_at_a_terminal_a_password_is_asked_for_and_not_shown(tmp_path: Pat
         assert await passwords.matches(str(kept), PASSWORD)
 
 
+@pytest.mark.parametrize(("locale", "utf8"), [("C.UTF-8", "0"), ("C", "0"), ("C", "1")])
+@pytest.mark.gen_test
+async def test_a_password_is_utf8_in_every_locale(tmp_path: Path, locale: str, utf8: str) -> None:
+    database = tmp_path / "liveguard.db"
+    await move_in(database)
+    command = [sys.executable, "-m", "liveguard", "user", "password", "ana@example.org", "--password-stdin"]
+    here = environment_of(tmp_path, database=database) | {"LC_ALL": locale, "PYTHONUTF8": utf8}
+    for typed, said in (
+        ("Grüße".encode("latin-1"), b"liveguard: The password on the standard input is not UTF-8\n"),
+        ("Grüße".encode(), b""),
+    ):
+        done = subprocess.run(command, input=typed + b"\n", env=here, capture_output=True, timeout=10)
+        assert (done.returncode, done.stderr) == (1 if said else 0, said)
+    ((kept,),) = read(database, "SELECT password_hash FROM users WHERE id = 'ana'")
+    with contextlib.closing(quick_passwords()) as passwords:
+        assert await passwords.matches(str(kept), "Grüße")
+
+
 @pytest.mark.gen_test
 async def test_a_password_that_nobody_can_type_is_said_to_be_missing(tmp_path: Path) -> None:
     await move_in(tmp_path / "liveguard.db")
