@@ -1,5 +1,6 @@
 """What the command line does, one function for each command. All of it works beside a running server."""
 
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Coroutine
@@ -263,6 +264,7 @@ def _write(path: Path, content: bytes) -> None:
 def backup_(arguments: Namespace) -> None:
     """``liveguard backup``"""
     settings = Settings.read()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # half a copy is taken away, as with Ctrl-C
     with one_line_of_sqlite(settings.database):
         back_up(settings.database, Path(arguments.file))
 

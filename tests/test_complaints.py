@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -84,6 +85,22 @@ async def test_a_history_is_json_or_csv_and_nobody_has_an_empty_id(tmp_path: Pat
 async def test_where_no_database_is_the_setting_that_names_it_is_said(tmp_path: Path, command: tuple[str, ...]) -> None:
     database = tmp_path / "liveguard.db"
     assert await complaint(database, *command) == f"There is no database at {database}: LIVEGUARD_DATABASE names it"
+
+
+@pytest.mark.gen_test
+async def test_a_copy_that_is_told_to_stop_leaves_nothing_half_done(tmp_path: Path) -> None:
+    database, place = tmp_path / "liveguard.db", tmp_path / "copies"
+    await move_in(database)
+    place.mkdir()
+    command = [sys.executable, "-m", "liveguard", "backup", str(place / "copy.db")]
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        child = await asyncio.create_subprocess_exec(*command, env=environment_of(tmp_path))
+        while not any(place.iterdir()):
+            await asyncio.sleep(0.01)  # nobody tells that it has begun
+        child.terminate()
+    assert await asyncio.wait_for(child.wait(), 20) != 0
+    assert not any(place.iterdir())
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
