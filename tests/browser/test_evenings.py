@@ -16,7 +16,7 @@ from visitors import MOVES, NO_NETWORK, WORKER, Street, open_street
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WARDS = ("ana", "tom", "ida")  # whom Ben guards
-STOPPED, LOST = "has stopped the session.", "did not come back."
+STOPPED, LOST = "is safe and has stopped the session.", "did not come back."
 PAUSES = (0, 0, 0.05, 0.2, 0.5, 1.2)  # seconds
 
 # Whatever is said is noted once, as a notification; and a connection can fall silent without being closed.

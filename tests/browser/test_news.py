@@ -135,8 +135,8 @@ async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
     tom = await street.home.ward("tom")
     await expect(ben.locator(".card.lost")).to_have_count(0)
     await tom.answer("stop-live-session")
-    await expect(ben.locator("#said")).to_have_text("Tom Berger has stopped the session.")
-    assert await ben.evaluate("window.said") == ["Tom Berger has stopped the session."]
+    await expect(ben.locator("#said")).to_have_text("Tom Berger is safe and has stopped the session.")
+    assert await ben.evaluate("window.said") == ["Tom Berger is safe and has stopped the session."]
 
 
 @story
@@ -172,7 +172,7 @@ async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
     tom = await home.ward("tom")
     await tom.expect("session-started")
     await tom.answer("stop-live-session")
-    await expect(ben.locator("#said")).to_have_text("Tom Berger has stopped the session.")
+    await expect(ben.locator("#said")).to_have_text("Tom Berger is safe and has stopped the session.")
     assert not any("is lost" in said for said in await ben.evaluate("window.said"))
     # Who is not back by then may be lost indeed.
     await ben.clock.fast_forward(5000)
@@ -220,7 +220,7 @@ async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_bac
     await expect(said).to_contain_text("The connection to Ana Winter is lost.")
     for text in ("Somebody follows me", "It is a man", "Call me"):
         await expect(said).to_contain_text(f"Ana Winter writes: {text}")
-    await expect(said).to_contain_text("Tom Berger has stopped the session.")
+    await expect(said).to_contain_text("Tom Berger is safe and has stopped the session.")
     await expect(said).not_to_contain_text("On the bridge")
     await nothing_is_said_again(ben)
     street.excuse(*NO_NETWORK)
@@ -249,7 +249,7 @@ async def test_an_end_before_the_first_connection_is_told(street: Street, page: 
     await expect(ben.locator("#away")).to_be_visible()
     await tom.answer("stop-live-session")
     await ben.evaluate("window.go = true")
-    await expect(ben.locator("#said")).to_contain_text("Tom Berger has stopped the session.")
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger is safe and has stopped the session.")
     await nothing_is_said_again(ben)
     street.excuse("/nowhere/")
 
@@ -264,7 +264,7 @@ async def test_an_end_that_another_device_was_first_to_hear_is_told_here_as_well
     other = await street.home.guardian("ben")
     await other.answer("ping")
     await ben.evaluate("window.go = true")
-    await expect(ben.locator("#said")).to_contain_text("Tom Berger has stopped the session.")
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger is safe and has stopped the session.")
     street.excuse("/nowhere/")
 
 
@@ -293,7 +293,7 @@ async def test_the_last_words_of_a_session_that_has_ended_are_said(street: Stree
     said = ben.locator("#said")
     for sentence in ("Ana Winter writes: Somebody follows me", "Tom Berger writes: I fell"):
         await expect(said).to_contain_text(sentence)
-    await expect(said).to_contain_text("Ana Winter has stopped the session.")
+    await expect(said).to_contain_text("Ana Winter is safe and has stopped the session.")
     # What is said to a screen reader, it reads: once when it happens, once more with what comes to it.
     texts = await ben.evaluate("window.said.map((text) => text.trim())")
     assert len(texts) == len(set(texts)), texts
@@ -394,7 +394,7 @@ async def test_a_story_that_cannot_be_had_at_once_is_asked_for_again(street: Str
     await ana.answer("stop-live-session")
     await ben.route(f"**{path}", lambda route: route.fulfill(status=503), times=1)
     await ben.context.set_offline(False)
-    await expect(ben.locator("#said")).to_contain_text("Ana Winter has stopped the session.")
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter is safe and has stopped the session.")
     await expect(ben.locator("#said")).to_contain_text("Ana Winter writes: Somebody follows me")
     await nothing_is_said_again(ben)
     street.excuse(*NO_NETWORK, "503")
@@ -493,7 +493,7 @@ async def test_what_a_silent_connection_did_not_tell_is_told_though_it_is_shown(
     await other.expect("session-ended")
     await ben.clock.fast_forward(7000)
     await expect(ben.locator(".timeline")).to_contain_text("Somebody follows me")
-    await expect(ben.locator("#said")).to_have_text("Ana Winter has stopped the session.")
+    await expect(ben.locator("#said")).to_have_text("Ana Winter is safe and has stopped the session.")
     await ben.evaluate(NOTES_WHAT_IS_SAID)
     await ben.wait_for_function("() => window.asked")
     await ben.clock.fast_forward(5000)  # and has no answer
@@ -525,7 +525,7 @@ async def test_all_that_was_written_before_the_page_was_true_again_is_told(stree
     await ida.answer("send-message", {"text": "Nearly there"})
     await expect(said).to_contain_text("Ida Winter writes: Nearly there")
     await tom.answer("stop-live-session")
-    await expect(said).to_contain_text("Tom Berger has stopped the session.")
+    await expect(said).to_contain_text("Tom Berger is safe and has stopped the session.")
     await ben.evaluate(NOTES_WHAT_IS_SAID)
     await ben.unroute("**/history/*")
     for sentence in ("Ida Winter writes: I fell", "Tom Berger writes: I am hurt"):
@@ -573,7 +573,7 @@ async def test_what_was_heard_just_before_an_outage_is_not_told_again(street: St
     await ben.context.set_offline(False)
     await expect(ben.locator("#away")).to_be_hidden()
     said = ben.locator("#said")
-    await expect(said).to_have_text("Tom Berger has stopped the session. Tom Berger has stopped the session.")
+    await expect(said).to_have_text(" ".join(["Tom Berger is safe and has stopped the session."] * 2))
     await nothing_is_said_again(ben)
     assert not any("In the bus" in text for text in await ben.evaluate("window.said"))
     street.excuse(*NO_NETWORK)
@@ -692,8 +692,8 @@ async def test_an_alarm_is_taken_back_beside_what_happened_meanwhile(street: Str
     ben = await alarmed(street)
     await tom.answer("stop-live-session")
     await ben.context.set_offline(False)
-    await expect(ben.locator("#said")).to_have_text(f"Tom Berger has stopped the session. {BACK}")
-    assert await ben.evaluate("window.notices") == ["Tom Berger has stopped the session.", BACK]
+    await expect(ben.locator("#said")).to_have_text(f"Tom Berger is safe and has stopped the session. {BACK}")
+    assert await ben.evaluate("window.notices") == ["Tom Berger is safe and has stopped the session.", BACK]
     assert await ben.evaluate("window.tones") == [659, 523, 523, 659]
     street.excuse(*NO_NETWORK)
 
@@ -760,7 +760,7 @@ async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Stree
     await phone.context.set_offline(True)
     await expect(phone.locator("#away")).to_be_visible()
     await tom.answer("stop-live-session")
-    await expect(laptop.locator("#said")).to_have_text("Tom Berger has stopped the session.")
+    await expect(laptop.locator("#said")).to_have_text("Tom Berger is safe and has stopped the session.")
     # With this ping the server knows that Ben has heard it.
     async with sockets[0].expect_event("framereceived", lambda text: '"pong"' in text):
         await laptop.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
@@ -769,8 +769,8 @@ async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Stree
     await ana.answer("stop-live-session")
     await phone.context.set_offline(False)
     said = phone.locator("#said")
-    await expect(said).to_contain_text("Tom Berger has stopped the session.")
-    await expect(said).to_contain_text("Ana Winter has stopped the session.")
+    await expect(said).to_contain_text("Tom Berger is safe and has stopped the session.")
+    await expect(said).to_contain_text("Ana Winter is safe and has stopped the session.")
     await nothing_is_said_again(phone)
     street.excuse(*NO_NETWORK)
 

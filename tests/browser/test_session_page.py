@@ -63,9 +63,9 @@ async def test_it_tells_all_that_the_dashboard_tells(street: Street) -> None:
     alex = await street.sign_in("alex", path)
     await expect(alex.locator("#live:not(.stale)")).to_be_visible()
     await ana.answer("stop-live-session")
-    await expect(alex.locator("#said")).to_have_text("Ana Winter has stopped the session.")
-    await told(ben, "Ana Winter has stopped the session.")
-    await expect(ben.locator(".session-head .state")).to_contain_text("Arrived, stopped it")
+    await expect(alex.locator("#said")).to_have_text("Ana Winter is safe and has stopped the session.")
+    await told(ben, "Ana Winter is safe and has stopped the session.")
+    await expect(ben.locator(".session-head .state")).to_contain_text("Safe, stopped it")
     await expect(ben.get_by_label("Message to Ana")).to_have_count(0)
     await expect(ben.locator("main")).to_be_focused()
     await street.home.ward("tom")
@@ -171,7 +171,7 @@ async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(stree
         "Ana Winter writes: Somebody follows me",
         "The connection to Ida Winter is lost.",
         "Ida Winter writes: I fell on the stairs Ida Winter writes: Nearly there",
-        "Tom Berger has stopped the session.",
+        "Tom Berger is safe and has stopped the session.",
     ):
         await expect(said).to_contain_text(sentence)
     street.excuse(*NO_NETWORK)
@@ -191,7 +191,7 @@ async def test_what_is_written_in_the_same_moment_stands_there_in_its_order(stre
     assert await ben.locator(".timeline q").all_inner_texts() == texts
     # And the page goes on.
     await ana.answer("stop-live-session")
-    await expect(ben.locator(".timeline")).to_contain_text("Arrived")
+    await expect(ben.locator(".timeline")).to_contain_text("Safe, stopped it")
 
 
 @story

@@ -49,7 +49,7 @@ async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
     await hold(ana.locator("#stop"))
     await expect(ana.locator("#idle")).to_be_visible()
     await expect(card).to_have_count(0)
-    await expect(ben.locator("#ended")).to_contain_text("Arrived, stopped it")
+    await expect(ben.locator("#ended")).to_contain_text("Safe, stopped it")
     await expect(ben.locator("#summary")).not_to_contain_text("live session")
 
 

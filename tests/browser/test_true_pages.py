@@ -353,7 +353,7 @@ async def test_an_end_that_is_not_told_any_more_is_no_removal(street: Street) ->
     await ben.route("**/history/*", lambda route: route.fulfill(status=404, body="no such host"), times=1)
     await ben.locator("#said").evaluate(NOTES_WHAT_IS_SAID)
     await ben.context.set_offline(False)
-    await expect(ben.locator("#said")).to_contain_text("Ana Winter has stopped the session.")
+    await expect(ben.locator("#said")).to_contain_text("Ana Winter is safe and has stopped the session.")
     assert not any("no longer watch" in said for said in await ben.evaluate("window.said"))
     street.excuse(*NO_NETWORK, "404")
 

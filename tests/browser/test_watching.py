@@ -68,7 +68,7 @@ async def live_through_it(street: Street, page: Page) -> Peer:
     tom = await street.home.ward("tom")
     await said_last(page, "Tom Berger is back.")
     await tom.answer("stop-live-session")
-    await said_last(page, "Tom Berger has stopped the session.")
+    await said_last(page, "Tom Berger is safe and has stopped the session.")
     return tom
 
 
@@ -152,7 +152,7 @@ async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) ->
     await live_through_it(street, ben)
     assert await ben.evaluate("window.notices") == [
         "Tom Berger has started a session.", "The connection to Tom Berger is lost.",
-        "Tom Berger is back.", "Tom Berger has stopped the session.",
+        "Tom Berger is back.", "Tom Berger is safe and has stopped the session.",
     ]  # fmt: skip
     await tom.leave()
 
@@ -674,7 +674,7 @@ async def test_whoever_looks_at_the_page_of_a_session_watches_it_and_can_write(s
     ana = await street.home.ward("ana")
     await expect(ben.locator(".lost-line")).to_have_count(0)
     await ana.answer("stop-live-session")
-    await expect(ben.locator(".session-head .state")).to_contain_text("Arrived, stopped it")
+    await expect(ben.locator(".session-head .state")).to_contain_text("Safe, stopped it")
     await expect(ben.get_by_label("Message to Ana")).to_have_count(0)
 
 
