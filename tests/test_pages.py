@@ -166,7 +166,7 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
         ana.lose()
         assert (await ben.expect("session-ended"))["reason"] == "ward_disconnected"
         page = (await home.fetch("/ward", who="ana")).text
-        assert re.search("You did not stop your last session. It ended at .{5,20}: Connection lost for good", page)
+        assert re.search("You did not stop your last session. It ended at .{5,20}: Connection lost, did not come back", page)
         assert "You did not stop" not in (await home.fetch("/ward", who="ben")).text
         ana = await home.ward("ana")
         for event in ("start-live-session", "stop-live-session"):

@@ -105,7 +105,7 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
         await expect(ben.locator("#summary")).to_have_text("Nobody is live")
         worrying = ben.locator("#worrying .lost-line")
         await expect(worrying).to_contain_text("Tom Berger has not stopped the last session")
-        await expect(ben.locator("#ended .lost")).to_contain_text("Connection lost for good")
+        await expect(ben.locator("#ended .lost")).to_contain_text("Connection lost, did not come back")
         await expect(ben).to_have_title("⚠ Watching · liveguard")
         # It stays before everything else, whoever starts or stops meanwhile.
         ana = await street.home.ward("ana")
@@ -116,7 +116,7 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
         await ana.answer("stop-live-session")
         await expect(ben.locator(".card")).to_have_count(0)
         await worrying.get_by_role("link").click()
-        await expect(ben.locator(".session-head .state.lost")).to_have_text("Connection lost for good")
+        await expect(ben.locator(".session-head .state.lost")).to_have_text("Connection lost, did not come back")
         # Tom himself is not told so, and once he has stopped a session all is quiet again.
         assert "has not stopped" not in await (await street.sign_in("tom")).locator("main").inner_text()
         tom = await street.home.ward("tom")

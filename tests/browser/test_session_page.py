@@ -122,7 +122,7 @@ async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, bro
         await field.press("Home")
         tom.lose()
         await expect(page.locator("#said .lost")).to_contain_text("Tom Berger did not come back")
-        await expect(page.locator(".session-head .state.lost")).to_have_text(" Connection lost for good")
+        await expect(page.locator(".session-head .state.lost")).to_have_text(" Connection lost, did not come back")
         await expect(page.get_by_role("status").filter(has_text="This was not sent")).to_be_visible()
         await expect(field).to_have_value("Where are y")
         await expect(field).to_be_focused()
