@@ -606,8 +606,12 @@ async def test_an_empty_dashboard_says_what_is_known_and_where_to_go_on(tmp_path
         await ana.answer("start-live-session")
         ana.lose()
         await ben.expect("session-ended")
-        # She may well be on her way.
+        # She may well be on her way, and no page may say that nobody is.
         assert "No session is running just now." in await calm("ben")
+        for path, who in (("/", "ben"), ("/admin", "alex")):
+            assert "Nobody is on their way" not in (await home.fetch(path, who=who)).text
+            german = await home.fetch(path, who=who, headers={"Accept-Language": "de"})
+            assert "iemand ist unterwegs" not in german.text and "ist niemand unterwegs" not in german.text
 
 
 @pytest.mark.gen_test
