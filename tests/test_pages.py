@@ -245,14 +245,14 @@ async def test_an_open_dashboard_hears_whom_one_guards(tmp_path: Path) -> None:
         await home.server.storage.database.changed_elsewhere()  # the first time it says yes, whatever happened
         guardianships = home.server.people.guardianships
         before = (await home.fetch("/live?since=", who="mallory")).json
-        assert "You watch over nobody yet" in before["calm"]
+        assert "You watch over nobody." in before["calm"]
         other = (await home.fetch("/live?since=", who="chloe")).json["version"]
         await guardianships.put("ana", "mallory", "accepted")
         after = (await home.fetch(f"/live?since={before['version']}", who="mallory")).json
         assert "As soon as Ana Winter starts a session" in after["calm"]
         await guardianships.put("ana", "mallory", "revoked")
         again = (await home.fetch(f"/live?since={after['version']}", who="mallory")).json
-        assert "You watch over nobody yet" in again["calm"]
+        assert "You watch over nobody." in again["calm"]
         assert list((await home.fetch(f"/live?since={other}", who="chloe")).json) == ["heard"]
 
 
@@ -383,7 +383,10 @@ async def test_no_ward_is_promised_a_guardian_whose_account_is_disabled(tmp_path
         listed = (await home.fetch("/api/guardians", who="ana")).json["guardians"]
         assert {one["guardianId"]: one["status"] for one in listed} == {"ben": "accepted", "chloe": "accepted"}
         await home.server.people.accounts.disable("chloe")
-        assert "Nobody would be told" in (await home.fetch("/ward", who="ana")).text
+        assert "You have no guardians just now. Nobody would be told." in (await home.fetch("/ward", who="ana")).text
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        assert "You have no guardians just now. Nobody is told." in (await home.fetch("/ward", who="ana")).text
         await home.server.people.accounts.enable("ben")
         assert "Ben Keller" in (await home.fetch("/ward", who="ana")).text
 
