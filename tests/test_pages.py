@@ -392,6 +392,24 @@ async def test_no_ward_is_promised_a_guardian_whose_account_is_disabled(tmp_path
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("language", "before", "during"),
+    [
+        ("en", {"tom": "this person sees", "ana": "these people see"}, {"tom": "is told as", "ana": "are told as"}),
+        ("de", {"tom": "sieht diese Person", "ana": "sehen diese Menschen"}, {"tom": "erfährt", "ana": "erfahren"}),
+    ],
+)
+async def test_one_guardian_is_spoken_of_as_one(
+    tmp_path: Path, language: str, before: dict[str, str], during: dict[str, str]
+) -> None:
+    async with house(tmp_path) as home:
+        for who in ("tom", "ana"):
+            page = (await home.fetch("/ward", who=who, headers={"Accept-Language": language})).text
+            assert before[who] in page
+            assert during[who] in page
+
+
+@pytest.mark.gen_test
 async def test_a_time_zone_that_nobody_knows_breaks_no_page(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
         await (await home.ward("ana")).answer("start-live-session")
