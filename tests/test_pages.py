@@ -166,12 +166,12 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
         ana.lose()
         assert (await ben.expect("session-ended"))["reason"] == "ward_disconnected"
         page = (await home.fetch("/ward", who="ana")).text
-        assert re.search("You did not stop your last session. It ended at .{5,20}: Connection lost, did not come back", page)
-        assert "You did not stop" not in (await home.fetch("/ward", who="ben")).text
+        assert re.search("Your last session ended by itself at .{5,20}: Connection lost, did not come back", page)
+        assert "ended by itself" not in (await home.fetch("/ward", who="ben")).text
         ana = await home.ward("ana")
         for event in ("start-live-session", "stop-live-session"):
             await ana.answer(event)
-            assert "You did not stop" not in (await home.fetch("/ward", who="ana")).text
+            assert "ended by itself" not in (await home.fetch("/ward", who="ana")).text
 
 
 @pytest.mark.parametrize("fails", [("end",), ("start", "end")])
@@ -215,7 +215,7 @@ async def shows_the_end(home: House, session_id: str) -> str:
         assert page.count("Ana Winter has not stopped the last session") == page.count("Try to reach them.") == 1
     assert "All is quiet" not in changes["summary"]
     assert changes["ended"].count(f'href="/history/{session_id}"') == 1
-    assert "You did not stop your last session" in (await home.fetch("/ward", who="ana")).text
+    assert "Your last session ended by itself" in (await home.fetch("/ward", who="ana")).text
     # Whoever follows that line, or was there when it ended, is told the same; she herself knows.
     told = "Ana Winter has not stopped this session."
     assert told in (await home.fetch(f"/history/{session_id}", who="ben")).text
