@@ -814,7 +814,7 @@ async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(stree
     # The server did not get it, which shows as soon as the connection is back.
     await expect(line).to_contain_text("it is still running")
     lines = await ana.evaluate("window.lines")
-    assert lines[0].startswith("The connection went before the server had answered")
+    assert lines[0].startswith("The connection was lost before the server had answered")
     assert not any("Not stopped" in line for line in lines)
     await expect(ana.locator("#ward")).to_have_attribute("data-state", "running")
     await hold(ana.locator("#stop"))

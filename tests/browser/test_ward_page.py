@@ -78,7 +78,7 @@ async def test_why_there_is_no_location_is_said(street: Street) -> None:
     reasons.append(await line.inner_text())
     assert "cannot tell where it is" in reasons[0]
     assert reasons[1]
-    assert "may not tell your location" in reasons[2]
+    assert "not allowed to tell your location" in reasons[2]
     await expect(ana.locator("#running")).to_be_visible()
 
 
@@ -282,7 +282,7 @@ async def test_aloud_is_said_what_changes_and_not_each_second(street: Street) ->
 async def test_a_browser_that_refuses_a_location_does_not_keep_the_session_from_running(street: Street) -> None:
     ana = await started(street)
     await ana.get_by_role("button", name="location").click()
-    await expect(ana.locator("#share-line")).to_contain_text("may not tell your location")
+    await expect(ana.locator("#share-line")).to_contain_text("not allowed to tell your location")
     await expect(ana.locator("#running")).to_be_visible()
 
 
