@@ -49,7 +49,7 @@ export class Share {
     const permission = await navigator.permissions?.query({ name: "geolocation" });
     if (this.start !== start) return;
     if (kept("sessionStorage", shareOf(start)) && permission?.state === "granted") this.place.start();
-    else this.problem = words.share_again;
+    else this.problem = words.sharing_over;
     this.show();
   }
 
