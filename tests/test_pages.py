@@ -824,7 +824,9 @@ async def test_an_invitation_by_link_can_be_withdrawn_until_somebody_has_used_it
         assert (await home.browser().get(link)).status == 200
         assert (await ana.post(withdraw)).headers["Location"] == "/people?done=withdrawn"
         assert "/withdraw" not in (await ana.get("/people?done=withdrawn")).text
-        assert (await home.browser().get(link)).status == 410
+        gone = await home.browser().get(link)
+        assert gone.status == 410
+        assert "It was used or withdrawn already" in gone.text
         assert (await ana.post(withdraw)).headers["Location"] == "/people?problem=link_over"
         assert "among your guardians" in (await ana.get("/people?problem=link_over")).text
 
