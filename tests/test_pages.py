@@ -495,6 +495,8 @@ async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Pa
         assert taken.status == 409
         for value in fields.values():
             assert f'value="{value}"' in taken.text
+        # It is not the admin's own name that is missing.
+        assert "Please give a first name." in (await alex.post("/admin/people", fields | {"first_name": " "})).text
 
 
 @pytest.mark.gen_test

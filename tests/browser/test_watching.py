@@ -641,7 +641,7 @@ async def test_german_is_chosen_by_the_browser_or_the_account(street: Street) ->
     await ben.locator("#first").fill("")
     await ben.locator("#last").fill("Kessler")
     await ben.locator("form[action='/account/name'] button").click()
-    await expect(ben.locator("#first")).to_have_accessible_description("Please tell your name.")
+    await expect(ben.locator("#first")).to_have_accessible_description("Please give a first name.")
     await expect(ben.locator("#first")).to_have_value("")
     await expect(ben.locator("#last")).to_have_value("Kessler")
     street.excuse("status of 400")
