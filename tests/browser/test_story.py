@@ -287,4 +287,5 @@ async def test_an_invitation_by_link_makes_an_account_once(street: Street) -> No
 
     late = await street.visit(link)
     await expect(late.get_by_role("heading")).to_contain_text("does not work any more")
+    await expect(late).to_have_title("This link does not work any more · liveguard")
     street.excuse("status of 410")
