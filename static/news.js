@@ -246,7 +246,7 @@ function showState() {
   live.classList.toggle("stale", !current);
   if (!current) lapse();
   const all = shown();
-  const worrying = document.querySelector("#worrying a, #others a[data-until]");
+  const worrying = document.querySelector("#worrying a, #page [data-until]");
   showInTab(words.title, icons, all.length, !current || worrying || all.some(({ dataset }) => dataset.state === "lost"));
   away.show(current);
 }

@@ -117,6 +117,7 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
         await expect(ben.locator(".card")).to_have_count(0)
         await worrying.get_by_role("link").click()
         await expect(ben.locator(".session-head .state.lost")).to_have_text("Connection lost, did not come back")
+        await expect(ben).to_have_title("⚠ Tom Berger · liveguard")
         # Tom himself is not told so, and once he has stopped a session all is quiet again.
         assert "has not stopped" not in await (await street.sign_in("tom")).locator("main").inner_text()
         tom = await street.home.ward("tom")
