@@ -517,7 +517,7 @@ async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> N
         page = await street.sign_in(name, "/account")
         await page.context.route(f"**/static/*/{module}.js", lambda route: route.abort())
         await page.goto(f"{street.home.url}{path}")
-        line = page.get_by_text("Something of this page did not load")
+        line = page.get_by_text("Part of this page did not load")
         await expect(line).to_be_hidden()
         await page.evaluate(TIME_IS_UP)
         await expect(line).to_be_visible()
