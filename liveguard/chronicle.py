@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from liveguard.clock import Clock
@@ -72,6 +72,13 @@ class Memory:
             self.battery = point.battery
 
 
+class Ended(NamedTuple):
+    """What is left of a session that has ended, until it is written."""
+
+    session: LiveSession
+    trail: Trail
+
+
 class Chronicle:
     """The memory of all sessions that run. ``keep_for`` milliseconds after the end of one, its trail is forgotten."""
 
@@ -84,8 +91,8 @@ class Chronicle:
         self._memories: dict[str, Memory] = {}
         self._entries: list[Entry] = []
         self._being_written: list[Entry] = []
-        self._ending: dict[str, Trail] = {}
-        self._being_ended: dict[str, Trail] = {}
+        self._ending: dict[str, Ended] = {}
+        self._being_ended: dict[str, Ended] = {}
         self._out_of_room = False
         self._purged_at = float("-inf")
 
@@ -129,7 +136,7 @@ class Chronicle:
             case SessionEnded():
                 # How it ended stands in the journal.
                 if len(memory.trail):
-                    self._ending[session.id] = memory.trail
+                    self._ending[session.id] = Ended(session, memory.trail)
                 del self._memories[session.id]
 
     def _compare(self, memory: Memory, when: int) -> None:
@@ -179,18 +186,20 @@ class Chronicle:
     async def trail(self, session_id: str) -> list[Point]:
         """Where the ward of a session was, as far as that is still kept."""
         memory = self._memories.get(session_id)
-        trail = memory.trail if memory else self._ending.get(session_id) or self._being_ended.get(session_id)
-        new = trail.points if trail and (memory or self._keep_for) else []
+        known = memory or self._ending.get(session_id) or self._being_ended.get(session_id)
+        new = known.trail.points if known and (memory or self._keep_for) else []
         return new or await self._storage.chronicle.trail(session_id)
 
     async def write(self) -> None:
         """Write what is new, and forget the places that need not be kept any longer."""
-        trails = {session_id: memory.trail for session_id, memory in self._memories.items()}
-        trails |= self._ending
+        # Where the journal has no such session yet, nothing would find its places when they are to be forgotten.
+        known: dict[str, Memory | Ended] = {**self._memories, **self._ending}
+        trails = {session_id: one.trail for session_id, one in known.items() if one.session.seq is not None}
         changes = {session_id: found for session_id, trail in trails.items() if (found := trail.changes())}
         entries, self._entries = self._entries, []
         self._being_written = entries
-        ending, self._ending = self._ending, {}
+        ending = {session_id: ended for session_id, ended in self._ending.items() if session_id in trails}
+        self._ending = {session_id: ended for session_id, ended in self._ending.items() if session_id not in trails}
         self._being_ended = ending
         written = 0
         try:
@@ -246,14 +255,14 @@ def _size(entry: Entry) -> int:
     return BESIDE_TEXT + sys.getsizeof(entry.data)
 
 
-def _newest(trails: dict[str, Trail]) -> dict[str, Trail]:
+def _newest(ended: dict[str, Ended]) -> dict[str, Ended]:
     """As many of these as there is room for."""
     left = MOST_POINTS
-    for place, trail in enumerate(reversed(trails.values())):
-        left -= len(trail)
+    for place, one in enumerate(reversed(ended.values())):
+        left -= len(one.trail)
         if left < 0:
-            return dict(list(trails.items())[len(trails) - place :])
-    return trails
+            return dict(list(ended.items())[len(ended) - place :])
+    return ended
 
 
 def _point(location: Location, when: int) -> Point:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from family import DAY, MovedClock
 from msgspec.structs import astuple
-from server import House, house
+from server import House, house, look_again
 from tornado.testing import ExpectLog
 
 from liveguard import chronicle, rounds
@@ -80,6 +80,27 @@ async def test_with_no_time_at_all_nothing_stays_beyond_the_session(tmp_path: Pa
         session_id = await walk(home)
         await home.server.chronicle.write()
         assert not await home.server.storage.chronicle.trail(session_id)
+
+
+@pytest.mark.gen_test
+async def test_the_trail_of_a_session_that_the_journal_has_late_is_forgotten_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        storage, clock = home.server.storage, MovedClock()
+        with monkeypatch.context() as outage, ExpectLog("liveguard.journaling", "The journal cannot be written"):
+            outage.setattr(storage.journal, "start", fails)
+            session_id = await walk(home)
+            # The file can be written again, and this is sooner than the journal tries it.
+            await home.server.chronicle.write()
+            assert await home.server.chronicle.trail(session_id)
+        while not await past(home):
+            await look_again()
+        await home.server.chronicle.write()
+        assert await storage.chronicle.trail(session_id)
+        clock.wall = home.server.clock.now().wall + 8 * DAY
+        await Chronicle(storage, clock, keep_for=7 * DAY).write()
+        assert not await storage.chronicle.trail(session_id)
 
 
 @pytest.mark.gen_test
@@ -253,7 +274,7 @@ async def test_the_page_of_a_session_of_which_much_waits_to_be_written_is_not_lo
         assert "somebody follows me" in page
 
 
-async def fails(*what: Any) -> None:
+async def fails(*what: Any, **how: Any) -> None:
     raise StorageUnavailable("There is no room on the disk")
 
 
