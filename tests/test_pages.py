@@ -16,9 +16,10 @@ from tornado.testing import ExpectLog
 from liveguard.errors import StorageUnavailable
 from liveguard.people import Entry, User
 from liveguard.tables import csv_line
+from liveguard.trail import Point
 from liveguard.web.pages.dashboard import Dashboard
 from liveguard.web.pages.entrance import local_path
-from liveguard.web.pages.history import BLINK, without_blinks
+from liveguard.web.pages.history import BLINK, gpx, without_blinks
 from liveguard.web.render import Reader, clock, initials, negotiate
 
 PAGES = ("/", "/ward", "/people", "/history", "/account")
@@ -711,12 +712,20 @@ async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path)
         session_id = ended["data"]["sessionId"]
         table = await home.fetch("/history/export.csv", who="ben")
         assert session_id in table.text
-        gpx = await home.fetch(f"/history/{session_id}/trail.gpx", who="ben")
-        assert '<trkpt lat="48.200000" lon="16.370000">' in gpx.text
+        trail = await home.fetch(f"/history/{session_id}/trail.gpx", who="ben")
+        assert '<trkpt lat="48.200000" lon="16.370000">' in trail.text
         assert session_id in (await home.fetch("/history/export.json", who="ben")).text
         assert session_id not in (await home.fetch("/history/export.csv", who="mallory")).text
         assert (await home.fetch(f"/history/{session_id}", who="mallory")).status == 404
         assert (await home.fetch(f"/history/{session_id}/trail.gpx", who="mallory")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("longitude", "written"),
+    [(-180, "-180.000000"), (179.999999, "179.999999"), (179.9999999, "-180.000000"), (180, "-180.000000")],
+)
+def test_a_trail_on_the_date_line_is_written_as_the_schema_of_gpx_has_it(longitude: float, written: str) -> None:
+    assert f'<trkpt lat="-17.500000" lon="{written}">' in gpx([Point(0, -17.5, longitude)])
 
 
 def test_a_story_does_not_tell_that_a_guardian_went_from_page_to_page() -> None:

@@ -273,7 +273,7 @@ def without_blinks(entries: list[Entry]) -> list[Entry]:
 def gpx(trail: list[Point]) -> str:
     """A trail in the format that maps and watches read. All of it are numbers, so nothing needs escaping."""
     points = "".join(
-        f'<trkpt lat="{point.latitude:.6f}" lon="{point.longitude:.6f}">'
+        f'<trkpt lat="{point.latitude:.6f}" lon="{_east(point.longitude):.6f}">'
         + (f"<ele>{point.altitude:.1f}</ele>" if point.altitude is not None else "")
         + f"<time>{datetime.fromtimestamp(point.moment / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}</time></trkpt>\n"
         for point in trail
@@ -283,6 +283,12 @@ def gpx(trail: list[Point]) -> str:
         '<gpx version="1.1" creator="liveguard" xmlns="http://www.topografix.com/GPX/1/1">\n'
         f"<trk><trkseg>\n{points}</trkseg></trk></gpx>\n"
     )
+
+
+def _east(longitude: float) -> float:
+    """As the schema of GPX has it: there is no longitude of 180, as it is the one of -180."""
+    rounded = round(longitude, 6)
+    return -180.0 if rounded == 180 else rounded
 
 
 def _line(cells: Iterable[Any]) -> str:
