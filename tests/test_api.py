@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from server import PASSWORD, House, Peer, house, token_of
-from shelf import held_elsewhere
+from shelf import change_elsewhere, held_elsewhere
 
 RULE = "must be a text of 1 to 1,024 characters"
 PLACE = {"latitude": 53.55, "longitude": 9.93, "battery": 64}
@@ -85,6 +85,23 @@ async def test_a_token_for_a_password_ends_with_it_and_others_do_not(tmp_path: P
         for login_id in (home.server.tokens.verify(bens).login_id, "none"):
             foreign, _ = home.server.tokens.issue("ana", 60, login_id)
             assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {foreign}"})).status == 401
+
+
+@pytest.mark.gen_test
+async def test_a_program_was_last_used_when_its_token_was(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+
+        async def ends() -> list[int]:
+            return [login.expires_at for login in await logins.of(await home.server.people.accounts.identify("ana"))]
+
+        logins, asked = home.server.people.logins, {"email": "ana@example.org", "password": PASSWORD}
+        token = (await home.fetch("/api/login", "POST", body=asked)).json["token"]
+        change_elsewhere(home.database, "UPDATE logins SET last_used_at = last_used_at - 7200000")
+        assert "2 h ago" in (await home.fetch("/account", who="ana")).text
+        before = await ends()
+        assert (await home.fetch("/api/me", headers={"Authorization": f"Bearer {token}"})).status == 200
+        assert "2 h ago" not in (await home.fetch("/account", who="ana")).text
+        assert await ends() == before  # unlike a browser, it lasts no longer by that
 
 
 @pytest.mark.slow

@@ -36,10 +36,9 @@ class Doorkeeper:
         """Whose token this is. Raises the first of the five refusals that applies, or StorageUnavailable."""
         claims = await self._tokens.authenticate(token)
         user = await self._accounts.identify(claims.user_id)
-        visitor = Visitor(user, expires_at=claims.expires_at, login_id=claims.login_id)
-        if not await self.still_knows(visitor):
+        if claims.login_id is not None and not await self._logins.lasts(claims.login_id, user, noted=True):
             raise InvalidToken
-        return visitor
+        return Visitor(user, expires_at=claims.expires_at, login_id=claims.login_id)
 
     async def still_knows(self, visitor: Visitor) -> bool:
         """Whether the login by which somebody came, if it was one, has not ended. Raises StorageUnavailable."""

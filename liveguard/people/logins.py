@@ -64,9 +64,8 @@ class Logins:
             return None
         now = self._clock.now().wall
         login = await self._storage.logins.get(digest(token), now)
-        if noted and login is not None and now - login.last_used_at >= NOTED:
-            # Nobody waits for this note, and nobody is turned away if it cannot be made.
-            self._storage.logins.touch(login.id, now, now + LASTS).add_done_callback(_let_be)
+        if noted and login is not None:
+            self._note(login, now, now + LASTS)
         return login
 
     def begins_a_day(self, login: Login) -> bool:
@@ -74,10 +73,15 @@ class Logins:
         now, begun = self._clock.now().wall, login.created_at
         return (now - begun) // DAY > (login.last_used_at - begun) // DAY
 
-    async def lasts(self, login_id: str, user: User) -> bool:
-        """Whether this is a login of theirs that has not ended."""
-        login = await self._storage.logins.get(login_id, self._clock.now().wall)
-        return login is not None and login.user.id == user.id
+    async def lasts(self, login_id: str, user: User, *, noted: bool = False) -> bool:
+        """Whether this is a login of theirs that has not ended. That it is used may be ``noted``."""
+        now = self._clock.now().wall
+        login = await self._storage.logins.get(login_id, now)
+        if login is None or login.user.id != user.id:
+            return False
+        if noted:
+            self._note(login, now)
+        return True
 
     async def of(self, user: User, here: str | None = None) -> list[Login]:
         """Where somebody is signed in: here, then the places that last longest; no more than there is a use for."""
@@ -112,6 +116,11 @@ class Logins:
         now = self._clock.now().wall
         await self._storage.logins.purge(now)
         await self._storage.links.purge(now)
+
+    def _note(self, login: Login, now: int, expires_at: int | None = None) -> None:
+        if now - login.last_used_at >= NOTED:
+            # Nobody waits for this note, and nobody is turned away if it cannot be made.
+            self._storage.logins.touch(login.id, now, expires_at).add_done_callback(_let_be)
 
 
 def _let_be(done: "asyncio.Future[None]") -> None:
