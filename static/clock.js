@@ -33,7 +33,8 @@ export function clock(milliseconds) {
 
 /** How the page's reader writes a time of day, with its seconds. */
 export function timeOfDay(zone, hours) {
-  const how = { timeStyle: "medium", ...(hours && { hour12: hours === "12" }) };
+  // Of `hour12`, browsers of some years make 24:05 at night, or 00:05 at noon.
+  const how = { timeStyle: "medium", ...(hours && { hourCycle: hours === "12" ? "h12" : "h23" }) };
   const format = (timeZone) => new Intl.DateTimeFormat(document.documentElement.lang, { ...how, timeZone });
   try {
     return format(zone);

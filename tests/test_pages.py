@@ -5,14 +5,16 @@ import html
 import itertools
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from server import PASSWORD, Browser, House, house
 from tornado.testing import ExpectLog
 
+from liveguard import resources
 from liveguard.errors import StorageUnavailable
 from liveguard.people import Entry, User
 from liveguard.tables import csv_line
@@ -849,6 +851,31 @@ def test_the_language_is_the_accounts_or_else_the_browsers() -> None:
     assert negotiate("", "x" * 9000) == "en"
     assert negotiate("", "de;q=x,,;") == "en"
     assert Reader("de_AT").language == "de"
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    ("language", "hours", "written"),
+    [
+        ("en", "24", ["00:05:06", "12:05:06"]),
+        ("de", "24", ["00:05:06", "12:05:06"]),
+        ("en", "12", ["12:05:06 AM", "12:05:06 PM"]),
+        ("de", "12", ["12:05:06 AM", "12:05:06 PM"]),
+    ],
+)
+def test_scripts_write_midnight_and_noon_by_the_clock_that_was_chosen(
+    language: str, hours: str, written: list[str]
+) -> None:
+    module = f"data:text/javascript,{quote((resources.static() / 'clock.js').read_text())}"
+    script = f"""
+        globalThis.document = {{ documentElement: {{ lang: "{language}" }} }};
+        const {{ timeOfDay }} = await import("{module}");
+        for (const hour of [0, 12]) console.log(timeOfDay("UTC", "{hours}").format(Date.UTC(2026, 0, 31, hour, 5, 6)));
+    """
+    said = subprocess.run(
+        ["node", "--input-type=module", "-e", script], check=True, capture_output=True, text=True, timeout=20
+    )
+    assert said.stdout.replace("\u202f", " ").splitlines() == written
 
 
 def test_durations_and_initials() -> None:
