@@ -588,6 +588,23 @@ async def test_everybody_may_ask_the_history_for_those_whom_they_may_see(tmp_pat
 
 
 @pytest.mark.gen_test
+async def test_the_history_of_somebody_whom_one_guards_no_more_is_not_taken_for_everybodys(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        for name in ("ana", "tom"):
+            ward = await home.ward(name)
+            await ward.answer("start-live-session")
+            await ward.answer("stop-live-session")
+        asked = "/history?ward=ana"  # as ben has kept it
+        assert re.findall('class="name">(.*?)<', (await home.fetch(asked, who="ben")).text) == ["Ana Winter"]
+        (pair,) = [one for one in (await home.fetch("/api/wards", who="ben")).json["wards"] if one["wardId"] == "ana"]
+        await home.fetch(f"/api/guardians/{pair['id']}", "DELETE", who="ana")
+        page = (await home.fetch(asked, who="ben")).text
+        assert '<option value="ana"' not in page
+        assert re.findall('class="name">(.*?)<', page) == ["Tom Berger"]
+        assert "1 session ·" in page and "ward=ana" not in page
+
+
+@pytest.mark.gen_test
 async def test_days_that_are_asked_for_the_wrong_way_round_are_turned(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana = await home.ward("ana")

@@ -88,6 +88,9 @@ class History(Page):
         asked = Filter(self)
         if asked.wrong:
             self.set_status(400)
+        wards = await people.history.wards(self.user)
+        if asked.ward not in {ward.id for ward in wards}:
+            asked.ward = None  # as the page shows it, which cannot name those whom its reader may not see any more
         page = await people.history.page(
             self.user, **asked.which, limit=PAGE, cursor=self.get_query_argument("cursor", None)
         )
@@ -97,7 +100,7 @@ class History(Page):
         bars = draw_bars([sums.get(day, (0, 0))[1] for day in days])
         self.show(
             "history.html",
-            wards=await people.history.wards(self.user),
+            wards=wards,
             ward=asked.ward,
             since=asked.first,
             until=asked.last,
