@@ -85,6 +85,11 @@ async def test_whoever_is_shut_out_by_a_commit_that_is_called_a_failure_hears_no
         assert await ben.all_so_far() == []
 
 
+async def no_admin_any_more(home: House) -> None:
+    await home.server.people.accounts.change("chloe", is_admin=True)
+    await home.server.people.accounts.change("alex", is_admin=False)
+
+
 async def many_walks(home: House) -> None:
     """More of them than the kernel takes for somebody who does not read."""
     entries: list[Start | End] = []
@@ -97,21 +102,23 @@ async def many_walks(home: House) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
-@pytest.mark.parametrize("shut_out", [revoked, disabled, signed_out])
+@pytest.mark.parametrize(
+    ("who", "shut_out"), [("ben", revoked), ("ben", disabled), ("ben", signed_out), ("alex", no_admin_any_more)]
+)
 @pytest.mark.gen_test
 async def test_an_export_that_is_being_read_tells_nothing_more(
-    tmp_path: Path, kind: str, shut_out: Callable[[House], Awaitable[None]]
+    tmp_path: Path, kind: str, who: str, shut_out: Callable[[House], Awaitable[None]]
 ) -> None:
     async with house(tmp_path) as home:
         await many_walks(home)
-        login = await home.server.people.logins.begin(await home.server.people.accounts.find("ben"))
+        login = await home.server.people.logins.begin(await home.server.people.accounts.find(who))
         headers = {"Upgrade": "", "Connection": "close", "Cookie": f"liveguard={login}"}
-        ben = await Client.open(home.port, f"/history/export.{kind}", headers=headers, receive_buffer=4096)
-        await ben.answer()
-        assert ben.status == 200
+        reader = await Client.open(home.port, f"/history/export.{kind}", headers=headers, receive_buffer=4096)
+        await reader.answer()
+        assert reader.status == 200
         await shut_out(home)
-        export = await ben.rest()
-        ben.hang_up()
+        export = await reader.rest()
+        reader.hang_up()
         assert 0 < export.count(b"manual_stop") < 1900
-        # Who is only revoked has what is theirs, and whoever is shut out must not take a part for the whole.
-        assert export.endswith(b"0\r\n\r\n") is (shut_out is revoked)
+        # Who may see less has what is theirs, and whoever is shut out must not take a part for the whole.
+        assert export.endswith(b"0\r\n\r\n") is (shut_out in (revoked, no_admin_any_more))

@@ -14,6 +14,7 @@ from liveguard.errors import InvalidPayload, NotFound, Refusal, StorageUnavailab
 from liveguard.people import Entry, PastSession, User
 from liveguard.tables import csv_line
 from liveguard.trail import Point
+from liveguard.web.bodies import LARGEST_PAGE
 from liveguard.web.cards import Place, in_order, last_word, said_at_start
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
@@ -141,10 +142,16 @@ class Export(Page):
             pass  # nobody reads it any more
 
     async def _pages(self, asked: Filter) -> AsyncIterator[list[PastSession]]:
-        async for page in self.services.people.history.pages(self.user, **asked.which):
-            # It lasts as long as it takes to be read, and whoever is shut out meanwhile gets no more of it.
+        history, cursor = self.services.people.history, None
+        while True:
+            # It lasts as long as it takes to be read: whoever is shut out meanwhile gets no more of it, and whoever is
+            # no admin any more, what is theirs.
             await self.sign_in()
-            yield page
+            page = await history.page(self.user, **asked.which, limit=LARGEST_PAGE, cursor=cursor)
+            yield page.sessions
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     async def _csv(self, pages: AsyncIterator[list[PastSession]]) -> None:
         self.set_header("Content-Type", "text/csv; charset=UTF-8")
