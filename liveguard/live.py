@@ -92,9 +92,11 @@ class Live:
             return None
         if own_word or self.grace == 0:
             return self._lifecycle.end(session, "ward_disconnected")
-        session.carrier = self._successor(connection)
-        if session.carrier is None:
+        successor = self._successor(connection)
+        if successor is None:
             self._lifecycle.interrupt(session, self.grace)
+        else:
+            session.carrier = successor
         return None
 
     def _depart(self, connection: Connection) -> None:

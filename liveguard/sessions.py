@@ -66,10 +66,12 @@ _RUNNING = State.ACTIVE, State.INTERRUPTED
 
 
 class Interruption(NamedTuple):
-    """Since when the ward's connection is lost, and for how many seconds it may come back."""
+    """Since when the ward's connection is lost, for how many seconds it may come back, and when it was last heard of:
+    in milliseconds since the epoch, None where that went down with the process before."""
 
     since: Moment
     grace: float
+    heard: int | None
 
     @property
     def ends_at(self) -> int:
@@ -159,8 +161,9 @@ class LiveSession:
         """The carrying connection is lost; ``grace`` in seconds."""
         self._leave(State.ACTIVE)
         self.state = State.INTERRUPTED
+        heard = now.wall - round(1000 * (now.steady - self.carrier.last_heard)) if self.carrier else None
         self.carrier = None
-        self.interruption = Interruption(now, grace)
+        self.interruption = Interruption(now, grace, heard)
         return SessionInterrupted(
             session_id=self.id,
             ward_id=self.ward.id,

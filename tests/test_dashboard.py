@@ -155,7 +155,7 @@ def test_the_most_urgent_comes_first() -> None:
     lost, silent, older, newer, just_heard = (
         Memory(session_of(number, Moment(NOON.wall + number * 600_000, NOON.steady))) for number in range(5)
     )
-    lost.session.interruption = Interruption(NOON, 30)
+    lost.session.interruption = Interruption(NOON, 30, NOON.wall)
     silent.move(Point(NOON.wall + 1_000, 48, 16))
     older.move(Point(now - 9_000, 48, 16))  # both are fresh, so the newer session comes first
     newer.move(Point(now - 1_000, 48, 16))

@@ -6,12 +6,13 @@ import itertools
 import json
 import re
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import pytest
-from server import PASSWORD, Browser, House, house
+from server import PASSWORD, Browser, House, house, started, test_settings
 from tornado.testing import ExpectLog
 
 from liveguard import resources
@@ -317,6 +318,36 @@ async def test_the_last_sign_of_life_is_told_without_rendering_anything(tmp_path
             before = min(now, before)
         await ana.answer("ping")
         assert await silent_for() < now
+
+
+@pytest.mark.gen_test
+async def test_of_who_is_lost_the_last_sign_of_life_is_told_and_not_when_that_was_noticed(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ben, ana = await home.guardian("ben"), await home.ward("ana")
+        await ana.answer("start-live-session")
+        version, silent_for = (await home.fetch("/live?since=", who="ben")).json["version"], 0
+        while silent_for < 50:
+            (silent_for,) = (await home.fetch(f"/live?since={version}", who="ben")).json["heard"]
+        ana.lose()
+        lost = await ben.expect("session-interrupted")
+        noticed = datetime.fromisoformat(lost["since"]).timestamp() * 1000
+        for page in ("/", f"/history/{lost['sessionId']}"):
+            shown = re.search('Last sign of life <time data-ago="([0-9]+)"', (await home.fetch(page, who="ben")).text)
+            assert shown is not None
+            assert noticed - 5000 < int(shown[1]) <= noticed - 50
+
+
+@pytest.mark.gen_test
+async def test_after_a_restart_no_last_sign_of_life_is_made_up(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        session = await ana.answer("start-live-session")
+        await home.server.stop()
+        home.server = await started(test_settings(tmp_path, port=home.port))
+        for page in ("/", f"/history/{session['data']['sessionId']}"):
+            text = (await home.fetch(page, who="ben")).text
+            assert "No sign of life since the server started again <time" in text
+            assert "Last sign of life" not in text
 
 
 @pytest.mark.gen_test

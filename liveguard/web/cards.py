@@ -55,6 +55,7 @@ class Card:
     state: str
     start: int
     lost_since: int
+    heard: int | None
     ends_at: int
     note: str
     extra: list[tuple[str, str]]
@@ -122,6 +123,7 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
         state="lost" if interruption else "live",
         start=session.start.wall,
         lost_since=interruption.since.wall if interruption else 0,
+        heard=interruption.heard if interruption else None,
         ends_at=interruption.ends_at if interruption else 0,
         note=note_of(metadata),
         extra=extra_of(metadata),

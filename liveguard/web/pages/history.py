@@ -259,6 +259,7 @@ def running(memory: Memory, viewer: User) -> dict[str, Any]:
         "lost": interruption is not None,
         "worrying": False,
         "lost_since": interruption.since.wall if interruption else 0,
+        "heard": interruption.heard if interruption else None,
         "ends_at": interruption.ends_at if interruption else 0,
         "battery": memory.battery,
         "may_write": viewer.id in session.guardians,
