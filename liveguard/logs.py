@@ -7,6 +7,7 @@ escapes. Secrets never reach it at all, because nobody hands them over.
 import contextlib
 import logging
 import os
+import select
 import sys
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -110,7 +111,10 @@ class Aside(logging.Handler):
     def _write(self, text: bytes) -> None:
         # By the descriptor: Python's own file would be locked while nobody takes a line, and Python's end waits for it.
         while text:
-            text = text[os.write(self._descriptor, text) :]
+            # Whoever shares the terminal may have told it not to let anybody wait.
+            select.select((), (self._descriptor,), ())
+            with contextlib.suppress(BlockingIOError):
+                text = text[os.write(self._descriptor, text) :]
 
 
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}

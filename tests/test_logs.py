@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +69,22 @@ def test_a_line_that_cannot_be_made_up_stops_nobody_and_is_named_by_its_place(ro
         assert re.fullmatch(
             r"A line of test_logs\.py:\d+ could not be made up: TypeError\nthe next one\n", lines.read()
         )
+
+
+def test_a_log_that_does_not_wait_by_itself_is_waited_for(root: logging.Logger) -> None:
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)  # as whoever shares the terminal may do
+    handler = logs.Aside(writer)
+    root.handlers[:] = [handler]
+    logging.getLogger("liveguard.tests").warning("%s", "x" * 10_000)
+    taken = b""
+    while not taken.endswith(b"\n") and select.select([reader], [], [], 5)[0]:
+        taken += os.read(reader, 1000)
+    handler.close()
+    os.close(reader)
+    os.close(writer)
+    assert taken == b"x" * 10_000 + b"\n"
 
 
 def test_of_what_nobody_takes_the_first_lines_stay_and_how_many_follow_is_said(
