@@ -24,11 +24,7 @@ CHANGES = ("new_email", "first_name", "last_name", "admin")  # what `user change
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
-    words = sys.argv[1:] if argv is None else argv
-    if sys.stdout is None:
-        # What `serve` cannot say, its log does, if writing fails as on a full disk. Others have done what they say.
-        how = os.O_RDONLY if "serve" in words[:1] else os.O_WRONLY
-        sys.stdout = open(os.open(os.devnull, how), "w")  # noqa: SIM115 - until the process ends
+    _open_what_is_closed(sys.argv[1:] if argv is None else argv)
     status = _do(argv)
     try:
         sys.stdout.flush()
@@ -37,6 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = status or _complain(error)
     return status
+
+
+def _open_what_is_closed(words: Sequence[str]) -> None:
+    """Else what is opened next would have such a number, and uvloop ends the process at once when it closes that."""
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    if sys.stdout is None:
+        # What `serve` cannot say, its log does, if writing fails as on a full disk. Others have done what they say.
+        how = os.O_RDONLY if "serve" in words[:1] else os.O_WRONLY
+        sys.stdout = open(os.open(os.devnull, how), "w")  # noqa: SIM115 - until the process ends
+    if sys.stderr is None:
+        sys.stderr = open(os.open(os.devnull, os.O_WRONLY), "w")  # noqa: SIM115 - until the process ends
 
 
 def _do(argv: Sequence[str] | None) -> int:

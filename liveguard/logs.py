@@ -122,14 +122,10 @@ FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json":
 
 def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
     """Log to ``stream``, the standard error by default, from this level on."""
-    handler = _to_standard_error() if stream is None else logging.StreamHandler(stream)
+    handler = Aside(sys.stderr.fileno()) if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(FORMATTERS[log_format]())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-
-
-def _to_standard_error() -> logging.Handler:
-    return logging.NullHandler() if sys.stderr is None else Aside(sys.stderr.fileno())

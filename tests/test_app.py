@@ -203,6 +203,35 @@ async def test_it_serves_on_while_nobody_takes_its_log_and_has_it_all_when_someb
         await child.wait()
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+@pytest.mark.gen_test
+async def test_without_a_standard_error_it_serves_and_ends_in_order(
+    tmp_path: Path, free_port: int, closed: str
+) -> None:
+    child = await asyncio.create_subprocess_exec(
+        "sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, "-m", "liveguard", "serve",
+        env=environment_of(tmp_path, port=free_port),
+    )  # fmt: skip
+    home = Stage(f"http://127.0.0.1:{free_port}", tmp_path / "liveguard.db")
+    try:
+        async with asyncio.timeout(10):
+            while not await answers(home):
+                await look_again()
+        child.terminate()
+        assert await asyncio.wait_for(child.wait(), 5) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+async def answers(home: Stage) -> bool:
+    try:
+        return (await home.fetch("/healthz")).status == 200
+    except OSError:
+        return False
+
+
 def unwritable(place: str) -> int:
     """A descriptor that takes nothing."""
     if place != "a pipe that nobody reads":
