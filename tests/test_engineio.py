@@ -21,6 +21,7 @@ from test_connection_pace import notice, number_in
 from tornado.ioloop import IOLoop
 
 from liveguard.addresses import parse_network
+from liveguard.events.close_codes import NOT_AUTHENTICATED
 from liveguard.web import line, line_wire, strangers
 from liveguard.web.websocket import CLOSE, TEXT
 
@@ -238,6 +239,24 @@ async def test_an_answer_has_as_many_packets_as_every_client_takes_and_the_rest_
         assert [number_in({"data": data}) for data in told] == list(range(40))
 
 
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_whoever_fetches_the_last_words_slowly_has_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(line, "LINGER", 1.0)
+    async with house(tmp_path, rate_limit=0) as home:
+        address = await signed_in(home)
+        (connection,) = home.server.connections.of("ana")
+        connection.catch_up([notice(number, "") for number in range(100)])
+        packets = (await home.fetch(address)).text.split("\x1e")
+        connection.close(NOT_AUTHENTICATED)
+        while packets[-1:] != ["1"]:
+            answer = await home.fetch(address)
+            assert answer.status == 200
+            packets += answer.text.split("\x1e")
+            await asyncio.sleep(0.2)  # a slow network
+        assert (len(packets), packets[-2]) == (102, "41")
+
+
 @pytest.mark.gen_test
 async def test_of_two_polls_at_once_both_are_the_end(tmp_path):
     async with house(tmp_path) as home:
@@ -288,8 +307,8 @@ async def test_whoever_does_not_poll_is_given_up_and_costs_no_more_than_others(t
             most = max(most, slow.unsent)
         assert 200 * 1024 < most <= 256 * 1024
         await ana.expect("guardians-changed", connectedGuardians=0)
-        while not (await home.fetch(address)).text.endswith("\x1e1"):
-            pass
+        while not (answer := await home.fetch(address)).text.endswith("\x1e1"):
+            assert answer.status == 200
         assert (await home.fetch(address)).status == 400
 
 

@@ -273,7 +273,9 @@ class Line:
         packets = SEPARATOR.join(self._outbox).split(SEPARATOR) if self._outbox else []
         answer, self._outbox = packets[:MOST_ANSWERED], packets[MOST_ANSWERED:]
         self._in_flight, self._waiting = sum(map(len, answer)), sum(map(len, self._outbox))
-        if self.closing and not self._outbox:
+        if self.closing and self._outbox:
+            self._wires.sweep.watch(self, monotonic() + LINGER)
+        elif self.closing:
             self.lost()
         return payload(SEPARATOR.join(answer or [NOOP]))
 
