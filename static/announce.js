@@ -19,6 +19,17 @@ let soundWanted = kept("localStorage", "sound");
 let showMute = () => {};
 let notificationsWanted = kept("localStorage", "notifications");
 
+// What stays in sight above the page does not lie upon what has the focus, however much it says.
+const news = document.querySelector(".news");
+new ResizeObserver(() => {
+  const covers = getComputedStyle(news).position === "sticky";
+  document.documentElement.style.scrollPaddingTop = covers ? `calc(${news.offsetHeight}px + 1rem)` : "";
+  const focused = document.querySelector("#live :focus");
+  if (!focused || news.contains(focused)) return;
+  const [line, box] = [news, focused].map((element) => element.getBoundingClientRect());
+  if (box.top < line.bottom && box.bottom > line.top) focused.scrollIntoView({ block: "nearest" });
+}).observe(news);
+
 /** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. What was said
  * a moment ago may stand `before` it once more. Without a kind it is only to be read. */
 export function announce(news, before = justNow(news)) {

@@ -27,6 +27,12 @@ SEES_JUMPS = """
 
 IS_SETTLED = "() => document.getAnimations().every((one) => one instanceof CSSAnimation || one.playState !== 'running')"
 
+IS_BELOW_THE_NEWS = """() => {
+    const news = document.querySelector(".news");
+    const [line, box] = [news, document.activeElement].map((element) => element.getBoundingClientRect());
+    return news.contains(document.activeElement) || box.top >= line.bottom || box.bottom <= line.top;
+}"""
+
 TIME_IS_UP = """
     for (const one of document.getAnimations()) if (["standstill", "faded"].includes(one.animationName)) one.finish();
 """
@@ -576,6 +582,32 @@ async def test_what_happens_is_said_in_sight_of_whoever_reads_or_writes_further_
     top = "(element) => element.getBoundingClientRect().top"
     bottom = "(element) => element.getBoundingClientRect().bottom"
     assert await ben.locator(".card.lost h2 a").evaluate(top) >= await said.evaluate(bottom)
+
+
+@story
+@pytest.mark.parametrize("size", [(844, 390), (360, 640)])
+async def test_however_much_is_said_nothing_that_is_written_or_reached_lies_behind_it(
+    street: Street, size: tuple[int, int]
+) -> None:
+    ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
+    for ward in (tom, ana):
+        await ward.answer("start-live-session", {"note": "Walking home"})
+        await ward.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    ben = await street.sign_in("ben", viewport={"width": size[0], "height": size[1]})
+    await street.connected(ben)
+    field = ben.get_by_label("Message to Tom")
+    await field.click()
+    await field.evaluate("(e) => scrollBy(0, e.getBoundingClientRect().top - 95)")
+    await ana.answer("send-message", {"text": "Somebody follows me, and I do not know who. " * 12})
+    await expect(ben.locator("#said")).to_contain_text("Somebody follows me")
+    await ben.wait_for_function(IS_BELOW_THE_NEWS)
+    await expect(field).to_be_in_viewport(ratio=1)
+    await expect(field).to_be_focused()
+    for _ in range(12):
+        await ben.keyboard.press("Shift+Tab")
+        assert await ben.evaluate(IS_BELOW_THE_NEWS)
+    await ana.leave()
+    await tom.leave()
 
 
 @story
