@@ -585,6 +585,25 @@ async def test_what_happens_is_said_in_sight_of_whoever_reads_or_writes_further_
 
 
 @story
+async def test_where_nothing_is_said_the_page_below_is_seen_and_touched(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session", {"note": "Walking home"})
+    await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37})
+    ben = await street.sign_in("ben", viewport={"width": 390, "height": 400}, forced_colors="active")
+    field = ben.get_by_label("Message to Ana")
+    await field.evaluate("(e) => scrollBy(0, e.getBoundingClientRect().top - 20)")
+    box = await field.bounding_box()
+    assert box is not None
+    assert box["y"] < 60
+    await ben.mouse.click(box["x"] + 40, box["y"] + 20)
+    await expect(field).to_be_focused()
+    await expect(ben.locator("#said")).to_have_css("border-top-style", "none")
+    ground = await ben.locator("#refused").evaluate("(e) => getComputedStyle(e).backgroundColor")
+    assert ground.endswith(", 0)")  # and so is the strip of a hint that says nothing
+    await ana.leave()
+
+
+@story
 @pytest.mark.parametrize("size", [(844, 390), (360, 640)])
 async def test_however_much_is_said_nothing_that_is_written_or_reached_lies_behind_it(
     street: Street, size: tuple[int, int]
