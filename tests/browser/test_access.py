@@ -359,9 +359,14 @@ async def test_on_paper_there_is_nothing_to_press(street: Street) -> None:
     await expect(ben.get_by_role("navigation")).to_be_hidden()
     for button in await ben.get_by_role("button").all():
         await expect(button).to_be_hidden()
+    # What is old does not pass for live on paper either.
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    await ben.context.set_offline(False)
     # Nor is there anybody else on the page of one session.
     await ben.goto(f"{street.home.url}/history/{past}")
     await expect(ben.get_by_text("Tom Berger")).to_be_hidden()
+    street.excuse(*NO_NETWORK)
 
 
 @long
