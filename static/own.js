@@ -31,9 +31,10 @@ export function isUnshared({ start, unshared }) {
   return here ? here === "on" : unshared !== undefined;
 }
 
-/** The ward's page as the server renders it now; null when it cannot be had. */
+/** The ward's page as the server renders it now; null when it cannot be had, undefined where nobody is signed in. */
 export async function ownPage() {
-  const { page } = await fetchPage("/ward");
+  const { page, stranger } = await fetchPage("/ward");
+  if (stranger) return undefined;
   return page?.getElementById("ward") ? page : null;
 }
 

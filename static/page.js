@@ -51,8 +51,8 @@ document.addEventListener("submit", async (event) => {
     form.requestSubmit(submitter);
   };
   // A session of one's own may have begun since the page was rendered, or be over. Where that cannot be known, it is asked.
-  const page = own !== undefined && (await ownPage());
-  if (page && !isRunning(page)) return goOn();
+  const page = own === undefined ? null : await ownPage();
+  if (page === undefined || (page && !isRunning(page))) return goOn();
   if (question.open) return;
   // That it was closed is said a moment later, when it may have been asked again.
   question.onclose = () => question.open || question.returnValue !== "yes" || goOn();

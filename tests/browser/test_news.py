@@ -1,6 +1,7 @@
 """What a guardian or a ward must not miss, or take for something else, however it comes to them."""
 
 import asyncio
+import re
 from pathlib import Path
 from time import time
 
@@ -942,6 +943,15 @@ async def test_who_signs_out_during_their_session_is_asked_first(street: Street)
     await ana.get_by_role("button", name="Sign out there Opera").click()
     await expect(ana.locator(".done")).to_have_text("Signed out there.")
     await expect(ana.get_by_role("button", name="Sign out there Opera")).to_have_count(0)
+
+
+@story
+async def test_who_is_signed_out_already_is_not_asked_about_a_session(street: Street) -> None:
+    ben = await street.sign_in("ben", "/account")
+    people = street.home.server.people
+    await people.logins.end_all(await people.accounts.identify("ben"))
+    await ben.get_by_role("button", name="Sign out").first.click()
+    await expect(ben).to_have_url(re.compile("/login"))
 
 
 @story
