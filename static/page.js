@@ -40,20 +40,26 @@ document.addEventListener("click", ({ target }) => {
   if (link) link.href = link.href.replace(/^geo:.*\?/, "maps://?");
 });
 
+let finding = false; // whether a session of one's own runs
+
 document.addEventListener("submit", async (event) => {
   const { target: form, submitter } = event;
   const { confirm, sure, own } = form.dataset;
   const question = document.getElementById(confirm);
   if (!question || sure) return;
   event.preventDefault();
+  if (finding) return;
   const goOn = () => {
     form.dataset.sure = "yes";
     form.requestSubmit(submitter);
   };
-  // A session of one's own may have begun since the page was rendered, or be over. Where that cannot be known, it is asked.
-  const page = own === undefined ? null : await ownPage();
-  if (page === undefined || (page && !isRunning(page))) return goOn();
-  if (question.open) return;
+  // One may have begun since the page was rendered, or be over. Where that cannot be known, it is asked.
+  if (own !== undefined) {
+    finding = true;
+    const page = await ownPage();
+    finding = false;
+    if (page === undefined || (page && !isRunning(page))) return goOn();
+  }
   // That it was closed is said a moment later, when it may have been asked again.
   question.onclose = () => question.open || question.returnValue !== "yes" || goOn();
   question.returnValue = "";

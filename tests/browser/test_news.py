@@ -955,6 +955,21 @@ async def test_who_is_signed_out_already_is_not_asked_about_a_session(street: St
 
 
 @story
+async def test_whoever_hesitates_to_sign_out_is_asked_once(street: Street) -> None:
+    ana = await street.sign_in("ana", "/account")
+    await (await street.home.ward("ana")).answer("start-live-session")
+    asked: asyncio.Queue[Route] = asyncio.Queue()
+    question = ana.get_by_role("dialog")
+    await ana.route("**/ward", asked.put)
+    await ana.get_by_role("button", name="Sign out").first.dblclick()
+    await (await asked.get()).continue_()
+    await expect(question).to_be_visible()
+    await ana.keyboard.press("Escape")
+    await expect(question).to_be_hidden()
+    assert asked.empty()  # of what is still asked for, the answer would ask once more
+
+
+@story
 async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
     await ana.get_by_role("button", name="Start").click()
