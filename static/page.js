@@ -53,8 +53,8 @@ document.addEventListener("submit", async (event) => {
     form.dataset.sure = "yes";
     form.requestSubmit(submitter);
   };
-  // One may have begun since the page was rendered, or be over. Where that cannot be known, it is asked.
-  if (own !== undefined) {
+  // One may have begun since the page was rendered. Where that cannot be known, or one is seen to run, it is asked.
+  if (own !== undefined && (session?.dataset.state ?? "over") === "over") {
     finding = true;
     const page = await ownPage();
     finding = false;

@@ -970,6 +970,23 @@ async def test_whoever_hesitates_to_sign_out_is_asked_once(street: Street) -> No
 
 
 @story
+async def test_who_sees_their_session_run_is_asked_though_the_server_says_nothing(street: Street) -> None:
+    await (await street.home.ward("ana")).answer("start-live-session")
+    ana = await street.sign_in("ana", "/account")
+    asked = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        await asked.wait()
+        await route.continue_()
+
+    await ana.route("**/ward", hold_back)
+    await ana.get_by_role("button", name="Sign out").first.click()
+    await expect(ana.get_by_role("dialog")).to_contain_text("while your session is running", timeout=4000)
+    asked.set()
+    await ana.unroute_all(behavior="wait")
+
+
+@story
 async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
     await ana.get_by_role("button", name="Start").click()
