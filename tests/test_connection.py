@@ -191,7 +191,6 @@ async def test_what_a_guardian_says_before_they_have_heard_all_is_said_behind_it
         assert (await ben.hear("session-error"))["data"]["code"] == "not_in_room"
 
 
-
 @OVER_ALL_TRANSPORTS
 @pytest.mark.gen_test
 async def test_each_device_of_a_guardian_hears_what_is_said_while_it_is_there(house):
