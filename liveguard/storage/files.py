@@ -42,10 +42,10 @@ class Served(ConfigurationError):
 class Footprint:
     """Whether a database is as it was when somebody last looked into it, by the time and the size of its file.
 
-    To ask SQLite takes longer, and both are for its thread: a disk that hangs answers neither. Two writes may leave one
-    time behind, so what is there is known only where it was the same ``SETTLED`` seconds before somebody looked into it.
-    Of one with a log beside it (WAL) nothing is known: what others may read of that, no time of a file says. All moments
-    are seconds of the monotonic clock.
+    To ask SQLite takes longer, and both are for its thread: a disk that hangs answers neither. Two writes may leave
+    one time behind, so what is there is known only where it was the same ``SETTLED`` seconds before somebody looked
+    into it. Of one with a log beside it (WAL) nothing is known: what others may read of that, no time of a file says.
+    All moments are seconds of the monotonic clock.
     """
 
     def __init__(self, path: Path) -> None:
