@@ -1,6 +1,6 @@
 """What is looked after again and again while the server runs, and nobody waits for.
 
-Four times a second: has another process, the command line above all, changed the database? Then what it says now is
+Twice a second: has another process, the command line above all, changed the database? Then what it says now is
 applied to whoever is connected. Now and then: what is written lazily, and what has expired.
 """
 
@@ -14,7 +14,7 @@ from liveguard.faults import log_fault
 from liveguard.people import People
 from liveguard.storage import Storage
 
-LOOK = 0.25  # seconds
+LOOK = 0.5  # seconds
 DOUBT = 5.0
 WRITE = 4.0
 PURGE = 3600.0

@@ -328,7 +328,7 @@ class World(Stage):
                 self._looked[key] = max(version, self._looked.get(key, 0))
 
     async def look(self) -> None:
-        """What the server does four times a second."""
+        """What the server does twice a second."""
         try:
             faults, self._faults = self._faults, self.storage.database.faults
             if await self.storage.database.changed_elsewhere() or self._stale or faults != self._faults:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sqlite3
 import sys
 import threading
@@ -18,7 +17,7 @@ from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
 from liveguard.errors import Conflict, NotFound, StorageUnavailable
 from liveguard.storage import Database, Storage, Viewer
 from liveguard.storage.database import MOST_JOBS
-from liveguard.storage.files import SETTLED, is_wal_safe
+from liveguard.storage.files import is_wal_safe
 
 without_wal = pytest.mark.skipif(
     is_wal_safe(sqlite3.sqlite_version_info), reason="in WAL mode readers and writers do not meet"
@@ -204,20 +203,6 @@ async def test_a_change_by_another_process_is_noticed_once_and_ones_own_never(tm
         change_elsewhere(storage.database.path, "UPDATE users SET is_active = 0 WHERE id = 'ben'")
         assert await storage.database.changed_elsewhere()
         assert not await storage.database.changed_elsewhere()
-
-
-@pytest.mark.gen_test
-async def test_where_nothing_was_written_for_a_while_nobody_is_asked(tmp_path: Path, monkeypatch: Any) -> None:
-    async with shelf(tmp_path) as storage:
-        database = storage.database
-        os.utime(database.path, (0, 0))
-        asked = await statements(database)
-        for moment in (0.0, SETTLED, SETTLED + 1, SETTLED + 2):
-            monkeypatch.setattr("liveguard.storage.database.monotonic", lambda moment=moment: moment)
-            await database.changed_elsewhere()
-        assert asked.count("PRAGMA data_version") == 2
-        change_elsewhere(database.path, "UPDATE users SET is_active = 0 WHERE id = 'ben'")
-        assert await database.changed_elsewhere()
 
 
 # -- reading aside -----------------------------------------------------------------------------------------------------

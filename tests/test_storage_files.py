@@ -17,7 +17,7 @@ from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage import Storage, files
-from liveguard.storage.files import SETTLED, Footprint, is_wal_safe, served_alone
+from liveguard.storage.files import is_wal_safe, served_alone
 from liveguard.storage.migrations import APPLICATION_ID, MIGRATIONS, migrate
 
 
@@ -145,72 +145,6 @@ async def test_a_server_that_was_killed_leaves_no_lock_behind(tmp_path: Path) ->
 )
 def test_wal_is_used_only_where_it_loses_nothing(version: tuple[int, int, int], safe: bool) -> None:
     assert is_wal_safe(version) is safe
-
-
-class Onlooker:
-    """Somebody who has a database open, looks into it where they must, and moves time by hand."""
-
-    def __init__(self, path: Path) -> None:
-        self.footprint = Footprint(path)
-        self.path = path
-        self.here = sqlite3.connect(path)
-        self.here.execute("CREATE TABLE words (word TEXT)")
-        self.now = 0.0
-
-    def must_look(self) -> bool:
-        known = self.footprint.is_known(self.now)
-        self.here.execute("SELECT count(*) FROM words").fetchone()
-        self.footprint.looked_into(self.now)
-        return not known
-
-    def wait(self) -> None:
-        """For long enough that nothing that is written from now on leaves the same time behind."""
-        for file in self.path.parent.glob("x.db*"):
-            os.utime(file, (0, 0))
-        for _ in range(3):
-            self.must_look()
-            self.now += SETTLED
-
-
-@pytest.mark.parametrize("ways", ["delete", "truncate"])
-def test_whoever_writes_into_a_database_leaves_a_footprint(tmp_path: Path, ways: str) -> None:
-    onlooker = Onlooker(tmp_path / "x.db")
-    with closing(onlooker.here), closing(sqlite3.connect(onlooker.path, isolation_level=None)) as elsewhere:
-        assert elsewhere.execute(f"PRAGMA journal_mode = {ways}").fetchone() == (ways,)
-        for statement in ("INSERT INTO words VALUES ('one')", "DELETE FROM words"):
-            onlooker.wait()
-            assert not onlooker.must_look()
-            elsewhere.execute(statement)
-            assert onlooker.must_look()
-
-
-def test_where_others_write_into_a_log_beside_the_database_they_leave_none(tmp_path: Path) -> None:
-    onlooker = Onlooker(tmp_path / "x.db")
-    with closing(onlooker.here), closing(sqlite3.connect(onlooker.path, isolation_level=None)) as elsewhere:
-        onlooker.wait()
-        assert not onlooker.must_look()
-        elsewhere.execute("PRAGMA journal_mode = wal")
-        assert onlooker.must_look()
-        onlooker.wait()
-        assert onlooker.must_look()
-
-
-def test_what_was_written_a_moment_ago_may_be_written_again_in_the_same_moment(tmp_path: Path) -> None:
-    onlooker = Onlooker(tmp_path / "x.db")
-    with closing(onlooker.here):
-        assert onlooker.must_look()
-        onlooker.now += SETTLED - 0.1
-        assert onlooker.must_look()
-        onlooker.now += 0.1
-        assert onlooker.must_look()
-        assert not onlooker.must_look()
-
-
-def test_a_file_that_cannot_be_looked_at_is_not_known(tmp_path: Path) -> None:
-    footprint = Footprint(tmp_path / "x.db")
-    for now in (0.0, SETTLED, 2 * SETTLED):
-        assert not footprint.is_known(now)
-        footprint.looked_into(now)
 
 
 @pytest.mark.gen_test

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any, Self, TypeVar
 
 import aiosqlite
@@ -103,7 +102,6 @@ class Database:
         self._watch: Watch | None = None
         self._closed = False
         self._data_version = 0
-        self._footprint = files.Footprint(path)
         self._catching_up: asyncio.TimerHandle | None = None
         self._catch_up_next = False
 
@@ -186,19 +184,10 @@ class Database:
 
     async def changed_elsewhere(self) -> bool:
         """Whether another process has committed something since this was last asked; at first it may have."""
-        now = monotonic()
-        # In the thread as well: from a network drive that is gone, not even a look at the file comes back.
-        if await self._connection.run(lambda: self._footprint.is_known(now)):
-            return False
-        version = await self.submit(partial(self._look, now), write=False)
+        version = await self.submit(_data_version, write=False)
         changed = version != self._data_version
         self._data_version = version
         return changed
-
-    def _look(self, now: float, db: sqlite3.Connection) -> int:
-        version = int(db.execute("PRAGMA data_version").fetchone()[0])
-        self._footprint.looked_into(now)
-        return version
 
     def _queue(self, job: Job) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -294,6 +283,11 @@ class Database:
             self._busy = True
             self._idle.clear()
             self._run_batch()
+
+
+def _data_version(db: sqlite3.Connection) -> int:
+    """A number that SQLite changes when another connection has committed something."""
+    return int(db.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _result(done: "asyncio.Future[Result]", jobs: int) -> Result:

@@ -25,7 +25,6 @@ SECRET = ".secret"  # noqa: S105 - the file of a server's, which no copy has
 LEFT_BESIDE = (".lock", SECRET, REDO)  # by a server: a file with one of them is a database of ours, however damaged
 TO_BE_SOUND = "see `liveguard check`, and go back to a copy"
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
-SETTLED = 3.0  # seconds; some file systems tell times in steps of two
 WHILE_TAKEN_UP = 1.0  # seconds to wait for the command line, which may be taking up a log or changing the shape
 
 log = logging.getLogger(__name__)
@@ -37,44 +36,6 @@ class Damaged(Exception):
 
 class Served(ConfigurationError):
     """A server of its own runs on the file."""
-
-
-class Footprint:
-    """Whether a database is as it was when somebody last looked into it, by the time and the size of its file.
-
-    To ask SQLite takes longer, and both are for its thread: a disk that hangs answers neither. Two writes may leave
-    one time behind, so what is there is known only where it was the same ``SETTLED`` seconds before somebody looked
-    into it. Of one with a log beside it (WAL) nothing is known: what others may read of that, no time of a file says.
-    All moments are seconds of the monotonic clock.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._log = path.with_name(path.name + "-wal")
-        self._left: tuple[int, int, int] | None = None
-        self._since = 0.0
-        self._known = False
-
-    def is_known(self, now: float) -> bool:
-        """Whether there is nothing to look into."""
-        left = _trace(self._path)
-        if left != self._left:
-            self._left, self._since, self._known = left, now, False
-        return self._known
-
-    def looked_into(self, at: float) -> None:
-        """Somebody has looked into the database, at ``at`` or after."""
-        settled = self._left is not None and at >= self._since + SETTLED
-        # A log comes when somebody has written into the file that there is one, and stays as long as we are here.
-        self._known = settled and not self._log.exists()
-
-
-def _trace(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(file)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def is_wal_safe(version: tuple[int, int, int]) -> bool:
