@@ -75,9 +75,8 @@ class Health:
         return "ok"
 
     def size(self) -> int:
-        """The bytes of the database: the file and what stands beside it."""
-        path = self._storage.database.path
-        return sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists())
+        """The bytes of the database's file."""
+        return self._storage.database.path.stat().st_size
 
     async def close(self) -> None:
         """Let a probe finish."""

@@ -17,11 +17,6 @@ from shelf import NOW, change_elsewhere, held_elsewhere, read, shelf
 from liveguard.errors import Conflict, NotFound, StorageUnavailable
 from liveguard.storage import Database, Storage, Viewer
 from liveguard.storage.database import MOST_JOBS
-from liveguard.storage.files import is_wal_safe
-
-without_wal = pytest.mark.skipif(
-    is_wal_safe(sqlite3.sqlite_version_info), reason="in WAL mode readers and writers do not meet"
-)
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -179,8 +174,7 @@ async def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
             return {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
         found = await storage.database.submit(settings, write=False)
-        assert found == {"synchronous": 2, "foreign_keys": 1, "journal_mode": found["journal_mode"]}
-        assert found["journal_mode"] in ("wal", "truncate")
+        assert found == {"synchronous": 2, "foreign_keys": 1, "journal_mode": "truncate"}
 
 
 @pytest.mark.gen_test
@@ -278,7 +272,6 @@ async def test_while_another_process_keeps_writers_out_reads_go_on_and_writes_fa
 
 
 @pytest.mark.slow
-@without_wal
 @pytest.mark.gen_test
 async def test_while_another_process_keeps_everybody_out_the_loop_goes_on(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
@@ -304,7 +297,6 @@ async def test_while_another_process_keeps_everybody_out_the_loop_goes_on(tmp_pa
 
 
 @pytest.mark.slow
-@without_wal
 @pytest.mark.gen_test
 async def test_a_reader_elsewhere_that_does_not_finish_lets_writes_fail_whole(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
@@ -352,7 +344,6 @@ async def test_in_a_read_only_file_reads_go_on(tmp_path: Path) -> None:
         assert await storage.database.submit(rename("Eve"), write=True) == 1
 
 
-@without_wal
 @pytest.mark.gen_test
 async def test_a_file_that_is_damaged_meanwhile_is_unavailable_until_it_is_mended(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:

@@ -17,7 +17,7 @@ from tornado.testing import ExpectLog
 
 from liveguard.errors import ConfigurationError
 from liveguard.storage import Storage, files
-from liveguard.storage.files import is_wal_safe, served_alone
+from liveguard.storage.files import served_alone
 from liveguard.storage.migrations import APPLICATION_ID, MIGRATIONS, migrate
 
 
@@ -128,38 +128,20 @@ async def test_a_server_that_was_killed_leaves_no_lock_behind(tmp_path: Path) ->
     await storage.close()
 
 
-@pytest.mark.parametrize(
-    ("version", "safe"),
-    [
-        ((3, 40, 1), False),
-        ((3, 44, 5), False),
-        ((3, 44, 6), True),
-        ((3, 45, 0), False),
-        ((3, 50, 6), False),
-        ((3, 50, 7), True),
-        ((3, 51, 2), False),
-        ((3, 51, 3), True),
-        ((3, 52, 0), True),
-        ((4, 0, 0), True),
-    ],
-)
-def test_wal_is_used_only_where_it_loses_nothing(version: tuple[int, int, int], safe: bool) -> None:
-    assert is_wal_safe(version) is safe
-
-
 @pytest.mark.gen_test
-async def test_a_file_changes_its_ways_with_the_sqlite_that_opens_it(
+async def test_a_file_with_a_wal_gets_the_ways_of_the_server_that_opens_it_and_an_old_sqlite_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with shelf(tmp_path):
         pass  # moves everybody in
-    for version, mode in (((3, 50, 6), "truncate"), ((3, 50, 7), "wal"), ((3, 51, 2), "truncate")):
-        monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
-        storage = await Storage.open(tmp_path / "liveguard.db", exclusive=True)
+    with closing(sqlite3.connect(tmp_path / "liveguard.db")) as db:
+        assert db.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    for exclusive, mode in ((False, "wal"), (True, "truncate")):
+        storage = await Storage.open(tmp_path / "liveguard.db", exclusive=exclusive)
         assert await storage.database.submit(journal_mode, write=False) == mode
-        await storage.journal.start(f"walk-{version}", "ana", NOW)
+        await storage.journal.start(f"walk-{mode}", "ana", NOW)
         await storage.close()
-    assert read(tmp_path / "liveguard.db", "SELECT count(*) FROM sessions") == [(3,)]
+    assert read(tmp_path / "liveguard.db", "SELECT count(*) FROM sessions") == [(2,)]
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 37, 2))
     with pytest.raises(ConfigurationError, match="too old"):
         await Storage.open(tmp_path / "liveguard.db")
@@ -381,7 +363,7 @@ async def test_what_a_killed_process_left_half_written_is_rolled_back(tmp_path: 
         "db.execute(\"UPDATE sessions SET metadata = 'half' || metadata\"); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], timeout=10, check=False).returncode == -9
-    assert any(file.stat().st_size for file in tmp_path.iterdir() if file.name.endswith(("-journal", "-wal")))
+    assert any(file.stat().st_size for file in tmp_path.iterdir() if file.name.endswith("-journal"))
     storage = await Storage.open(path, exclusive=True)
     assert {session.metadata["note"] for session in await storage.journal.active()} == {"home " * 20}
     await storage.close()

@@ -255,6 +255,6 @@ async def test_the_sums_of_many_days_are_read_piece_by_piece(tmp_path: Path, mon
             ADMIN, ward_id=None, since=NOW + hour, until=NOW + (weeks * 7 * 24 - 1) * hour
         )
         assert [seconds for _, _, seconds in quarters] == list(range(1, weeks * 7 * 24 - 1))
-        # Without WAL, whoever wants to write waits for each of them.
+        # Whoever wants to write waits for each of them.
         assert max(counts) == 7 * 24
         assert sum(counts) == len(quarters)

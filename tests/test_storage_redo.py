@@ -1,6 +1,7 @@
 """The redo log: a burst of starts and ends is confirmed ahead of the tables, and never lost or written twice."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -23,7 +24,6 @@ from liveguard.journaling import RECENT, Journaling
 from liveguard.rooms import Presences, Room
 from liveguard.sessions import LiveSession, Moment
 from liveguard.storage import GuardianView, Storage, Viewer, redo, upkeep
-from liveguard.storage.files import is_wal_safe
 from liveguard.storage.redo import SUFFIX, records
 from liveguard.storage.upkeep import back_up
 
@@ -202,7 +202,6 @@ async def test_a_copy_has_what_a_server_that_runs_has_confirmed_so_far(tmp_path:
     assert not (tmp_path / f"copy.db{SUFFIX}").exists()
 
 
-@pytest.mark.skipif(is_wal_safe(sqlite3.sqlite_version_info), reason="with a WAL a reader holds up nobody")
 @pytest.mark.gen_test
 async def test_nothing_in_a_copy_is_ahead_of_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
@@ -210,7 +209,8 @@ async def test_nothing_in_a_copy_is_ahead_of_its_numbers(tmp_path: Path, monkeyp
     async def somebody_is_accepted() -> None:
         await burst(storage)
         async with shelf(tmp_path) as beside:
-            await beside.guardians.put("ana", "ben", "accepted", NOW)
+            with contextlib.suppress(StorageUnavailable):  # whoever copies has the tables in hand by then
+                await beside.guardians.put("ana", "ben", "accepted", NOW)
 
     def late(path: Path) -> list[bytes]:
         found = list(records(path))
@@ -221,7 +221,8 @@ async def test_nothing_in_a_copy_is_ahead_of_its_numbers(tmp_path: Path, monkeyp
     async with busy(tmp_path) as storage:
         monkeypatch.setattr(upkeep, "records", late)
         await loop.run_in_executor(None, back_up, storage.database.path, tmp_path / "copy.db")
-    assert read(tmp_path / "copy.db", "SELECT value, accepted_seq FROM sequence, guardians") == [(6 + upkeep.APART, 6)]
+    copied = "SELECT value, (SELECT max(accepted_seq) FROM guardians) FROM sequence"
+    assert read(tmp_path / "copy.db", copied) == [(1 + upkeep.APART, None)]
 
 
 def of_ana(number: int) -> LiveSession:
@@ -339,7 +340,7 @@ async def test_a_commit_that_failed_and_was_kept_is_not_written_twice(tmp_path: 
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_after_a_commit_that_failed_the_next_one_is_written_whatever_is_in_it(tmp_path: Path) -> None:
-    """In a WAL, what the failed one has left would count after a crash, ahead of what is in the log by then."""
+    """What the failed one has left in SQLite's journal may count after a crash, ahead of what is in the log by then."""
     async with busy(tmp_path) as storage:
         path = storage.database.path
         with closing(sqlite3.connect(path)) as beside:

@@ -169,7 +169,7 @@ class Database:
     async def read_aside(self, job: Callable[[sqlite3.Connection], T], *, of_sessions: bool = False) -> T:
         """Run a long read on the second connection, beside all that is live.
 
-        Without WAL a commit waits for it, so it is long in all but time: a page, not the whole history.
+        A commit waits for it, so it is long in all but time: a page, not the whole history.
         """
         if self._closed:
             raise StorageUnavailable("The database is closed")

@@ -38,11 +38,6 @@ class Served(ConfigurationError):
     """A server of its own runs on the file."""
 
 
-def is_wal_safe(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite keeps every commit in WAL mode while two connections write and checkpoint."""
-    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-
-
 def make_place(path: Path, create: bool) -> None:
     """Make the folder and the file, both for their owner only, where they are missing.
 
@@ -267,7 +262,5 @@ def _restore_if_alone(db: sqlite3.Connection, path: Path) -> None:
 
 def _set_journal_mode(db: sqlite3.Connection, exclusive: bool) -> None:
     (mode,) = db.execute("PRAGMA journal_mode").fetchone()
-    if is_wal_safe(sqlite3.sqlite_version_info):
-        db.execute("PRAGMA journal_mode = WAL")
-    elif exclusive or mode != "wal":
+    if exclusive or mode != "wal":  # as another program may have left it
         db.execute("PRAGMA journal_mode = TRUNCATE")

@@ -1,10 +1,10 @@
 """A redo log beside the database: what has been confirmed and comes into the tables a moment later.
 
-A commit of SQLite's waits three or four times for the disk where WAL cannot be trusted, a record here once: 0.9 ms and
-0.2 ms on the machine of docs/performance.md. Each record is written behind the one before it. Once the tables have
-taken in what they say, the next one goes to the beginning again: so the file stays as long as the longest burst, and
-what lies behind the newest record is an older one, which says nothing new, or zeros. They are written first, for a
-record that makes the file longer takes twice the time and half as much CPU again.
+A commit of SQLite's waits three or four times for the disk, a record here once: 0.9 ms and 0.2 ms on the machine of
+docs/performance.md. Each record is written behind the one before it. Once the tables have taken in what they say, the
+next one goes to the beginning again: so the file stays as long as the longest burst, and what lies behind the newest
+record is an older one, which says nothing new, or zeros. They are written first, for a record that makes the file
+longer takes twice the time and half as much CPU again.
 
     size (4) | CRC-32 of the payload (4) | payload
 """

@@ -10,7 +10,7 @@ QUARTER = 15 * 60 * 1000
 """No time zone differs from UTC by a part of this, so days of every calendar can be summed up of it."""
 
 PIECE = 7 * 24 * 3600 * 1000
-"""So much is read at a time: without WAL a commit waits for each read, and of a million sessions for all too long."""
+"""So much is read at a time: a commit waits for each read, and of a million sessions for all too long."""
 
 _WHOM = {
     "one": "AND ward_id = :ward",

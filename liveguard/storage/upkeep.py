@@ -136,12 +136,9 @@ def _real(path: Path) -> Path:
 
 def _logged(source: sqlite3.Connection, path: Path) -> list[bytes]:
     """What the log has, as it fits the tables at the moment at which the reader holds them from here on."""
-    before = list(records(path))
     source.execute("BEGIN")
     source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    (mode,) = source.execute("PRAGMA journal_mode").fetchone()
-    # With a WAL the tables catch up beside a reader, and what is logged after that does not go on from what it reads.
-    return before if mode == "wal" else list(records(path))
+    return list(records(path))
 
 
 @contextlib.contextmanager
