@@ -13,6 +13,7 @@ from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import argon2
 import jwt
@@ -212,20 +213,25 @@ def _keys_for(settings: Settings) -> Keys:
 
 
 class Passwords:
-    """Hashes and checks passwords, away from the event loop: each costs a fifth of a second of a core."""
+    """Hashes and checks passwords, away from the event loop: each costs a fifth of a second of a core.
+
+    Of one network, one is looked at after the other, so that whoever has many looked at keeps only those waiting who
+    share it. What nobody asks for from outside has no network, and waits for nobody.
+    """
 
     def __init__(self, threads: int = 2, hasher: argon2.PasswordHasher | None = None) -> None:
         self._hasher = hasher or argon2.PasswordHasher()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._nobodys = _hash_of_nobody(self._hasher)
+        self._queues: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, network: str = "") -> str:
         """What is kept of this password."""
-        return await self._run(self._hasher.hash, _normal(password))
+        return await self._run(network, self._hasher.hash, _normal(password))
 
-    async def matches(self, kept: str | None, password: str) -> bool:
+    async def matches(self, kept: str | None, password: str, network: str = "") -> bool:
         """Is this the password? Where none is kept the answer is no, after the same time."""
-        return await self._run(self._matches_now, kept, password)
+        return await self._run(network, self._matches_now, kept, password)
 
     def _matches_now(self, kept: str | None, password: str) -> bool:
         try:
@@ -233,8 +239,10 @@ class Passwords:
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
 
-    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+    async def _run(self, network: str, work: Callable[..., T], *arguments: Any) -> T:
+        queue = self._queues.setdefault(network, asyncio.Lock()) if network else asyncio.Lock()
+        async with queue:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def close(self) -> None:
         """Let the threads go; what has not begun is dropped."""

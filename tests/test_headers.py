@@ -2,17 +2,20 @@
 
 import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from lines import Client
-from server import PASSWORD, Answer, House, house, token_of
+from server import PASSWORD, Answer, House, house, look_again, token_of
 from test_who_may import TABLE
 from tornado.httputil import parse_cookie
 from tornado.testing import ExpectLog
 
 from liveguard.addresses import parse_network
+from liveguard.auth import Passwords
 from liveguard.clock import SystemClock
 from liveguard.people.logins import DAY
 from liveguard.sessions import Moment
@@ -419,6 +422,60 @@ async def test_nobody_chooses_an_address_for_themselves(tmp_path: Path) -> None:
         for last in range(5):
             assert await guess(home, f"203.0.113.{last}") == 401
         assert await guess(home, "203.0.113.99") == 429
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", ["guess", "link"])
+async def test_whoever_has_many_passwords_looked_at_keeps_nobody_elsewhere_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    asked, released = 0, threading.Event()
+
+    def counted(work: Any) -> Any:
+        async def ask(*given: Any, **how: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return await work(*given, **how)
+
+        return ask
+
+    def held(work: Any) -> Any:
+        def wait(hasher: Any, *given: Any) -> Any:
+            assert given[-1] != b"a guess or two" or released.wait(20)
+            return work(hasher, *given)
+
+        return wait
+
+    async with house(tmp_path, with_password=("ana",), trusted_proxies=trusted("127.0.0.1")) as home:
+        for name in ("matches", "hash"):
+            monkeypatch.setattr(Passwords, name, counted(getattr(Passwords, name)))
+        for name in ("verify", "hash"):
+            monkeypatch.setattr(PasswordHasher, name, held(getattr(PasswordHasher, name)))
+        people = home.server.people
+        path = f"/link/{await people.links.for_invitation(await people.accounts.identify('mallory'))}"
+        browser = home.browser()
+        await browser.get(path)
+
+        async def try_it(number: int) -> int:
+            from_there, email = {"X-Forwarded-For": f"2001:db8::{number}"}, f"x{number}@example.org"
+            if way == "link":
+                fields = {"email": email, "first_name": "X", "password": "a guess or two"}
+                return (await browser.post(path, fields, **from_there)).status
+            body = {"email": email, "password": "a guess or two"}
+            return (await home.fetch("/api/login", "POST", body=body, headers=from_there)).status
+
+        tries = [asyncio.create_task(try_it(number)) for number in range(5)]
+        while asked < len(tries):
+            await look_again()
+        try:
+            body = {"email": "ana@example.org", "password": PASSWORD}
+            elsewhere = {"X-Forwarded-For": "203.0.113.7"}
+            async with asyncio.timeout(5):
+                assert (await home.fetch("/api/login", "POST", body=body, headers=elsewhere)).status == 200
+        finally:
+            released.set()
+            statuses = await asyncio.gather(*tries)
+        assert sorted(statuses) == ([303, 410, 410, 410, 410] if way == "link" else [401] * 5)
 
 
 @pytest.mark.gen_test

@@ -230,7 +230,7 @@ async def test_a_link_is_used_up_together_with_what_it_is_used_for_or_not_at_all
         links, hashed = f.people.links, Passwords.hash
         reset, invitation = await links.for_reset(f.ana, by=f.alex), await links.for_invitation(f.ana)
 
-        async def interrupted(passwords: Passwords, password: str) -> str:
+        async def interrupted(passwords: Passwords, password: str, network: str) -> str:
             raise StorageUnavailable("The database is closed")
 
         monkeypatch.setattr(Passwords, "hash", interrupted)
@@ -238,7 +238,7 @@ async def test_a_link_is_used_up_together_with_what_it_is_used_for_or_not_at_all
             with pytest.raises(StorageUnavailable):
                 await use
 
-        async def slowly(passwords: Passwords, password: str) -> str:
+        async def slowly(passwords: Passwords, password: str, network: str) -> str:
             monkeypatch.setattr(Passwords, "hash", hashed)
             await f.people.accounts.add(ADA[0])
             return await passwords.hash(password)

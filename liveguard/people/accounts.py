@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from liveguard.addresses import network_of
 from liveguard.auth import MAX_PASSWORD, Passwords
 from liveguard.clock import Clock
 from liveguard.errors import (
@@ -73,7 +74,7 @@ class Accounts:
         except StorageUnavailable:
             self._brake.take_back(account, address)
             raise
-        if not await self._passwords.matches(kept, password) or user is None:
+        if not await self._passwords.matches(kept, password, network_of(address)) or user is None:
             raise WrongCredentials
         self._brake.succeeded(account, address)
         return SignIn(admitted(user), kept)
@@ -106,6 +107,7 @@ class Accounts:
         user_id: str | None = None,
         password: str | None = None,
         link: Link | None = None,
+        address: str = NOWHERE,
     ) -> User:
         """A new account; without a password it is entered through a one-time link or by tokens. It uses up the link by
         which somebody came, and guards the ward who invites by it."""
@@ -116,7 +118,7 @@ class Accounts:
             is_admin=is_admin,
             user_id=user_id,
             now=self._clock.now().wall,
-            password_hash=None if password is None else await self._hash(password),
+            password_hash=None if password is None else await self._hash(password, address),
             link=link,
         )
 
@@ -145,14 +147,20 @@ class Accounts:
         return await self._set_active(user_id, True, by)
 
     async def set_password(
-        self, user_id: str, password: str, *, link_id: str | None = None, known: SignIn | None = None
+        self,
+        user_id: str,
+        password: str,
+        *,
+        link_id: str | None = None,
+        known: SignIn | None = None,
+        address: str = NOWHERE,
     ) -> SignIn:
         """Another password for somebody, whoever decides it. Their logins end, and so do the links that would let
         somebody in as them, or as their guardian: whoever knew the old one may have made them.
 
         Raises WrongCredentials where it is not what was ``known`` any more.
         """
-        password_hash = await self._hash(password)
+        password_hash = await self._hash(password, address)
         user = await self._storage.users.set_password(
             user_id,
             password_hash,
@@ -167,7 +175,7 @@ class Accounts:
         """Somebody chooses another password for themselves. Raises WrongCredentials for the old one."""
         check_chosen(new)
         known = await self.sign_in(user.email, old, address)
-        return await self.set_password(user.id, new, known=known)
+        return await self.set_password(user.id, new, known=known, address=address)
 
     async def _set_active(self, user_id: str, is_active: bool, by: User | None) -> User:
         if by is not None and not by.is_admin:
@@ -177,9 +185,9 @@ class Accounts:
         await self._access_changed({ward.id for ward in wards}, {user_id})
         return user
 
-    async def _hash(self, password: str) -> str:
+    async def _hash(self, password: str, address: str) -> str:
         check_possible(password)
-        return await self._passwords.hash(password)
+        return await self._passwords.hash(password, network_of(address))
 
 
 def admitted(user: User) -> User:

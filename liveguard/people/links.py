@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from liveguard.auth import digest, random_token
 from liveguard.clock import Clock
 from liveguard.errors import InvalidPayload, NotFound
-from liveguard.people.accounts import AccessChanged, Accounts, admitted, check_chosen
+from liveguard.people.accounts import NOWHERE, AccessChanged, Accounts, admitted, check_chosen
 from liveguard.people.guardianships import Guardianships
 from liveguard.people.logins import DAY
 from liveguard.storage import Guardianship, Link, Purpose, Storage, User
@@ -101,12 +101,20 @@ class Links:
             raise NotFound(HAS_ADMIN)
         return link, None if link.user_id is None else await self._storage.users.get(link.user_id)
 
-    async def set_up(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
+    async def set_up(
+        self, token: str, email: str, first_name: str, last_name: str, password: str, address: str = NOWHERE
+    ) -> User:
         """Where there is no admin, one introduces themselves."""
         link = await self._look_for("setup", token)
         check_chosen(password)
         return await self._accounts.add(
-            email, first_name=first_name, last_name=last_name, password=password, is_admin=True, link=link
+            email,
+            first_name=first_name,
+            last_name=last_name,
+            password=password,
+            is_admin=True,
+            link=link,
+            address=address,
         )
 
     async def sign_in(self, token: str) -> User:
@@ -115,18 +123,22 @@ class Links:
         await self._storage.links.take(link.id, self._clock.now().wall)
         return await self._accounts.identify(link.user_id or "")
 
-    async def reset(self, token: str, password: str) -> User:
+    async def reset(self, token: str, password: str, address: str = NOWHERE) -> User:
         """Somebody chooses a new password."""
         check_chosen(password)
         link = await self._look_for("reset", token)
         user = await self._accounts.identify(link.user_id or "")
-        return (await self._accounts.set_password(user.id, password, link_id=link.id)).user
+        return (await self._accounts.set_password(user.id, password, link_id=link.id, address=address)).user
 
-    async def join(self, token: str, email: str, first_name: str, last_name: str, password: str) -> User:
+    async def join(
+        self, token: str, email: str, first_name: str, last_name: str, password: str, address: str = NOWHERE
+    ) -> User:
         """Somebody new makes an account through an invitation, and is the ward's guardian from then on."""
         link = await self._look_for("invite", token)
         check_chosen(password)
-        user = await self._accounts.add(email, first_name=first_name, last_name=last_name, password=password, link=link)
+        user = await self._accounts.add(
+            email, first_name=first_name, last_name=last_name, password=password, link=link, address=address
+        )
         await self._access_changed({link.user_id or ""}, {user.id})
         return user
 

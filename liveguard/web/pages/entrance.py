@@ -120,7 +120,7 @@ class Link(Entrance):
         if link.purpose == "sign-in":
             return await links.sign_in(token)
         if link.purpose == "reset":
-            return await links.reset(token, self.text("password", 5000))
+            return await links.reset(token, self.text("password", 5000), self.address)
         if link.purpose == "invite" and self.visitor is not None:
             await links.accept(token, self.user)
             return None
@@ -128,7 +128,12 @@ class Link(Entrance):
         if not self.text("first_name").strip():
             raise InvalidPayload("firstName is missing")
         return await follow(
-            token, self.text("email"), self.text("first_name"), self.text("last_name"), self.text("password", 5000)
+            token,
+            self.text("email"),
+            self.text("first_name"),
+            self.text("last_name"),
+            self.text("password", 5000),
+            self.address,
         )
 
     def _gone(self) -> None:
