@@ -1,8 +1,10 @@
 """What is remembered of sessions, and how long."""
 
 import asyncio
+import gzip
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,7 @@ from tornado.testing import ExpectLog
 from liveguard import chronicle, rounds
 from liveguard.chronicle import MOST_SHOWN, Chronicle
 from liveguard.errors import StorageUnavailable
-from liveguard.people import PastSession
+from liveguard.people import PastSession, User
 from liveguard.rounds import Rounds
 from liveguard.storage import Entry, Storage
 from liveguard.storage.chronicle import MOST_ENTRIES, MOST_SAID
@@ -245,6 +247,78 @@ async def test_of_a_story_with_much_text_its_end_is_kept_in_view_as_well(tmp_pat
         assert entries == said[-len(entries) :]
         size = len(said[0].data or "")
         assert MOST_SAID - size < len(entries) * size <= MOST_SAID
+
+
+@pytest.mark.gen_test
+async def test_whoever_asks_for_a_very_long_story_many_times_at_once_keeps_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        session_id = await walk(home)
+        text = "'" * (MOST_SAID // MOST_ENTRIES // 2)
+        said = [Entry.of(session_id, moment, "message", role="ward", text=text) for moment in range(MOST_ENTRIES)]
+        await home.server.storage.chronicle.write(said, {})
+        longest, begun, answered = 0.0, 0, 0
+        run, entries = asyncio.Handle._run, home.server.chronicle.entries
+
+        def timed(handle: asyncio.Handle) -> None:
+            nonlocal longest
+            start = time.thread_time()
+            run(handle)
+            longest = max(longest, time.thread_time() - start)
+
+        async def counted(session_id: str) -> list[Entry]:
+            nonlocal begun
+            begun += 1
+            assert begun <= answered + 2  # whoever has one of theirs may not have read it yet
+            return await entries(session_id)
+
+        async def look(encoding: str) -> None:
+            nonlocal answered
+            page = await home.fetch(f"/history/{session_id}", who="ana", headers={"Accept-Encoding": encoding})
+            answered += 1
+            text = (gzip.decompress(page.body) if encoding else page.body).decode()
+            assert page.status == 200 and text.count("<li class=") == MOST_ENTRIES + 1  # and its end
+
+        await look("")  # its template is compiled
+        monkeypatch.setattr(home.server.chronicle, "entries", counted)
+        monkeypatch.setattr(asyncio.Handle, "_run", timed)
+        await asyncio.gather(*(look(encoding) for encoding in ("", "gzip") * 3))
+        monkeypatch.undo()
+        print(f"the longest callback took {longest * 1000:.1f} ms")
+        assert longest < 0.1
+
+
+@pytest.mark.gen_test
+async def test_whoever_is_shut_out_while_they_wait_for_a_story_does_not_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        session_id, entries = await walk(home), home.server.chronicle.entries
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def held(session_id: str) -> list[Entry]:
+            begun.set()
+            await go_on.wait()
+            return await entries(session_id)
+
+        monkeypatch.setattr(home.server.chronicle, "entries", held)
+        first = asyncio.create_task(home.fetch(f"/history/{session_id}", who="ben"))
+        await begun.wait()
+        asked = asyncio.Event()
+        waiting_for = home.server.people.guardianships.waiting_for
+
+        async def asks(user: User) -> int:
+            asked.set()
+            return await waiting_for(user)
+
+        monkeypatch.setattr(home.server.people.guardianships, "waiting_for", asks)
+        second = asyncio.create_task(home.fetch(f"/history/{session_id}", who="ben"))
+        await asked.wait()
+        await home.server.people.accounts.disable("ben")
+        go_on.set()
+        assert (await first).status == 200
+        assert (await second).headers["Location"].startswith("/login")
 
 
 @pytest.mark.gen_test

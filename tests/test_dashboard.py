@@ -93,7 +93,7 @@ async def test_many_changes_are_the_cards_of_the_page_plain_and_compressed(
         await begin(home, MANY)
         shown = dict(zip(cards_in((page := await dashboard(home)).text), cards_of(page.text), strict=True))
         for turn in (0.005, 0.0):  # in few parts, and in as many as there are cards
-            monkeypatch.setattr("liveguard.web.pages.dashboard.TURN", turn)
+            monkeypatch.setattr("liveguard.web.pages.page.TURN", turn)
             for encoding in ("", "gzip"):
                 answer = await home.fetch("/live?since=", who="alex", headers={"Accept-Encoding": encoding})
                 assert int(answer.headers["Content-Length"]) == len(answer.body)

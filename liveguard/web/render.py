@@ -5,7 +5,7 @@ A template's sentences are English and looked up in the catalogues of ``liveguar
 """
 
 import gettext
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache, partial
 from pathlib import Path
@@ -93,6 +93,10 @@ class Renderer:
     def render(self, template: str, reader: Reader, **context: Any) -> str:
         """The text of a template for a reader."""
         return self._environments[reader.language].get_template(template).render(reader=reader, **context)
+
+    def pieces(self, template: str, reader: Reader, **context: Any) -> Iterator[str]:
+        """The same piece by piece, as it is rendered."""
+        return self._environments[reader.language].get_template(template).generate(reader=reader, **context)
 
 
 class _Compiled(jinja2.BytecodeCache):

@@ -1,6 +1,8 @@
 """What the handlers of the web work with. Built once, in ``app.py``."""
 
-from dataclasses import dataclass
+from asyncio import Lock
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from liveguard.addresses import Site
 from liveguard.auth import Tokens
@@ -42,3 +44,5 @@ class Services:
     connections: Connections
     openapi: bytes
     asyncapi: bytes
+    long_pages: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
+    """The line of each viewer in which those stand that they ask for."""

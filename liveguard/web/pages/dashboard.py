@@ -1,9 +1,7 @@
 """The dashboard: the page itself, and what of it changed since somebody last looked."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from secrets import token_hex
-from time import monotonic
 from zlib import crc32
 
 import msgspec
@@ -15,12 +13,10 @@ from liveguard.events import Person
 from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, Glance, in_order
-from liveguard.web.pages.page import Page
+from liveguard.web.pages.page import Page, in_parts
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
 LATELY = 8
-TURN = 0.005  # seconds of rendering at a stretch
-PART = 2000  # pieces of cards that are joined at once, and compressed: some 2 ms of that
 HERE = Markup(f"<!-- {token_hex(16)} -->")  # noqa: S704 - where the cards go; nobody can write it, as it is never shown
 POLL = 1000  # milliseconds, for what the guardian's socket does not tell
 QUIET = 5000  # the same while there is no session, but for admins, whom nobody tells of the next one
@@ -64,22 +60,6 @@ class View:
     def same_sessions_as(self, version: str) -> bool:
         """Whether the same sessions were seen in a version."""
         return version.split(".")[:2] == [self.kind, self.who]
-
-
-async def in_parts(texts: Iterable[list[bytes]]) -> AsyncIterator[bytes]:
-    """Many texts, each in pieces, as few large parts: what is joined once, is copied once. Between two of them the
-    others have their turn, if it is time."""
-    pieces: list[bytes] = []
-    end = monotonic() + TURN
-    for text in texts:
-        pieces += text
-        if len(pieces) > PART or monotonic() > end:
-            yield b"".join(pieces)
-            pieces.clear()
-            if monotonic() > end:
-                await asyncio.sleep(0)
-                end = monotonic() + TURN
-    yield b"".join(pieces)
 
 
 class Watching(Page):

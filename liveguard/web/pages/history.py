@@ -179,6 +179,9 @@ class Session(Page):
     page = "history"
 
     async def get(self, session_id: str) -> None:
+        await self.in_line(lambda: self._show(session_id))
+
+    async def _show(self, session_id: str) -> None:
         chronicle, seq = self.services.chronicle, self.services.live.long_written()
         memory = self._running(session_id)
         session = running(memory, self.user) if memory else await self._ended(session_id)
@@ -188,7 +191,7 @@ class Session(Page):
         if not memory:
             entries.append(Entry.of(session_id, session["end"], "ended", reason=session["reason"]))
         trail = await chronicle.trail(session_id)
-        self.show(
+        await self.show_in_turns(
             "session.html",
             session=session,
             entries=without_blinks(entries),

@@ -1,8 +1,10 @@
 """What all pages have in common: who looks, how they read, and how a page is written for them."""
 
+import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +18,8 @@ from liveguard.web.render import Reader, negotiate, zone
 
 WORTH_COMPRESSING = 1000  # bytes
 LEVEL = 4  # of gzip
+TURN = 0.005  # seconds of rendering at a stretch
+PART = 2000  # pieces of a page that are joined at once, and compressed: some 2 ms of that
 VARY = "Accept-Encoding, Accept-Language, Cookie"
 
 
@@ -88,14 +92,34 @@ class Page(Door):
         """Answer with a page."""
         self.write_compressed(self.render_page(template, **context))
 
+    async def in_line(self, show: Callable[[], Awaitable[None]]) -> None:
+        """Show what may be very long. Of one viewer, one such page is made after the other, so that whoever asks for
+        many has no more turns than anybody else."""
+        line = self.services.long_pages.setdefault(self.user.id, asyncio.Lock())
+        waits = line.locked()
+        async with line:
+            if waits and self.stream.closed():
+                return  # nobody is there any more, and the next one need not wait for it
+            if waits:
+                await self.admit()  # or they may not be here any more
+            await show()
+
+    async def show_in_turns(self, template: str, **context: Any) -> None:
+        """The same of a page that may be very long: others have their turn meanwhile."""
+        pieces = self.services.renderer.pieces(template, self.reader, **self._with_all(context))
+        await self.write_in_parts(in_parts([piece.encode("utf-8", "replace")] for piece in pieces))
+
     def render_page(self, template: str, **context: Any) -> str:
         """The text of a page, with all that every page shows."""
+        return self.services.renderer.render(template, self.reader, **self._with_all(context))
+
+    def _with_all(self, context: dict[str, Any]) -> dict[str, Any]:
+        """What a page shows, with all that every page shows."""
         viewer = self.visitor.user if self.visitor else None
         live = self.services.live
         own = live.sessions.get_user_active_session(viewer.id) if viewer else None
-        return self.services.renderer.render(
-            template,
-            self.reader,
+        return dict(
+            context,
             viewer=viewer,
             zone_unknown=viewer is not None and zone(self.preferences.time_zone) is None,
             own_session=own,
@@ -108,7 +132,6 @@ class Page(Door):
             grace=live.grace,
             now=self.now,
             xsrf=Markup(self.xsrf_form_html()),  # noqa: S704 - Tornado's own field
-            **context,
         )
 
     def write_compressed(self, text: str) -> None:
@@ -188,6 +211,22 @@ class AdminPage(Page):
         await super().admit()
         if not self.user.is_admin:
             raise AdminsOnly
+
+
+async def in_parts(texts: Iterable[list[bytes]]) -> AsyncIterator[bytes]:
+    """Many texts, each in pieces, as few large parts: what is joined once, is copied once. Between two of them the
+    others have their turn, if it is time."""
+    pieces: list[bytes] = []
+    end = monotonic() + TURN
+    for text in texts:
+        pieces += text
+        if len(pieces) > PART or monotonic() > end:
+            yield b"".join(pieces)
+            pieces.clear()
+            if monotonic() > end:
+                await asyncio.sleep(0)
+                end = monotonic() + TURN
+    yield b"".join(pieces)
 
 
 def code_of(refusal: Refusal) -> str:
