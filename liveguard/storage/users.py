@@ -20,6 +20,8 @@ from liveguard.storage.rows import one, select, table
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
 INSERT = f"INSERT INTO users ({COLUMNS}, email_key, password_hash, created_at)"
 
+BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # which are none, by the look of them
+
 
 class User(Struct, frozen=True):
     """An account: a person, and what they may do."""
@@ -57,11 +59,21 @@ def valid_email(email: str) -> str:
 
 
 def valid_name(name: str, field: str) -> str:
-    """The name without the blanks around it. Raises :class:`InvalidPayload`."""
+    """The name without the blanks around it. Raises :class:`InvalidPayload`, also for one that nobody would see or
+    that turns the letters around it."""
     name = name.strip()
-    if len(name) > 100 or any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidPayload(f"{field} must be a text of at most 100 characters")
+    if len(name) > 100 or any(map(_is_unruly, name)) or (name and not any(map(_is_seen, name))):
+        raise InvalidPayload(f"{field} must be a text of at most 100 characters that can be seen")
     return name
+
+
+def _is_unruly(character: str) -> bool:
+    turns = unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    return turns or unicodedata.category(character) in ("Cc", "Cs")
+
+
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNPS" and character not in BLANK_LETTERS
 
 
 def valid_id(user_id: str) -> str:
