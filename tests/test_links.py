@@ -209,6 +209,28 @@ async def test_whom_a_ward_has_removed_does_not_come_back_by_an_older_link(tmp_p
 
 
 @pytest.mark.gen_test
+async def test_nor_by_another_account_that_an_older_link_would_make(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        links, guards = f.people.links, f.people.guardianships
+        for end in ("by the ward", "by an admin", "by the command line"):
+            older = await links.for_invitation(f.ana)
+            pair = await guards.put("ana", "tom", "accepted")
+            assert (await links.accept(older, f.tom)).status == "accepted"  # and it stays good
+            if end == "by the ward":
+                await guards.revoke(f.ana, pair.id)
+            elif end == "by an admin":
+                await guards.dissolve(pair.id)
+            else:
+                await guards.put("ana", "tom", "revoked")
+            await refused(NotFound, links.join(older, *ADA))
+            assert not await links.invitations(f.ana)
+        # Whom nobody has removed takes nothing away.
+        newer, pair = await links.for_invitation(f.ana), await guards.invite(f.ana, "tom@example.org")
+        await guards.revoke(f.ana, pair.id)
+        assert await links.join(newer, *ADA)
+
+
+@pytest.mark.gen_test
 async def test_so_many_invitations_are_open_at_once_and_no_more(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         made = await asyncio.gather(

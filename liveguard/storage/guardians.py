@@ -11,7 +11,7 @@ from msgspec import Struct
 from liveguard.errors import Conflict, NotAllowed, NotFound
 from liveguard.events import Person
 from liveguard.storage.database import Database
-from liveguard.storage.links import Link, use_up
+from liveguard.storage.links import Link, use_up, withdraw_where_it_ends
 from liveguard.storage.reach import accepted_guardians
 from liveguard.storage.rows import one, select, table
 
@@ -197,6 +197,8 @@ def follow_link(db: sqlite3.Connection, seq: int, link: Link, guardian_id: str, 
 def _put(db: sqlite3.Connection, seq: int, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
     if ward_id == guardian_id:
         raise NotAllowed("Nobody guards themselves")
+    if status == "revoked":
+        withdraw_where_it_ends(db, ward_id, guardian_id)
     try:
         db.execute(
             "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"

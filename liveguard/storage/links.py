@@ -110,6 +110,16 @@ def withdraw_made_by(db: sqlite3.Connection, admin_id: str) -> None:
     db.execute("DELETE FROM one_time_links WHERE made_by = ?", (admin_id,))
 
 
+def withdraw_where_it_ends(db: sqlite3.Connection, ward_id: str, guardian_id: str) -> None:
+    """Within a job that ends that somebody guards, make the ward's invitations lead nowhere: whoever was removed could
+    come back by each that they know of, under another name."""
+    db.execute(
+        "DELETE FROM one_time_links WHERE user_id = ? AND purpose = 'invite' AND EXISTS"
+        " (SELECT 1 FROM guardians WHERE ward_id = ? AND guardian_id = ? AND status = 'accepted')",
+        (ward_id, ward_id, guardian_id),
+    )
+
+
 def use_up(db: sqlite3.Connection, link_id: str, now: int) -> None:
     """Use a link up, within a job. Raises NotFound for one that is not good any more."""
     used = "UPDATE one_time_links SET used_at = ? WHERE id = ? AND used_at IS NULL AND expires_at > ?"
