@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from family import DAY, MovedClock
+from lines import Client
 from msgspec.structs import astuple
-from server import House, house, look_again
+from server import House, house, look_again, token_of
 from tornado.testing import ExpectLog
 
 from liveguard import chronicle, rounds
@@ -287,6 +288,31 @@ async def test_whoever_asks_for_a_very_long_story_many_times_at_once_keeps_nobod
         monkeypatch.undo()
         print(f"the longest callback took {longest * 1000:.1f} ms")
         assert longest < 0.1
+
+
+@pytest.mark.gen_test
+async def test_of_very_long_stories_that_nobody_reads_a_viewer_has_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        session_id, entries, begun = await walk(home), home.server.chronicle.entries, 0
+        said = [Entry.of(session_id, moment, "message", role="ward", text="'" * 1900) for moment in range(1000)]
+        await home.server.storage.chronicle.write(said, {})
+
+        async def counted(session_id: str) -> list[Entry]:
+            nonlocal begun
+            begun += 1
+            return await entries(session_id)
+
+        monkeypatch.setattr(home.server.chronicle, "entries", counted)
+        path, plain = f"/history/{session_id}", {"Upgrade": "", "Connection": ""}
+        unread = await Client.open(home.port, path, token=token_of("ana"), headers=plain, receive_buffer=4096)
+        await unread.answer()
+        another = asyncio.create_task(home.fetch(path, who="ana"))
+        assert (await home.fetch(path, who="ben")).status == 200
+        assert begun == 2
+        unread.hang_up()
+        assert (await another).status == 200
 
 
 @pytest.mark.gen_test

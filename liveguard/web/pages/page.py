@@ -4,11 +4,13 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup
+from tornado.iostream import StreamClosedError
 
 from liveguard.errors import AuthenticationError, InvalidPayload, NotAllowed, Refusal, StorageUnavailable
 from liveguard.people import Preferences, User
@@ -20,6 +22,7 @@ WORTH_COMPRESSING = 1000  # bytes
 LEVEL = 4  # of gzip
 TURN = 0.005  # seconds of rendering at a stretch
 PART = 2000  # pieces of a page that are joined at once, and compressed: some 2 ms of that
+MUCH = 1_000_000  # bytes that whoever stands in line has read before the next page is made for them
 VARY = "Accept-Encoding, Accept-Language, Cookie"
 
 
@@ -94,7 +97,7 @@ class Page(Door):
 
     async def in_line(self, show: Callable[[], Awaitable[None]]) -> None:
         """Show what may be very long. Of one viewer, one such page is made after the other, so that whoever asks for
-        many has no more turns than anybody else."""
+        many has no more turns than anybody else, and whoever does not read them holds no more than one."""
         line = self.services.long_pages.setdefault(self.user.id, asyncio.Lock())
         waits = line.locked()
         async with line:
@@ -154,10 +157,14 @@ class Page(Door):
             body.append(gzipping.flush())
         else:
             body = [part async for part in parts]
-        self.set_header("Content-Length", str(sum(map(len, body))))
+        size = sum(map(len, body))
+        self.set_header("Content-Length", str(size))
         for part in body:
             self.write(part)
-            self.flush()  # each by itself: what is written together, is copied twice
+            sent = self.flush()  # each by itself: what is written together, is copied twice
+        if size > MUCH:
+            with suppress(StreamClosedError):
+                await sent
         self.finish()
 
     @property
