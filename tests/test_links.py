@@ -227,6 +227,9 @@ async def test_nor_by_another_account_that_an_older_link_would_make(tmp_path: Pa
         # Whom nobody has removed takes nothing away.
         newer, pair = await links.for_invitation(f.ana), await guards.invite(f.ana, "tom@example.org")
         await guards.revoke(f.ana, pair.id)
+        # Nor does a guardian who leaves: for whom the link is meant, they would look in vain.
+        pair = await guards.put("ana", "tom", "accepted")
+        await guards.revoke(f.tom, pair.id)
         assert await links.join(newer, *ADA)
 
 

@@ -82,7 +82,8 @@ class Guardianships:
     async def revoke(self, user: User, guardianship_id: str) -> Guardianship:
         """Either side ends it. Raises NotFound."""
         known = await self._of(user, guardianship_id)
-        return await self._told(await self._storage.guardians.set_status(known.id, "revoked", self._now))
+        leaves = user.id == known.guardian.id
+        return await self._told(await self._storage.guardians.set_status(known.id, "revoked", self._now, leaves=leaves))
 
     async def put(self, ward_id: str, guardian_id: str, status: Status) -> Guardianship:
         """The operator decides; to be asked takes nothing from whoever guards already.

@@ -130,7 +130,13 @@ class Guardians:
 
     def put(self, ward_id: str, guardian_id: str, status: Status, now: int) -> asyncio.Future[Guardianship]:
         """Make the pair's status this one, whatever it was; a pair that is not there is added."""
-        return self._database.submit(lambda db: self._put(db, ward_id, guardian_id, status, now), write=True)
+
+        def job(db: sqlite3.Connection) -> Guardianship:
+            if status == "revoked":
+                withdraw_where_it_ends(db, ward_id, guardian_id)
+            return self._put(db, ward_id, guardian_id, status, now)
+
+        return self._database.submit(job, write=True)
 
     def follow_link(self, link: Link, guardian_id: str, now: int) -> asyncio.Future[Guardianship]:
         """Somebody who is here follows a ward's invitation. Raises as :func:`follow_link` does."""
@@ -141,9 +147,16 @@ class Guardians:
         return self._database.submit(job, write=True)
 
     def set_status(
-        self, guardianship_id: str, status: Status, now: int, *, only_from: tuple[Status, ...] | None = None
+        self,
+        guardianship_id: str,
+        status: Status,
+        now: int,
+        *,
+        only_from: tuple[Status, ...] | None = None,
+        leaves: bool = False,
     ) -> asyncio.Future[Guardianship]:
-        """Change one. Raises :class:`NotFound`, and :class:`Conflict` where its status has become another one."""
+        """Change one; it may be the guardian who ``leaves``. Raises :class:`NotFound`, and :class:`Conflict` where its
+        status has become another one."""
 
         def job(db: sqlite3.Connection) -> Guardianship:
             known = _find(db, _OF_ID, guardianship_id)
@@ -153,6 +166,8 @@ class Guardians:
                 return known
             if only_from and known.status not in only_from:
                 raise Conflict(f"It is {known.status} already")
+            if status == "revoked" and not leaves:
+                withdraw_where_it_ends(db, known.ward.id, known.guardian.id)
             return self._put(db, known.ward.id, known.guardian.id, status, now)
 
         return self._database.submit(job, write=True)
@@ -197,8 +212,6 @@ def follow_link(db: sqlite3.Connection, seq: int, link: Link, guardian_id: str, 
 def _put(db: sqlite3.Connection, seq: int, ward_id: str, guardian_id: str, status: Status, now: int) -> Guardianship:
     if ward_id == guardian_id:
         raise NotAllowed("Nobody guards themselves")
-    if status == "revoked":
-        withdraw_where_it_ends(db, ward_id, guardian_id)
     try:
         db.execute(
             "INSERT INTO guardians (id, ward_id, guardian_id, status, created_at, updated_at, accepted_seq)"
