@@ -22,6 +22,9 @@ export async function keepAwake() {
   asking = false;
 }
 
+// Safari grants it only for a moment after somebody has touched the page, and not to one that was loaded anew.
+for (const gesture of ["touchend", "click", "keydown"]) addEventListener(gesture, () => wanted && keepAwake());
+
 export function letSleep() {
   wanted = false;
   lock?.release().catch(() => {});

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Route, expect
-from visitors import NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
+from visitors import IS_TOUCHED, NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
 
 from liveguard.errors import StorageUnavailable
 from liveguard.sessions import LiveSession
@@ -36,7 +36,13 @@ HAS_A_SCREEN = """
       release() { window.awake.push("released"); this.dispatchEvent(new Event("release")); return Promise.resolve(); },
     });
     window.granted = Promise.resolve();
-    const request = async (kind) => (window.awake.push(kind), await window.granted, lock());
+    window.mayLock = () => true;
+    const request = async (kind) => {
+      if (!window.mayLock()) throw new DOMException("Permission was denied", "NotAllowedError");
+      window.awake.push(kind);
+      await window.granted;
+      return lock();
+    };
     Object.defineProperty(Navigator.prototype, "wakeLock", { get: () => ({ request }) });
 """
 
@@ -302,6 +308,21 @@ async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
     await ana.evaluate("window.grant()")
     await ana.wait_for_function("() => window.awake.includes('released')")
     assert await ana.evaluate("window.awake.join()") == "screen,released"
+
+
+WANTS_A_TOUCH = IS_TOUCHED + HAS_A_SCREEN + "window.mayLock = () => window.touched;"
+
+
+@story
+async def test_the_screen_stays_on_from_the_first_touch_where_a_browser_waits_for_one(street: Street) -> None:
+    await (await street.home.ward("ana")).answer("start-live-session")
+    ana = await street.sign_in("ana", "/ward", device=WANTS_A_TOUCH, has_touch=True)
+    await expect(ana.locator("#watching-line")).to_contain_text("Nobody is connected")
+    assert await ana.evaluate("window.awake.length") == 0
+    await ana.locator("#duration").tap()
+    await ana.wait_for_function("() => window.awake.join() === 'screen'")
+    await ana.locator("#duration").tap()
+    assert await ana.evaluate("window.awake.join()") == "screen"
 
 
 @story

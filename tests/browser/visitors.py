@@ -70,6 +70,13 @@ IS_NOTIFIED = """
     window.away = false;
     Object.defineProperty(Document.prototype, "hidden", { get: () => window.away });
 """
+# As in Safari: a finger that comes down may be about to scroll, and allows something only where it leaves again. What a
+# test asks a page itself, is a touch to Chromium.
+IS_TOUCHED = """
+    window.touched = false;
+    const touch = () => { window.touched = true; setTimeout(() => { window.touched = false; }); };
+    for (const gesture of ["touchend", "click", "keydown"]) addEventListener(gesture, touch, true);
+"""
 
 expect.set_options(timeout=PATIENCE)
 
