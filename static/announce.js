@@ -113,7 +113,7 @@ export function prepare(soundButton, notificationButton, mute, refused) {
     });
   });
   // A browser plays nothing before the visitor has done something on the page.
-  for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => wake().then(showMute), { passive: true });
+  for (const gesture of ["touchend", "click", "keydown"]) addEventListener(gesture, () => wake().then(showMute), { passive: true });
   if (!notificationButton || !("Notification" in window)) return;
   notificationButton.hidden = false;
   show(notificationButton, notificationsWanted && Notification.permission === "granted");

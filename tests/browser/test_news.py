@@ -8,7 +8,7 @@ from time import time
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
 from server import PASSWORD, Peer, started, test_settings
-from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, VIENNA, Street, hold, open_street
+from visitors import IS_HEARD, IS_NOTIFIED, IS_TOUCHED, NO_NETWORK, VIENNA, Street, hold, open_street
 
 from liveguard.web.pages import dashboard, history
 
@@ -743,6 +743,32 @@ async def test_a_sound_that_was_interrupted_comes_back_with_a_touch(street: Stre
     await ben.wait_for_function("() => window.tones.length")
     await ben.evaluate("window.called = true; window.tones = []")
     await ben.locator("h1").click()
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await ben.wait_for_function("() => window.tones.length")
+
+
+WAITS_FOR_A_TOUCH = IS_TOUCHED + """
+    window.AudioContext = class extends AudioContext {
+      constructor() {
+        super();
+        if (!window.touched) this.suspend();
+      }
+      resume() { return window.touched ? super.resume() : new Promise(() => {}); }
+    };
+"""
+
+
+@story
+async def test_a_finger_wakes_the_sound_as_well(street: Street) -> None:
+    ben = await street.sign_in("ben", device=IS_HEARD + WAITS_FOR_A_TOUCH, has_touch=True)
+    await ben.get_by_role("button", name="Sound").tap()
+    await ben.wait_for_function("() => window.tones.length")
+    await ben.reload()
+    mute = ben.get_by_text("No sound yet")
+    await expect(mute).to_be_visible()
+    await ben.locator("h1").tap()
+    await expect(mute).to_be_hidden()
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
     await ben.wait_for_function("() => window.tones.length")
