@@ -15,7 +15,8 @@ const TOGETHER = 300; // milliseconds
 let saidAt = -TOGETHER;
 let lately = []; // what was said then
 let audio = null;
-let soundWanted = kept("localStorage", "sound");
+const canSound = "AudioContext" in window; // not in Safari's Lockdown Mode
+let soundWanted = canSound && kept("localStorage", "sound");
 let showMute = () => {};
 let notificationsWanted = kept("localStorage", "notifications");
 
@@ -103,6 +104,7 @@ export function showInTab(title, icons, running, lost) {
 export function prepare(soundButton, notificationButton, mute, refused) {
   showMute = () => (mute.hidden = !soundWanted || audio?.state === "running");
   show(soundButton, soundWanted);
+  if (soundButton) soundButton.hidden = !canSound;
   showMute();
   soundButton?.addEventListener("click", () => {
     soundWanted = keep("localStorage", "sound", !soundWanted);

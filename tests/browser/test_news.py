@@ -775,6 +775,23 @@ async def test_a_finger_wakes_the_sound_as_well(street: Street) -> None:
 
 
 @story
+async def test_no_sound_is_offered_where_the_browser_has_none(street: Street) -> None:
+    ben = await street.sign_in("ben", device="delete window.AudioContext;")
+    await ben.evaluate("localStorage.setItem('sound', 'on')")  # before its owner chose that
+    await ben.reload()
+    await street.connected(ben)
+    await expect(ben.get_by_role("button", name="Sound")).to_be_hidden()
+    await expect(ben.locator("#mute")).to_be_hidden()
+    await expect(ben.locator("#calm .large")).to_be_visible()
+    await expect(ben.locator(".needs-sound")).to_be_hidden()
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    await ben.locator("h1").click()
+    await expect(ben.locator("#said")).to_contain_text("Tom Berger has started a session.")
+    await expect(ben.get_by_text("Silent: only this page tells you anything.")).to_be_visible()
+
+
+@story
 async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
