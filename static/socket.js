@@ -6,6 +6,7 @@ const PAUSES = [300, 1000, 2000, 4000, 8000];
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
 const OPENING = 10000; // for so long it may take to open
+const ASKING = 2000; // for so long an answer that nobody is there is waited for
 const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
 
@@ -28,6 +29,15 @@ async function askWhoIsHere() {
     return answer.ok ? (await answer.json()).id : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** Whether it is known that the server cannot be had. What hangs may be an old connection of the browser's. */
+async function isGone() {
+  try {
+    return !(await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ASKING) })).ok;
+  } catch (problem) {
+    return problem.name !== "TimeoutError";
   }
 }
 
@@ -123,7 +133,18 @@ export class Socket {
     const later = this.tries ? 0 : this.later();
     const pause = PAUSES[Math.min(this.tries++, PAUSES.length - 1)] * (0.75 + Math.random() / 2);
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => this.connect(), pause + later);
+    this.waiting = setTimeout(() => this.tryAgain(), pause + later);
+  }
+
+  /** Firefox counts the tries of all pages that fail, and lets the next one wait for up to a minute, whether or not the
+   * network is back meanwhile: where one has failed, there is another when the server can be had. */
+  async tryAgain() {
+    const last = this.socket;
+    const gone = this.tries > 1 && (await isGone());
+    if (this.finished || this.socket !== last) return;
+    if (!gone) return this.connect();
+    this.refusal = null;
+    this.lost();
   }
 
   /** Where the same person is still signed in here, nothing of the page need be lost. */
@@ -151,7 +172,7 @@ export class Socket {
   hurry() {
     if (this.finished) return;
     if (this.open) this.ping();
-    else if (this.socket.readyState > WebSocket.OPEN) this.connect();
+    else if (this.socket.readyState > WebSocket.OPEN) this.tryAgain();
   }
 
   listen() {
