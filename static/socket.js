@@ -9,6 +9,8 @@ const OPENING = 10000; // for so long it may take to open
 const ASKING = 2000; // for so long an answer that nobody is there is waited for
 const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
+const LEFT = 1001; // and the browser's own, where the page is left
+const LEAVING = 1000; // that may take so long
 
 /** Whether it is they to whom this page belongs. */
 export const isOfViewer = (person) => person === document.body.dataset.viewer;
@@ -114,7 +116,10 @@ export class Socket {
       if (event !== "pong") this.on.received?.(event, content);
     };
     socket.onclose = ({ code }) => {
-      if (socket === this.socket) this.lost(code);
+      if (socket !== this.socket) return;
+      // Firefox ends it as soon as another page is asked for: whoever is about to see that one, need not be alarmed.
+      if (this.open && code === LEFT) setTimeout(() => this.open && socket === this.socket && this.lost(code), LEAVING);
+      else this.lost(code);
     };
   }
 

@@ -839,6 +839,29 @@ async def test_where_a_connection_has_failed_there_is_no_other_before_the_server
     street.excuse(*NO_NETWORK)
 
 
+NOTES_WHAT_A_CLOSE_SAYS = """
+    const Plain = WebSocket;
+    window.WebSocket = class extends Plain {
+      constructor(...how) {
+        super(...how);
+        const line = () => document.getElementById("line").lastElementChild.textContent;
+        this.addEventListener("close", () => setTimeout(() => (window.ended = { line: line() })));
+      }
+    };
+"""
+
+
+@story
+async def test_who_leaves_a_page_is_not_alarmed_though_its_connection_goes_first(street: Street) -> None:
+    """Firefox ends it as soon as another page is asked for, however long that one takes."""
+    ana = await street.sign_in("ana", "/ward", device=NOTES_WHAT_A_CLOSE_SAYS)
+    await expect(ana.locator("#start")).to_be_enabled()
+    street.home.server.connections.close(1001)
+    assert await (await ana.wait_for_function("() => window.ended")).json_value() == {"line": ""}
+    # Who stays on the page after all, is connected again.
+    await expect(ana.locator("#line")).to_contain_text("Connected again")
+
+
 @story
 async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
