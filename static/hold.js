@@ -64,9 +64,9 @@ export function hold(button, { done, asked, hint, words }) {
   });
   button.addEventListener("blur", release);
   button.addEventListener("contextmenu", (event) => event.preventDefault());
-  button.addEventListener("click", (event) => {
+  button.addEventListener("click", () => {
     // A finger's click follows its release; a click from nowhere comes from an assistive technology.
-    if (unpressed || (event.detail === 0 && performance.now() - released > 500)) asked();
+    if (unpressed || performance.now() - released > 500) asked();
     unpressed = false;
   });
   return end;

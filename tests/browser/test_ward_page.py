@@ -396,12 +396,19 @@ TOUCHES_NOTHING = """(button) => {
     button.dispatchEvent(new PointerEvent("pointerup", pointer));
     button.dispatchEvent(new PointerEvent("click", { ...pointer, detail: 1 }));
 }"""
+# And as Firefox does: a mouse without any pointer.
+HAS_NO_POINTER = """(button) => {
+    const kinds = ["mousedown", "mouseup"];
+    kinds.forEach((kind) => button.dispatchEvent(new MouseEvent(kind, { bubbles: true, detail: 1 })));
+    button.dispatchEvent(new PointerEvent("click", { bubbles: true, detail: 1 }));
+}"""
 
 
 @story
-async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street) -> None:
+@pytest.mark.parametrize("press", [TOUCHES_NOTHING, HAS_NO_POINTER], ids=["touches_nothing", "has_no_pointer"])
+async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street, press: str) -> None:
     ana = await started(street)
-    await ana.locator("#stop").evaluate(TOUCHES_NOTHING)
+    await ana.locator("#stop").evaluate(press)
     await ana.get_by_role("dialog").get_by_role("button", name="Yes").click()
     await expect(ana.locator("#idle")).to_be_visible()
 
