@@ -352,6 +352,24 @@ KNOWN: dict[str, tuple[Step, ...]] = {
         Step("a ward is back for a moment", "ana", "ben", 0, True, 5, "at rest"),
         Step("what has gone off arrives", "ana", "ben", 0, True, 5, "at rest"),
     ),
+    "a grace that is over ends a session that goes on": (
+        Step("a ward is lost", "ana", "ben", 0, True, 5, "at rest"),
+        Step("time passes, unnoticed as yet", "ana", "ben", 0, True, 30, "at rest"),
+        Step("a ward connects", "ana", "ben", 0, True, 5, "at rest"),
+        Step("what has gone off arrives", "ana", "ben", 0, True, 5, "at rest"),
+    ),
+    "an older device takes over": (
+        Step("a ward connects", "ana", "ben", 0, True, 5, "at rest"),
+        Step("time passes", "ana", "ben", 0, True, 5, "at rest"),
+        Step("a ward gives a sign of life", "ana", "ben", 1, True, 5, "at rest"),
+        Step("a ward is lost", "ana", "ben", 1, True, 5, "at rest"),
+    ),
+    "an end does not wait for its beginning": (
+        Step("the file is locked", "tom", "ben", 0, True, 5, "at rest"),
+        Step("a ward starts", "tom", "ben", 0, True, 5, "at rest"),
+        Step("the file is free", "tom", "ben", 0, True, 5, "at once"),
+        Step("a ward stops", "tom", "ben", 0, True, 5, "at rest"),
+    ),
     "the room's changes are told after its end": (
         Step("a guardian leaves", "ana", "ben", 0, True, 5, "at rest"),
         Step("a ward stops and starts", "ana", "mallory", 1, False, 30, "one round"),
