@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from typing import Any
 
 from tornado.netutil import bind_sockets
@@ -171,7 +172,8 @@ class Server:
             doorkeeper=doorkeeper, tokens=self.tokens, strangers=self.strangers, cookies=cookies, health=self._health,
             metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),
-            connections=self.connections, openapi=openapi(*described), asyncapi=asyncapi(*described),
+            connections=self.connections,
+            openapi=cache(partial(openapi, *described)), asyncapi=cache(partial(asyncapi, *described)),
         )  # fmt: skip
         self._http = Front(
             Application(table, Unknown, services), site=site, strangers=self.strangers, sweep=sweep,

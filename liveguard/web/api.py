@@ -229,7 +229,7 @@ class OpenApi(Api):
 
     @Operation(answer=dict[str, Any])
     def get(self) -> None:
-        self.answer(msgspec.Raw(self.services.openapi))
+        self.answer(msgspec.Raw(self.services.openapi()))
 
 
 class AsyncApi(Api):
@@ -237,7 +237,7 @@ class AsyncApi(Api):
 
     @Operation(answer=dict[str, Any])
     def get(self) -> None:
-        self.answer(msgspec.Raw(self.services.asyncapi))
+        self.answer(msgspec.Raw(self.services.asyncapi()))
 
 
 class Unknown(Api):

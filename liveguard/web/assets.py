@@ -6,20 +6,26 @@ import each other by plain relative names, every address may be cached for ever,
 
 import gzip
 import hashlib
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 FOREVER = "public, max-age=31536000, immutable"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
 TEXT = ("text/", "image/svg+xml")
 
 
-class Asset(NamedTuple):
-    """One file: its bytes, what they are, and the same compressed where that pays."""
+@dataclass(frozen=True)
+class Asset:
+    """One file: its bytes, and what they are."""
 
     body: bytes
     type: str
-    gzipped: bytes | None
+
+    @cached_property
+    def gzipped(self) -> bytes | None:
+        """The same compressed where that pays, once somebody has asked for it."""
+        return gzip.compress(self.body, mtime=0) if self.type.startswith(TEXT) else None
 
 
 class Assets:
@@ -49,5 +55,4 @@ class Assets:
 def _read(path: Path) -> Asset:
     body = path.read_bytes()
     kind = TYPES[path.suffix]
-    is_text = kind.startswith(TEXT)
-    return Asset(body, f"{kind}; charset=utf-8" if is_text else kind, gzip.compress(body, mtime=0) if is_text else None)
+    return Asset(body, f"{kind}; charset=utf-8" if kind.startswith(TEXT) else kind)

@@ -1,6 +1,7 @@
 """What the handlers of the web work with. Built once, in ``app.py``."""
 
 from asyncio import Lock
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -42,7 +43,8 @@ class Services:
     renderer: Renderer
     cards: Cards
     connections: Connections
-    openapi: bytes
-    asyncapi: bytes
+    # Written when they are first asked for: a server that starts need not wait for them.
+    openapi: Callable[[], bytes]
+    asyncapi: Callable[[], bytes]
     long_pages: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
     """The line of each viewer in which those stand that they ask for."""
