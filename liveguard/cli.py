@@ -4,10 +4,8 @@ Errors go to stderr in one line: exit status 1, or 2 for wrong usage. There is n
 """
 
 import argparse
-import asyncio
 import contextlib
 import io
-import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -59,7 +57,7 @@ def _do(argv: Sequence[str] | None) -> int:
         from liveguard import commands
 
         result = getattr(commands, arguments.run)(arguments)
-        if not asyncio.iscoroutine(result):
+        if not isinstance(result, Coroutine):
             return result or 0
         _run(result, long=arguments.run in ("serve", "demo"))
         return 0
@@ -85,6 +83,9 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(work: Coroutine[Any, Any, None], *, long: bool) -> None:
     """Run a command to its end; one that takes long, on uvloop where it is installed."""
+    import asyncio
+    import logging
+
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if long:
         with contextlib.suppress(ImportError):
