@@ -16,12 +16,10 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import argon2
-import jwt
 import msgspec
 
 from liveguard.config import Settings
 from liveguard.errors import AuthenticationRequired, ConfigurationError, InvalidToken, NotAllowed, TokenExpired
-from liveguard.jwks import PublishedKeys, fetch, read_public_key
 
 MAX_TOKEN = 8 * 1024
 MAX_PASSWORD = 1024  # bytes
@@ -118,6 +116,10 @@ class Tokens:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
+        import jwt  # a third of what a command loads, and most commands have no tokens
+
+        # PyJWT has errors of its own for nearly everything; Python's own come from values it did not expect.
+        self._faults = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
         self._signatures = jwt.PyJWS(algorithms=[algorithm], options={"enforce_minimum_key_length": True})
 
     def verify(self, token: object) -> Claims:
@@ -168,8 +170,7 @@ class Tokens:
             if not isinstance(kind, str) or kind.lower() not in TOKEN_TYPES:
                 raise InvalidToken
             return msgspec.json.decode(decoded["payload"], type=Payload)
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-            # PyJWT has errors of its own for nearly everything; Python's own come from values it did not expect.
+        except self._faults:
             raise InvalidToken from None
 
     def _is_sensible(self, payload: Payload, now: float) -> bool:
@@ -202,14 +203,17 @@ def tokens_for(settings: Settings, *, clock: Clock = time.time) -> Tokens:
 
 
 def _keys_for(settings: Settings) -> Keys:
+    if settings.jwt_jwks_url is None and settings.jwt_public_key is None:
+        return OneKey(settings.with_secret().jwt_secret)
+    from liveguard.jwks import PublishedKeys, fetch, read_public_key
+
     if settings.jwt_jwks_url is not None:
         return PublishedKeys(settings.jwt_jwks_url, settings.jwt_algorithm, fetch)
-    if settings.jwt_public_key is not None:
-        try:
-            return OneKey(read_public_key(settings.jwt_public_key, settings.jwt_algorithm))
-        except ValueError as error:
-            raise ConfigurationError(f"LIVEGUARD_JWT_PUBLIC_KEY {error}") from None
-    return OneKey(settings.with_secret().jwt_secret)
+    assert settings.jwt_public_key is not None
+    try:
+        return OneKey(read_public_key(settings.jwt_public_key, settings.jwt_algorithm))
+    except ValueError as error:
+        raise ConfigurationError(f"LIVEGUARD_JWT_PUBLIC_KEY {error}") from None
 
 
 class Passwords:
