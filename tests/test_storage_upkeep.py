@@ -265,12 +265,12 @@ async def test_a_sound_database_has_no_problems_also_while_it_is_served(tmp_path
 @pytest.mark.gen_test(timeout=30)
 async def test_whoever_looks_for_problems_keeps_nobody_from_writing(tmp_path: Path) -> None:
     async with in_order(tmp_path) as storage:
-        many = [(2 * n, f"walk-{n}", NOW + n, 2 * n + 1, NOW + n) for n in range(1, 200_000)]
         with closing(sqlite3.connect(storage.database.path)) as db, db:
-            db.executemany(
-                "INSERT INTO sessions (start_seq, id, ward_id, start_time, end_seq, end_time, duration, reason)"
-                " VALUES (?, ?, 'ana', ?, ?, ?, 0, 'manual_stop')",
-                many,
+            db.execute(
+                "WITH RECURSIVE walks (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM walks WHERE n < 200000)"
+                " INSERT INTO sessions (start_seq, id, ward_id, start_time, end_seq, end_time, duration, reason)"
+                " SELECT 2 * n, 'walk-' || n, 'ana', :now + n, 2 * n + 1, :now + n, 0, 'manual_stop' FROM walks",
+                {"now": NOW},
             )
         looking = asyncio.create_task(asyncio.to_thread(problems, storage.database.path))
         written = 0
