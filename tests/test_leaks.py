@@ -144,7 +144,7 @@ BARE = 40
 @pytest.mark.gen_test(timeout=900)
 async def test_after_many_connections_a_server_holds_what_it_held_before(tmp_path: Path, torture: bool) -> None:
     await crowd(tmp_path)
-    count = 100_000 if torture else 2_000
+    count = 100_000 if torture else 1_000
     async with process(tmp_path, reconnect_grace=0, log_level="warning") as home:
         await come_and_go(home, 2000 if torture else 400)
         descriptors, memory = await quiet(home)
@@ -155,8 +155,8 @@ async def test_after_many_connections_a_server_holds_what_it_held_before(tmp_pat
     print(f"{count} connections: {memory} KiB, then {memory_after} KiB")
     # The question itself has one, and what was asked before it may have one still.
     assert descriptors_after <= descriptors + 2
-    # An allocator gives back what it likes; this is less than a hundred bytes for each of many.
-    assert memory_after <= memory + 8192
+    # An allocator gives back what it likes; this is four KiB for each of few, and less than a hundred bytes of many.
+    assert memory_after <= memory + (8192 if torture else 4096)
 
 
 def registered(server: Server) -> dict[str, int]:
