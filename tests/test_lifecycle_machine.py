@@ -291,7 +291,7 @@ def play(machine: type[Lifecycle], schedules: int, *, derandomize: bool, explain
 
 @pytest.mark.slow
 def test_whatever_happens_in_whatever_order_the_rules_hold(machine: type[Lifecycle], torture: bool) -> None:
-    play(machine, 10_000 if torture else 150, derandomize=not torture)
+    play(machine, 10_000 if torture else 100, derandomize=not torture)
 
 
 def follow(
