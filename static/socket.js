@@ -34,10 +34,11 @@ async function askWhoIsHere() {
   }
 }
 
-/** Whether it is known that the server cannot be had. What hangs may be an old connection of the browser's. */
+/** Whether it is known that the server cannot be had: a proxy may say so, or keep this address to itself. What hangs may
+ * be an old connection of the browser's. */
 async function isGone() {
   try {
-    return !(await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ASKING) })).ok;
+    return (await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ASKING) })).status >= 500;
   } catch (problem) {
     return problem.name !== "TimeoutError";
   }

@@ -863,6 +863,20 @@ async def test_who_leaves_a_page_is_not_alarmed_though_its_connection_goes_first
 
 
 @story
+async def test_a_proxy_that_keeps_the_address_of_health_to_itself_keeps_nobody_away(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await expect(ana.locator("#start")).to_be_enabled()
+    await ana.route("**/healthz", lambda route: route.fulfill(status=403))
+    await ana.context.set_offline(True)
+    for _ in range(2):
+        async with ana.expect_websocket():
+            pass
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line")).to_contain_text("Connected again")
+    street.excuse(*NO_NETWORK, "403 (Forbidden)")
+
+
+@story
 async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.get_by_role("button", name="Start").click()
