@@ -170,6 +170,14 @@ def open_storage(path: Path, make_entries: Callable[[Path], Entries]) -> Storage
     return Storage(Database(path, connection, aside, make_entries(path), ExitStack()))  # type: ignore[arg-type]
 
 
+def let_go(storage: Storage) -> None:
+    """As the system does for a process that is killed."""
+    database = storage.database
+    database._connection.raw.close()
+    database._aside.raw.close()
+    database.entries.close()
+
+
 class Neighbour:
     """Another process that has the same file open: the command line, or somebody who locks it."""
 
@@ -384,8 +392,7 @@ class Stage:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             await settle()
-            self.crank.raw.close()
-            self.storage.database.entries.close()
+            let_go(self.storage)
         else:
             await self.live.close()
             self.everybody_is_cut_off()

@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from cast import CAST, GuardianDevice, Stage, WardDevice
+from cast import CAST, GuardianDevice, Stage, WardDevice, let_go
 from lifecycle_model import Client, Model, Row, Told
 
 from liveguard.errors import NoActiveSession, NotInRoom, Refusal, StorageUnavailable
@@ -611,8 +611,8 @@ class World(Stage):
             for task in asyncio.all_tasks(self.loop):
                 task.cancel()
             self.settle()
-            self.crank.raw.close()
-            self.storage.database.entries.close()
+            let_go(self.storage)
+            let_go(self.neighbour.storage)
             self.neighbour._db.close()
         finally:
             asyncio._set_running_loop(None)

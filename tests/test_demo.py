@@ -17,7 +17,7 @@ from liveguard import app
 from liveguard.config import Settings
 
 async def one_who_fails() -> None:
-    raise OSError("a place that is nobody's business")
+    raise OSError("a place that is %s business" % "nobody's")
 
 async def company(server: app.Server) -> None:
     async with asyncio.TaskGroup() as group:
