@@ -53,7 +53,7 @@ async function fetchChanges() {
   try {
     const { viewer } = document.body.dataset;
     const answer = await fetch(`/live?${new URLSearchParams({ since, viewer })}`, {
-      headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout(8000),
+      headers: { Accept: "application/json" }, redirect: "manual", signal: AbortSignal.timeout?.(8000),
     });
     const person = answer.status === 401 ? await whoIsHere() : undefined;
     if (person === null) return signedOut();

@@ -6,7 +6,7 @@ import { isOfViewer } from "./socket.js";
  * for this viewer. Where there is none, whether somebody is to sign in first: a `stranger`. */
 export async function fetchPage(path) {
   try {
-    const answer = await fetch(path, { redirect: "manual", signal: AbortSignal.timeout(8000) });
+    const answer = await fetch(path, { redirect: "manual", signal: AbortSignal.timeout?.(8000) });
     // A network that asks to sign in at its own page first, leads there as well.
     if (answer.status === 401 || answer.type === "opaqueredirect") return { stranger: true };
     const refused = answer.status === 403 || answer.status === 404;

@@ -5,7 +5,7 @@ const again = () => location.replace("/ward");
 addEventListener("online", again);
 setInterval(async () => {
   try {
-    const { status } = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    const { status } = await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout?.(5000) });
     if (status < 500) again(); // whether or not a proxy keeps the address to itself
   } catch {
     // Still away.

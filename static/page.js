@@ -51,7 +51,7 @@ document.addEventListener("submit", async (event) => {
   if (finding) return;
   const goOn = () => {
     form.dataset.sure = "yes";
-    form.requestSubmit(submitter);
+    submitter.click(); // Safari 15 has no requestSubmit
   };
   // One may have begun since the page was rendered. Where that cannot be known, or one is seen to run, it is asked.
   if (own !== undefined && (session?.dataset.state ?? "over") === "over") {
@@ -83,4 +83,4 @@ for (const input of document.querySelectorAll("input[data-zone]")) {
 }
 
 // A link that signs in needs no further click; what previews links runs no scripts and presses nothing.
-document.querySelector("form[data-at-once]")?.requestSubmit();
+document.querySelector("form[data-at-once] button")?.click();

@@ -26,7 +26,7 @@ export async function whoIsHere() {
 
 async function askWhoIsHere() {
   try {
-    const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout(8000) });
+    const answer = await fetch("/api/me", { redirect: "manual", signal: AbortSignal.timeout?.(8000) });
     if (answer.status === 401) return null;
     return answer.ok ? (await answer.json()).id : undefined;
   } catch {
@@ -35,10 +35,10 @@ async function askWhoIsHere() {
 }
 
 /** Whether it is known that the server cannot be had: a proxy may say so, or keep this address to itself. What hangs may
- * be an old connection of the browser's. */
+ * be an old connection of the browser's; in Safari 15, which knows no such limit, it is waited for. */
 async function isGone() {
   try {
-    return (await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout(ASKING) })).status >= 500;
+    return (await fetch("/healthz", { cache: "no-store", signal: AbortSignal.timeout?.(ASKING) })).status >= 500;
   } catch (problem) {
     return problem.name !== "TimeoutError";
   }

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.node]
 long = pytest.mark.gen_test(timeout=120)
 
 # The page of a link that signs in is gone before anybody sees it, unless its script does not press its button.
-WAITS = "HTMLFormElement.prototype.requestSubmit = () => {};"
+WAITS = "HTMLElement.prototype.click = () => {};"
 STAYS_AWAY = "window.fetch = () => Promise.reject(new Error('no network'));"
 GROUND = "(e) => getComputedStyle(e).backgroundColor"
 COVERED = "(e) => e.getBoundingClientRect().bottom > document.querySelector('#stop').getBoundingClientRect().top"

@@ -877,6 +877,26 @@ async def test_a_proxy_that_keeps_the_address_of_health_to_itself_keeps_nobody_a
 
 
 @story
+async def test_who_has_an_iphone_with_ios_15_is_back_as_well_and_confirms_what_is_asked(street: Street) -> None:
+    """Safari 15, beyond which some of them cannot go, has neither of these."""
+    ana = await street.sign_in(
+        "ana", "/ward", device="delete AbortSignal.timeout; delete HTMLFormElement.prototype.requestSubmit;"
+    )
+    await expect(ana.locator("#start")).to_be_enabled()
+    await ana.context.set_offline(True)
+    for _ in range(2):
+        async with ana.expect_event("requestfailed", lambda request: request.url.endswith("/healthz")):
+            pass
+    await ana.context.set_offline(False)
+    await expect(ana.locator("#line")).to_contain_text("Connected again")
+    street.excuse(*NO_NETWORK)
+    await ana.goto(street.home.url + "/people")
+    await ana.get_by_role("button", name="Remove Ben Keller").click()
+    await ana.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    await expect(ana.locator(".done")).to_contain_text("at once")
+
+
+@story
 async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.get_by_role("button", name="Start").click()
