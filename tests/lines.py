@@ -90,6 +90,10 @@ class Client:
         """The JSON that came instead of a WebSocket."""
         return json.loads(await self._reader.readexactly(int(self.headers["content-length"])))
 
+    async def read_bytes(self, count: int) -> None:
+        """Read so many bytes of the answer, and no more."""
+        await self._reader.readexactly(count)
+
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def say(self, event: str, data: Any = None, id: str | None = None) -> None:

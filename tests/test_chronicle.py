@@ -291,7 +291,7 @@ async def test_whoever_asks_for_a_very_long_story_many_times_at_once_keeps_nobod
 
 
 @pytest.mark.gen_test
-async def test_of_very_long_stories_that_nobody_reads_a_viewer_has_one_at_a_time(
+async def test_of_very_long_stories_that_nobody_reads_to_their_end_a_viewer_has_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with house(tmp_path) as home:
@@ -305,9 +305,11 @@ async def test_of_very_long_stories_that_nobody_reads_a_viewer_has_one_at_a_time
             return await entries(session_id)
 
         monkeypatch.setattr(home.server.chronicle, "entries", counted)
+        monkeypatch.setattr("liveguard.web.pages.page.PART", 50)
         path, plain = f"/history/{session_id}", {"Upgrade": "", "Connection": ""}
-        unread = await Client.open(home.port, path, token=token_of("ana"), headers=plain, receive_buffer=4096)
+        unread = await Client.open(home.port, path, token=token_of("ana"), headers=plain, receive_buffer=65_536)
         await unread.answer()
+        await unread.read_bytes(400_000)  # so that some of its parts are through
         another = asyncio.create_task(home.fetch(path, who="ana"))
         assert (await home.fetch(path, who="ben")).status == 200
         assert begun == 2

@@ -159,12 +159,12 @@ class Page(Door):
             body = [part async for part in parts]
         size = sum(map(len, body))
         self.set_header("Content-Length", str(size))
-        for part in body:
-            self.write(part)
-            sent = self.flush()  # each by itself: what is written together, is copied twice
-        if size > MUCH:
-            with suppress(StreamClosedError):
-                await sent
+        with suppress(StreamClosedError):
+            for part in body:
+                self.write(part)
+                sent = self.flush()  # each by itself: what is written together, is copied twice
+                if size > MUCH:
+                    await sent  # and of each, for the last one is said to be sent as soon as any of them is
         self.finish()
 
     @property
