@@ -15,7 +15,7 @@ import pytest
 from family import DAY, MovedClock
 from lines import Client
 from msgspec.structs import astuple
-from server import House, house, look_again, token_of
+from server import Answer, House, house, look_again, token_of
 from tornado.testing import ExpectLog
 
 from liveguard import chronicle, rounds
@@ -25,6 +25,8 @@ from liveguard.people import PastSession, User
 from liveguard.rounds import Rounds
 from liveguard.storage import Entry, Storage
 from liveguard.storage.chronicle import MOST_ENTRIES, MOST_SAID
+from liveguard.web.pages.history import Session
+from liveguard.web.pages.page import Page
 
 HERE = {"latitude": 48.2, "longitude": 16.37, "battery": 80}
 
@@ -347,6 +349,55 @@ async def test_whoever_is_shut_out_while_they_wait_for_a_story_does_not_get_it(
         go_on.set()
         assert (await first).status == 200
         assert (await second).headers["Location"].startswith("/login")
+
+
+@pytest.mark.gen_test
+async def test_nor_does_whoever_is_shut_out_and_had_come_while_the_line_moved_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        session_id, entries = await walk(home), home.server.chronicle.entries
+        waiting_for = home.server.people.guardianships.waiting_for
+        begun: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+        in_line, before_it, moves_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def held(session_id: str) -> list[Entry]:
+            go_on = asyncio.Event()
+            begun.put_nowait(go_on)
+            await go_on.wait()
+            return await entries(session_id)
+
+        async def asks(user: User) -> int:
+            waiting = await waiting_for(user)
+            if in_line.is_set():
+                before_it.set()
+                await moves_up.wait()
+            in_line.set()
+            return waiting
+
+        def finish(page: Session, chunk: Any = None) -> Any:
+            moves_up.set()
+            return Page.finish(page, chunk)
+
+        async def look() -> Answer:
+            return await home.fetch(f"/history/{session_id}", who="ben")
+
+        monkeypatch.setattr(home.server.chronicle, "entries", held)
+        first = asyncio.create_task(look())
+        first_turn = await begun.get()
+        monkeypatch.setattr(home.server.people.guardianships, "waiting_for", asks)
+        second = asyncio.create_task(look())
+        await in_line.wait()
+        monkeypatch.setattr(Session, "finish", finish, raising=False)
+        third = asyncio.create_task(look())
+        await before_it.wait()
+        first_turn.set()
+        second_turn = await begun.get()
+        monkeypatch.setattr(home.server.chronicle, "entries", entries)
+        await home.server.people.accounts.disable("ben")
+        second_turn.set()
+        assert (await first).status == (await second).status == 200
+        assert (await third).headers["Location"].startswith("/login")
 
 
 @pytest.mark.gen_test

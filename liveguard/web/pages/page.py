@@ -98,8 +98,9 @@ class Page(Door):
     async def in_line(self, show: Callable[[], Awaitable[None]]) -> None:
         """Show what may be very long. Of one viewer, one such page is made after the other, so that whoever asks for
         many has no more turns than anybody else, and whoever does not read them holds no more than one."""
-        line = self.services.long_pages.setdefault(self.user.id, asyncio.Lock())
-        waits = line.locked()
+        lines = self.services.long_pages
+        waits = self.user.id in lines  # which is there for as long as somebody stands in it
+        line = lines.setdefault(self.user.id, asyncio.Lock())
         async with line:
             if waits and self.stream.closed():
                 return  # nobody is there any more, and the next one need not wait for it
