@@ -74,9 +74,9 @@ class Health:
             return "failing"
         return "ok"
 
-    def size(self) -> int:
+    async def size(self) -> int:
         """The bytes of the database's file."""
-        return self._storage.database.path.stat().st_size
+        return await probes.size(self._storage.database)
 
     async def close(self) -> None:
         """Let a probe finish."""

@@ -622,6 +622,17 @@ async def test_a_damaged_database_is_kept_aside_and_said_to_be(tmp_path: Path) -
                     await look_again()
 
 
+@pytest.mark.gen_test
+async def test_an_admin_sees_how_it_stands_also_where_the_file_was_moved_away(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        size = f"{home.database.stat().st_size / 1_000_000:.1f} MB"
+        home.database.rename(tmp_path / "elsewhere.db")
+        page = await home.fetch("/admin", who="alex")
+        assert page.status == 200
+        assert size in page.text and "cannot be written" in page.text
+        (tmp_path / "elsewhere.db").rename(home.database)
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_session_starts_while_the_journal_cannot_be_written_and_is_written_later(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Admin(AdminPage):
             wards=len(services.live.wards),
             guardians=len(services.live.audience.present),
             found=await services.health.readiness(),
-            size=services.health.size(),
+            size=await services.health.size(),
         )
 
 
