@@ -286,7 +286,8 @@ async def test_names_can_be_changed(tmp_path: Path) -> None:
 async def test_a_name_can_be_seen_and_turns_nothing_around(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         # Whoever watches is told of by their name: without one, a ward would not see them.
-        for unseen in ("\u200b", "\u2060\u200d", "\u3164", "\uffa0\u115f", "\u2800", "\u202enA", "A\u2066", "\u0301"):
+        blank = ("\u200b", "\u2060\u200d", "\u3164", "\uffa0\u115f", "\u2800", "\ufffc", "\u0301", "\U000e0041")
+        for unseen in (*blank, "\u202enA", "A\u2066"):
             await refused(InvalidPayload, f.people.accounts.change("ben", first_name=unseen))
             await refused(InvalidPayload, f.people.accounts.change("ben", last_name=unseen))
         for seen in ("می\u200cخواهم", "क्\u200dष", "\u200fأنا", "★", "O’Neil", "王"):

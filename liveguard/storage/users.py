@@ -20,7 +20,7 @@ from liveguard.storage.rows import one, select, table
 COLUMNS = "id, email, first_name, last_name, is_admin, is_active"
 INSERT = f"INSERT INTO users ({COLUMNS}, email_key, password_hash, created_at)"
 
-BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # which are none, by the look of them
+BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0\ufffc"  # which are none, by the look of them
 
 
 class User(Struct, frozen=True):
