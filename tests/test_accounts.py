@@ -290,7 +290,7 @@ async def test_a_name_can_be_seen_and_turns_nothing_around(tmp_path: Path) -> No
         for unseen in (*blank, "\u202enA", "A\u2066"):
             await refused(InvalidPayload, f.people.accounts.change("ben", first_name=unseen))
             await refused(InvalidPayload, f.people.accounts.change("ben", last_name=unseen))
-        for seen in ("می\u200cخواهم", "क्\u200dष", "\u200fأنا", "★", "O’Neil", "王"):
+        for seen in ("می\u200cخواهم", "क्\u200dष", "\u200fأنا", "★", "O’Neil", "王", "\U00031350", "\U0001fae8"):
             assert (await f.people.accounts.change("ben", first_name=seen)).first_name == seen
 
 

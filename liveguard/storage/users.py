@@ -73,6 +73,8 @@ def _is_unruly(character: str) -> bool:
 
 
 def _is_seen(character: str) -> bool:
+    if "\U0001f000" <= character < "\U000e0000":
+        return True  # pictures and Chinese letters: of the newest ones an older Python knows nothing
     return unicodedata.category(character)[0] in "LNPS" and character not in BLANK_LETTERS
 
 
