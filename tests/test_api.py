@@ -183,6 +183,21 @@ async def test_a_body_that_is_too_large_is_refused_like_anything_else(tmp_path: 
             assert (answer.status, answer.error) == (413, "too_large")
 
 
+@pytest.mark.gen_test
+async def test_who_sends_too_much_is_answered_once_all_is_sent(tmp_path: Path) -> None:
+    # A proxy whose server is gone while it still sends, tells its client that the server is faulty.
+    async with house(tmp_path) as home:
+        reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
+        host = f"Host: 127.0.0.1:{home.port}\r\n"
+        writer.write(f"POST /api/login HTTP/1.1\r\n{host}Content-Length: 3000000\r\n\r\n".encode())
+        await writer.drain()
+        assert (await home.fetch("/healthz")).status == 200  # the head has been read by then
+        writer.write(b"x" * 3_000_000 + f"GET /healthz HTTP/1.1\r\n{host}\r\n".encode())
+        assert (await reader.readline()).split()[1] == b"413"
+        assert b"HTTP/1.1 200 OK" in await reader.readuntil(b'{"status": "ok"}')
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("authorization", "message"),
     [

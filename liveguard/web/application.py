@@ -61,15 +61,25 @@ class Application(TornadoApplication):
 
 @stream_request_body
 class TooLarge(Door):
-    """Answers whoever sends more than anybody here expects, and lets it go by unread."""
+    """Answers whoever sends more than anybody here expects, and lets it go by unread.
+
+    An answer ends the connection on which something is still to come, and a proxy that is cut off while it sends tells
+    its client of a faulty server instead.
+    """
 
     async def prepare(self) -> None:
         self.request.connection.set_max_body_size(LARGEST_THROWN_AWAY)  # type: ignore[union-attr]
         self.check_address()
-        raise BodyTooLarge
+        if _length(self.request) > LARGEST_THROWN_AWAY:
+            raise BodyTooLarge
 
     def data_received(self, chunk: bytes) -> None:
         """It is not kept."""
+
+    def get(self) -> None:
+        raise BodyTooLarge
+
+    delete = options = patch = post = put = get
 
 
 def _length(request: HTTPServerRequest) -> int:
