@@ -178,6 +178,12 @@ def test_neither_log_of_the_proxy_has_a_link_that_is_still_good() -> None:
     assert not re.search(pattern, "/") and not re.search(pattern, "/api/login")
 
 
+def test_the_proxy_passes_the_host_on_with_its_port() -> None:
+    # Without it, a page at another port of the same name, which may be somebody else's, would count as one of ours.
+    proxy = (ROOT / "deploy" / "nginx.conf").read_text()
+    assert re.findall(r"proxy_set_header Host (\S+);", proxy) == ["$http_host"]
+
+
 def test_the_architecture_has_a_place_for_every_module() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = {word.rstrip("/") for word in words(text)}
