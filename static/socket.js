@@ -65,6 +65,8 @@ export class Socket {
 
   /** Send an event; false when there is no connection that could take it. */
   send(event, data, id) {
+    // Who still does something, is not leaving the page.
+    if (this.open && this.socket.readyState === WebSocket.CLOSED) this.lost(LEFT);
     if (!this.open || this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify({ event, data, id }));
     return true;
@@ -74,8 +76,8 @@ export class Socket {
   ask(event, data) {
     return new Promise((resolve) => {
       const id = String(++this.asked);
-      this.answers.set(id, resolve);
-      if (!this.send(event, data, id)) this.answer(id, "away");
+      if (this.send(event, data, id)) this.answers.set(id, resolve);
+      else resolve("away");
     });
   }
 

@@ -862,6 +862,38 @@ async def test_who_leaves_a_page_is_not_alarmed_though_its_connection_goes_first
     await expect(ana.locator("#line")).to_contain_text("Connected again")
 
 
+ACTS_AFTER_A_CLOSE = """
+    const Plain = WebSocket;
+    window.act = () => {};
+    window.WebSocket = class extends Plain {
+      constructor(...how) {
+        super(...how);
+        this.addEventListener("close", () => setTimeout(() => window.act()));
+      }
+    };
+"""
+
+
+@story
+async def test_who_starts_or_stops_while_a_page_may_be_left_is_told_what_became_of_it(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward", device=ACTS_AFTER_A_CLOSE)
+    line, connections = ana.locator("#line"), street.home.server.connections
+    await expect(ana.locator("#start")).to_be_enabled()
+    await ana.evaluate("() => { window.act = () => document.getElementById('start').click(); }")
+    connections.close(1001)
+    await expect(line).to_contain_text("No session of yours is running")
+    await ana.evaluate("() => { window.act = () => document.querySelector('#sure [value=yes]').click(); }")
+    await ana.locator("#start").click()
+    await expect(line).to_contain_text("Your session has started")
+    await ana.locator("#stop").dispatch_event("click")
+    await line.evaluate(NOTES_THE_LINE)
+    connections.close(1001)
+    await expect(line).to_contain_text("it is still running")
+    lines = await ana.evaluate("window.lines")
+    assert [one for one in lines if "Not stopped" in one or "still running" in one] == lines[-2:]
+    await hold(ana.locator("#stop"))
+
+
 @story
 async def test_a_proxy_that_keeps_the_address_of_health_to_itself_keeps_nobody_away(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
