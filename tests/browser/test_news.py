@@ -1026,6 +1026,27 @@ async def test_a_ward_on_another_page_knows_how_their_session_stands(street: Str
 
 
 @story
+async def test_a_page_that_cannot_carry_the_session_on_says_so(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    line = ana.get_by_text("so it does not carry your session on")
+    for path in ("/people", "/"):
+        await ana.context.route("**/own.js", lambda route: route.abort())
+        await ana.goto(street.home.url + path)
+        await expect(ana.get_by_text("Your own session is running")).to_be_visible()
+        await expect(line).to_be_hidden()
+        await ana.evaluate("document.getAnimations().forEach((one) => one.finish())")
+        await expect(line).to_be_visible()
+        await ana.context.unroute_all()
+        await line.get_by_role("link", name="Load it again").click()
+        await ana.wait_for_function("() => 'asks' in document.documentElement.dataset")
+        await ana.evaluate("document.getAnimations().forEach((one) => one.finish())")
+        await expect(line).to_be_hidden()
+    street.excuse("net::ERR_FAILED")
+
+
+@story
 async def test_an_end_that_worried_is_shown_for_its_time(
     tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
