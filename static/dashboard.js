@@ -24,6 +24,7 @@ let failures = 0; // in a row
 watch(() => [...cards.children], (event, data) => {
   // One that came and went between two renderings is in none of them: everything is asked for.
   if (event === "session-ended" && !document.getElementById(`s-${data.sessionId}`)) version = "0";
+  if (event === "guardian:snapshot") forgetFailures();
   ask();
 });
 
@@ -41,6 +42,13 @@ function ask() {
   again = true;
   if (asking || timer !== null) return;
   timer = setTimeout(fetchChanges, Math.max(0, asked + SPACING * 2 ** Math.min(failures, 3) - performance.now()));
+}
+
+/** The server is there again: nothing waits as long any more as it was asked for in vain. */
+function forgetFailures() {
+  failures = 0;
+  clearTimeout(timer);
+  timer = null;
 }
 
 async function fetchChanges() {

@@ -21,8 +21,12 @@ let failures = 0; // in a row
 let timer = null;
 let gone = false; // this session may not be seen any more
 
-// Places are many, and come with the next rendering anyway.
-watch(running, (event) => event !== "location-updated" && ask());
+watch(running, (event) => {
+  // The server is there again: nothing waits as long any more as it was asked for in vain.
+  if (event === "guardian:snapshot") failures = 0;
+  // Places are many, and come with the next rendering anyway.
+  if (event !== "location-updated") ask();
+});
 
 function ask() {
   again = true;

@@ -385,6 +385,27 @@ async def test_what_could_not_be_fetched_after_an_outage_is_fetched_later(street
 
 
 @story
+@pytest.mark.parametrize("page", ["dashboard", "session"])
+async def test_a_page_is_true_soon_after_the_connection_is_back_however_often_it_asked_in_vain(
+    street: Street, page: str
+) -> None:
+    ana = await street.home.ward("ana")
+    session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+    path, fetched = ("/", "**/live?*") if page == "dashboard" else (f"/history/{session_id}", "**/history/*")
+    ben = await street.sign_in("ben", path)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.route(fetched, lambda route: route.fulfill(status=503))
+    await ben.context.set_offline(True)
+    for _ in range(3):
+        async with ben.expect_event("response", lambda response: response.status == 503, timeout=12000):
+            pass
+    await ben.unroute(fetched)
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#away")).to_be_hidden(timeout=4000)
+    street.excuse(*NO_NETWORK, "503")
+
+
+@story
 async def test_a_story_that_cannot_be_had_at_once_is_asked_for_again(street: Street) -> None:
     ana, path = await on_her_way(street)
     ben = await street.sign_in("ben")
