@@ -58,7 +58,8 @@ function hear(id) {
   remember("sessionStorage", "heard", id);
 }
 
-function writes(name, text, words) {
+/** What somebody writes, as it is being said. */
+export function writes(name, text, words) {
   const values = { "{name}": name, "{text}": text };
   return words.writes.replace(/{name}|{text}/g, (part) => values[part]);
 }

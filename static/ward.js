@@ -4,7 +4,7 @@ import { keepAwake, letSleep } from "./awake.js";
 import { awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, unheard } from "./own.js";
+import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, unheard, writes } from "./own.js";
 import { Share } from "./share.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, putAside, withoutUnsent, write } from "./write.js";
@@ -21,6 +21,7 @@ let changes = 0; // of the state
 let watchers = 0; // times that others may have come to watch, or left
 let started = Number(ward.dataset.start);
 let [looking, lookAgain] = [false, false];
+let fresh = []; // what others have written since the page was rendered that is shown
 let nextTry = null; // of looking, where the server could not be asked
 let wasAway = false;
 let refused = false; // of the last connection the server has said why there is none
@@ -77,7 +78,14 @@ const received = {
     say(words[code] ?? words.problem, "problem");
   },
   "location-acknowledged": () => share.arrived(),
-  message: () => look(),
+  message: ({ from, text }) => {
+    // It may take long to be seen among the messages.
+    if (from.role !== "ward") {
+      fresh.push(writes(`${from.firstName} ${from.lastName}`.trim(), text, words));
+      tell(fresh);
+    }
+    look();
+  },
 };
 
 const socket = new Socket("/ws/ward", {
@@ -157,19 +165,23 @@ async function look() {
     const before = newest();
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
     if (newest() !== before) scrollToEnd();
-    tell(unheard($("messages"), words));
+    const news = unheard($("messages"), words);
+    tell(news, news.every((one) => fresh.includes(one)));
+    if (!lookAgain) fresh = [];
   }
   if (lookAgain) look();
 }
 
 /** What others have written is said, and in sight: on a phone it would be behind the button that stops. */
-function tell(news) {
+function tell(news, isSaid = false) {
   if (!news.length) return;
-  const text = $("line").lastElementChild;
-  // A warning stays.
-  if (!$("line").matches(".away, .problem")) text.textContent = "";
-  text.querySelectorAll(".written").forEach((told) => told.remove());
-  text.append(...news.slice(-MOST_TOLD).map(quoted));
+  if (!isSaid) {
+    const text = $("line").lastElementChild;
+    // A warning stays.
+    if (!$("line").matches(".away, .problem")) text.textContent = "";
+    text.querySelectorAll(".written").forEach((told) => told.remove());
+    text.append(...news.slice(-MOST_TOLD).map(quoted));
+  }
   // Where it scrolls with the rest, it stays under the thumb instead.
   if (getComputedStyle($("stop").parentElement).position === "sticky") $("write").scrollIntoView({ block: "nearest" });
 }
@@ -217,6 +229,7 @@ function become(next) {
     $("messages").replaceChildren();
     $("messages").hidden = true;
     stopLost = false;
+    fresh = [];
     $("stop-hint").classList.remove("loud");
     letSleep();
   }

@@ -613,6 +613,33 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
 
 
 @story
+async def test_what_a_guardian_writes_is_said_though_the_page_cannot_be_had_for_long(street: Street) -> None:
+    """On a bad network that takes seconds, and a minute where old connections of the browser are dead."""
+    ana, ben = await started(street), await street.home.guardian("ben")
+    await expect(ana.locator("#watching-line")).to_contain_text("Ben Keller")
+    line, passable = ana.locator("#line"), asyncio.Event()
+
+    async def hang(route: Route) -> None:
+        await passable.wait()
+        await route.continue_()
+
+    await ana.route("**/ward", hang)
+    for text in ("Are you there?", "Go left", "Go left"):
+        await ben.answer("send-message", {"wardId": "ana", "text": text})
+    said = line.locator(".written")
+    await expect(said).to_have_text([f"Ben Keller writes: {text}" for text in ("Are you there?", "Go left", "Go left")])
+    # Where the page is there, nothing is said once more.
+    await line.evaluate(
+        "(line) => new MutationObserver(() => { window.again = 1; }).observe(line, { subtree: true, childList: true })"
+    )
+    passable.set()
+    await expect(ana.locator("#messages li")).to_have_count(3)
+    assert not await ana.evaluate("Boolean(window.again)")
+    await ben.answer("send-message", {"wardId": "ana", "text": "Wait"})
+    await expect(said.last).to_have_text("Ben Keller writes: Wait")
+
+
+@story
 async def test_a_warning_shows_a_lost_connection_only_where_it_is_lost(street: Street) -> None:
     ana = await started(street)
     line, icon = ana.locator("#line"), ana.locator("#line .icon")
