@@ -91,7 +91,8 @@ const received = {
 const socket = new Socket("/ws/ward", {
   opened: () => {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
-    say(`${back} ${unsent}`.trim(), unsent && "problem");
+    // Of a start that has no answer, more is known in a moment; until then its ward does not believe that all is well.
+    if (!startLost) say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = overdue = refused = false;
     allowStart();
     look();
