@@ -1,6 +1,5 @@
 """Everybody can use each page in each of its states: axe-core finds nothing, light or dark, and nothing is too wide."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -68,7 +67,7 @@ async def test_the_dashboard(street: Street) -> None:
         await ben.context.set_offline(False)
         await expect(ben.locator("#live:not(.stale)")).to_be_visible()
         street.excuse(*NO_NETWORK)
-        yield await street.sign_in("mallory")
+        yield await street.go_on(ben, "mallory", "/")
 
     await check(states())
 
@@ -76,14 +75,15 @@ async def test_the_dashboard(street: Street) -> None:
 @long
 async def test_the_wards_page(street: Street) -> None:
     async def states() -> States:
-        yield await street.sign_in("mallory", "/ward")  # has no guardians
         yield await street.visit("/ward/offline", device=STAYS_AWAY)
+        ana = await street.sign_in("mallory", "/ward", geolocation=VIENNA, permissions=["geolocation"])
+        yield ana  # who is Mallory yet, and has no guardians
         await street.home.guardian("ben")
         people = street.home.server.people
         for number in range(30):  # so many that all colours are among them
             await people.accounts.add(f"{number}@example.org", first_name="Guardian", user_id=f"guardian{number}")
             await people.guardianships.put("ana", f"guardian{number}", "accepted")
-        ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
+        await street.go_on(ana, "ana", "/ward")
         await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
         yield ana
         await ana.get_by_role("button", name="Start").click()
@@ -117,14 +117,15 @@ async def test_people_invitations_and_the_account(street: Street) -> None:
     pairs, users = street.home.server.people.guardianships, street.home.server.people.accounts
 
     async def states() -> States:
-        yield await street.sign_in("mallory", "/people")
+        page = await street.sign_in("mallory", "/people")
+        yield page
         await pairs.invite(await users.identify("ana"), "mallory@example.org")
         await pairs.invite(await users.identify("ana"), "tom@example.org")
         declined = await pairs.put("ana", "ida", "pending")
         await pairs.decline(await users.identify("ida"), declined.id)
-        yield await street.sign_in("mallory", "/people")
-        yield await street.sign_in("mallory")  # is told of them elsewhere, too
-        ana = await street.sign_in("ana", "/people")
+        yield await street.go_on(page, "mallory", "/people")
+        yield await street.go_on(page, "mallory", "/")  # is told of them elsewhere, too
+        ana = await street.go_on(page, "ana", "/people")
         yield ana
         await ana.get_by_role("button", name="Remove Ben Keller").click()
         await expect(ana.get_by_role("dialog")).to_be_visible()
@@ -138,7 +139,7 @@ async def test_people_invitations_and_the_account(street: Street) -> None:
         await ana.get_by_role("button", name="Make an invitation link").click()
         await expect(ana.get_by_role("img", name="QR code")).to_be_visible()
         yield ana
-        yield await street.sign_in("ben", "/account")
+        yield await street.go_on(page, "ben", "/account")
 
     await check(states())
 
@@ -146,10 +147,11 @@ async def test_people_invitations_and_the_account(street: Street) -> None:
 @long
 async def test_the_history(street: Street) -> None:
     async def states() -> States:
-        yield await street.sign_in("mallory", "/history")
+        ben = await street.sign_in("mallory", "/history")
+        yield ben  # who is Mallory yet, and has seen nothing
         ana, past = await an_evening(street)
         await street.home.server.chronicle.write()
-        ben = await street.sign_in("ben", "/history")
+        await street.go_on(ben, "ben", "/history")
         await ben.get_by_text("The same as a table").click()
         yield ben
         await ben.get_by_role("link", name="Ida Winter").click()
@@ -206,19 +208,20 @@ async def test_the_ways_in_and_the_pages_that_say_no(street: Street, browser: Br
         await login.get_by_role("button", name="Sign in").click()
         await expect(login.get_by_role("alert")).to_be_visible()
         yield login
-        yield await street.visit(f"/link/{await people.links.for_reset(ana, by=alex)}")
         new = await people.accounts.add("new@example.org", first_name="Nora")
-        yield await street.visit(f"/link/{await people.links.for_reset(new, by=alex)}")
         invitation = f"/link/{await people.links.for_invitation(ana)}"
-        yield await street.visit(invitation)
-        yield await street.sign_in("mallory", invitation)
-        yield await street.sign_in("ana", invitation)
-        yield await street.visit(f"/link/{await people.links.for_sign_in(ana)}", device=WAITS)
-        yield await street.visit("/link/none")
-        mallory = await street.sign_in("mallory", "/nowhere")
-        yield mallory
-        await mallory.goto(street.home.url + "/admin")
-        yield mallory
+        await login.context.add_init_script(WAITS)
+        for link in (
+            f"/link/{await people.links.for_reset(ana, by=alex)}",
+            f"/link/{await people.links.for_reset(new, by=alex)}",
+            invitation,
+            f"/link/{await people.links.for_sign_in(ana)}",
+            "/link/none",
+        ):
+            await login.goto(street.home.url + link)
+            yield login
+        for who, path in (("ana", invitation), *(("mallory", path) for path in (invitation, "/nowhere", "/admin"))):
+            yield await street.go_on(login, who, path)
         street.excuse("status of 4")
 
     await check(states())
@@ -240,20 +243,19 @@ async def test_german_fits_as_well(street: Street) -> None:
         await street.home.server.people.accounts.identify("ben"), "alex@example.org"
     )
 
-    async def look(who: str, *paths: str) -> None:
-        page = await street.sign_in(who, locale="de-DE")
+    pages = {
+        "ben": ("/", "/people", "/history", f"/history/{past}", "/ward"),
+        "ana": ("/ward", "/people", "/account"),
+        "alex": ("/people", "/admin"),
+    }
+    page = await street.visit("/healthz", locale="de-DE")
+    for who, paths in pages.items():
         for path in paths:
-            await page.goto(street.home.url + path)
+            await street.go_on(page, who, path)
             for width in WIDTHS:
                 await page.set_viewport_size({"width": width, "height": 800})
                 too_wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                assert too_wide <= 0, (path, width)
-
-    await asyncio.gather(
-        look("ben", "/", "/people", "/history", f"/history/{past}", "/ward"),
-        look("ana", "/ward", "/people", "/account"),
-        look("alex", "/people", "/admin"),
-    )
+                assert too_wide <= 0, (who, path, width)
 
 
 @long
@@ -300,19 +302,20 @@ async def test_the_buttons_are_in_sight_on_a_small_and_on_a_turned_phone(street:
 
 
 @long
-@pytest.mark.parametrize("size", [(375, 553), (740, 360)])
-async def test_a_card_is_the_same_on_a_small_and_on_a_turned_phone(street: Street, size: tuple[int, int]) -> None:
+async def test_a_card_is_the_same_on_a_small_and_on_a_turned_phone(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session", {"note": "Walking home"})
     for text in ("On my way", "Just crossed the bridge", "Somebody is behind me"):
         await ana.answer("send-message", {"text": text})
-    ben = await street.sign_in("ben", viewport={"width": size[0], "height": size[1]})
+    ben = await street.sign_in("ben")
     card = ben.locator(".card")
-    await card.scroll_into_view_if_needed()
-    parts = await card.evaluate("(e) => [...e.children].map((one) => one.getBoundingClientRect().toJSON())")
-    assert all(above["bottom"] <= below["top"] for above, below in pairwise(parts))
-    # All that is written there so far fits.
-    assert await card.locator(".messages").evaluate("(e) => e.scrollHeight <= e.clientHeight")
+    for width, height in ((375, 553), (740, 360)):
+        await ben.set_viewport_size({"width": width, "height": height})
+        await card.scroll_into_view_if_needed()
+        parts = await card.evaluate("(e) => [...e.children].map((one) => one.getBoundingClientRect().toJSON())")
+        assert all(above["bottom"] <= below["top"] for above, below in pairwise(parts)), (width, parts)
+        # All that is written there so far fits.
+        assert await card.locator(".messages").evaluate("(e) => e.scrollHeight <= e.clientHeight"), width
 
 
 @long
@@ -324,27 +327,33 @@ async def test_where_little_fits_the_navigation_goes_with_the_page(street: Stree
     await expect(ben.get_by_role("navigation")).not_to_be_in_viewport()
 
 
-IS_UNDER = """(warning) => {
-    const [upper, lower] = [warning, document.activeElement].map((one) => one.getBoundingClientRect());
-    return upper.top <= lower.top && lower.bottom <= upper.bottom;
+NOTES_WHAT_IS_UNDER = """(warning) => {
+    window.under = [];
+    addEventListener("keyup", () => {
+      const [upper, lower] = [warning, document.activeElement].map((one) => one.getBoundingClientRect());
+      if (upper.top <= lower.top && lower.bottom <= upper.bottom) under.push(document.activeElement.outerHTML);
+    });
 }"""
 
 
 @long
-@pytest.mark.parametrize("size", [(320, 256), (390, 844), (740, 360)])
-async def test_what_has_the_focus_does_not_lie_under_a_warning(street: Street, size: tuple[int, int]) -> None:
+async def test_what_has_the_focus_does_not_lie_under_a_warning(street: Street) -> None:
     await an_evening(street)
-    ben = await street.sign_in("ben", locale="de-DE", viewport={"width": size[0], "height": size[1]})
+    ben = await street.sign_in("ben", locale="de-DE")
     for path in ("/", await ben.locator(".card.live h2 a").get_attribute("href") or ""):
         await ben.goto(street.home.url + path)
         await street.connected(ben)
         await ben.context.set_offline(True)
         away = ben.locator("#away")
         await expect(away).to_be_visible()
-        for key in ("Tab", "Shift+Tab"):
-            for _ in range(20):
-                await ben.keyboard.press(key)
-                assert not await away.evaluate(IS_UNDER), await ben.evaluate("document.activeElement.outerHTML")
+        await away.evaluate(NOTES_WHAT_IS_UNDER)
+        for width, height in ((320, 256), (390, 844), (740, 360)):
+            await ben.set_viewport_size({"width": width, "height": height})
+            await ben.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+            for key in ("Tab", "Shift+Tab"):
+                for _ in range(20):
+                    await ben.keyboard.press(key)
+            assert await ben.evaluate("under") == [], (width, path)
         await ben.context.set_offline(False)
     street.excuse(*NO_NETWORK)
 
@@ -406,15 +415,15 @@ async def enlarge(page: Page) -> None:
 async def test_letters_twice_as_large_fit_on_a_phone(street: Street) -> None:
     _ana, past = await an_evening(street)
     phone = {"locale": "de-DE", "viewport": {"width": 390, "height": 844}}
+    page = await street.visit("/healthz", **phone)
     for who, paths in (("ben", ("/", "/people", "/history", f"/history/{past}", "/account")), ("alex", ("/admin",))):
-        page = await street.sign_in(who, **phone)
         for path in paths:
-            await page.goto(street.home.url + path)
+            await street.go_on(page, who, path)
             await enlarge(page)
             assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
             for text in await page.locator(".timeline p, .card h2, .rows .name, .rows .what").all():
                 assert await text.evaluate("(e) => e.offsetWidth > 4 * parseFloat(getComputedStyle(e).fontSize)"), path
-    ana = await street.sign_in("ana", "/ward", **phone)
+    ana = await street.go_on(page, "ana", "/ward")
     await enlarge(ana)
     for place in ("watching", "share", "text", "stop"):
         # What is in sight, nothing lies upon.
@@ -427,44 +436,51 @@ async def test_letters_twice_as_large_fit_on_a_phone(street: Street) -> None:
 
 
 @long
-@pytest.mark.parametrize("size", [(390, 844), (360, 640), (375, 553), (390, 440), (844, 390)])
-async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street, size: tuple[int, int]) -> None:
-    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
-    await ana.locator("#start").click()
-    field = ana.locator("#text")
-    covered = "(e) => e.getBoundingClientRect().bottom > document.querySelector('#stop').getBoundingClientRect().top"
-    for text in ("On my way", "Just crossed the bridge", "Nearly there"):
-        await field.fill(text)
-        await ana.keyboard.press("Enter")
-        await expect(ana.locator("#messages li").last).to_contain_text(text)
-        assert not await field.evaluate(covered)
-    await ana.evaluate("scrollTo(0, 0)")
-    await field.evaluate("(e) => { e.blur(); e.focus(); }")
-    await expect(field).to_be_in_viewport(ratio=1)
-    assert not await field.evaluate(COVERED)
-    await ana.context.set_offline(True)
-    line = ana.locator("#line")
-    await expect(line).to_contain_text("Keine Verbindung")
-    await expect(field).to_be_in_viewport(ratio=1)
-    assert not await field.evaluate(COVERED)
-    if size[1] > 600:
-        await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
-        await expect(line).to_be_in_viewport(ratio=1)
-        await line.evaluate("(line) => line.className = 'line problem'")
-        await expect(line).to_be_in_viewport(ratio=1)
-    await ana.context.close()
+async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street) -> None:
+    ana, phone = await street.sign_in("ana", "/ward", locale="de-DE"), await street.home.ward("ana")
+    field, line = ana.locator("#text"), ana.locator("#line")
+    for size in ((390, 844), (360, 640), (375, 553), (390, 440), (844, 390)):
+        await ana.set_viewport_size({"width": size[0], "height": size[1]})
+        await ana.locator("#start").click()
+        for text in ("On my way", "Just crossed the bridge", "Nearly there"):
+            await field.fill(text)
+            await ana.keyboard.press("Enter")
+            await expect(ana.locator("#messages li").last).to_contain_text(text)
+            assert not await field.evaluate(COVERED), size
+        await ana.evaluate("scrollTo(0, 0)")
+        await field.evaluate("(e) => { e.blur(); e.focus(); }")
+        await expect(field, f"{size}").to_be_in_viewport(ratio=1)
+        assert not await field.evaluate(COVERED), size
+        await ana.context.set_offline(True)
+        await expect(line).to_contain_text("Keine Verbindung")
+        await expect(field, f"{size}").to_be_in_viewport(ratio=1)
+        assert not await field.evaluate(COVERED), size
+        if size[1] > 600:
+            await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+            await expect(line, f"{size}").to_be_in_viewport(ratio=1)
+            await line.evaluate("(line) => line.className = 'line problem'")
+            await expect(line, f"{size}").to_be_in_viewport(ratio=1)
+        await ana.context.set_offline(False)
+        await expect(line).to_contain_text("Wieder verbunden")
+        await phone.answer("stop-live-session")
+        await expect(ana.locator("#idle")).to_be_visible()
     street.excuse(*NO_NETWORK)
 
 
 @long
-@pytest.mark.parametrize("size", [(390, 844), (375, 667), (360, 640)])
-async def test_a_ward_sees_in_german_as_well_where_to_write(street: Street, size: tuple[int, int]) -> None:
-    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
-    await ana.locator("#start").click()
+async def test_a_ward_sees_in_german_as_well_where_to_write(street: Street) -> None:
+    ana, phone = await street.sign_in("ana", "/ward", locale="de-DE"), await street.home.ward("ana")
     field = ana.locator("#text")
-    await expect(field).to_be_in_viewport(ratio=1)
-    assert not await field.evaluate(COVERED)
-    assert await field.evaluate("(e) => { e.value = e.placeholder; return e.scrollWidth <= e.clientWidth; }")
+    for width, height in ((390, 844), (375, 667), (360, 640)):
+        await ana.set_viewport_size({"width": width, "height": height})
+        await ana.locator("#start").click()
+        await expect(field, f"at {width}").to_be_in_viewport(ratio=1)
+        assert not await field.evaluate(COVERED), width
+        fits = await field.evaluate("(e) => { e.value = e.placeholder; return e.scrollWidth <= e.clientWidth; }")
+        assert fits, width
+        await field.fill("")
+        await phone.answer("stop-live-session")
+        await expect(ana.locator("#idle")).to_be_visible()
 
 
 @long
@@ -515,7 +531,7 @@ async def test_what_is_on_and_what_is_held_is_told_without_colours_of_ours(stree
     await expect(ben.locator(".card.lost .lost-line")).to_have_css("border-top-style", "solid")
     edges = [await ben.locator(f".card.{state}").evaluate("(e) => e.clientLeft") for state in ("live", "lost")]
     assert edges[0] < edges[1]
-    ana = await street.sign_in("ana", "/ward", forced_colors="active")
+    ana = await street.go_on(ben, "ana", "/ward")
     stop = ana.locator("#stop")
     assert await stop.evaluate(GROUND) != await stop.locator(".fill").evaluate(GROUND)
 
