@@ -49,22 +49,21 @@ HAS_A_SCREEN = """
 
 @story
 async def test_a_location_is_asked_for_only_when_pressed_and_goes_with_the_battery(street: Street) -> None:
-    ben = await street.sign_in("ben")
+    ben = await street.home.guardian("ben")
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"], device=COUNTS_QUESTIONS + HALF_CHARGED)
-    await expect(ben.locator(".card")).to_be_visible()
     assert await ana.evaluate("window.questions") == 0
     await ana.clock.install()
     share = ana.get_by_role("button", name="location")
     await share.click()
-    await expect(ben.locator(".card code")).to_have_text("48.20820, 16.37380")
-    await expect(ben.locator(".card")).to_contain_text("42%")
+    location = (await ben.expect("location-updated"))["location"]
+    assert (location["latitude"], location["longitude"], location["battery"]) == (48.2082, 16.3738, 42)
     await expect(share).to_have_attribute("aria-pressed", "true")
     assert await ana.evaluate("window.questions") == 1
 
     # Whoever moves is followed; whoever wants no longer, is not.
     await ana.context.set_geolocation({**VIENNA, "latitude": 48.21})
     await ana.clock.fast_forward(5000)
-    await expect(ben.locator(".card code")).to_have_text("48.21000, 16.37380")
+    assert (await ben.expect("location-updated"))["location"]["latitude"] == 48.21
     await share.click()
     await expect(share).to_have_attribute("aria-pressed", "false")
 
@@ -405,12 +404,13 @@ HAS_NO_POINTER = """(button) => {
 
 
 @story
-@pytest.mark.parametrize("press", [TOUCHES_NOTHING, HAS_NO_POINTER], ids=["touches_nothing", "has_no_pointer"])
-async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street, press: str) -> None:
-    ana = await started(street)
-    await ana.locator("#stop").evaluate(press)
-    await ana.get_by_role("dialog").get_by_role("button", name="Yes").click()
-    await expect(ana.locator("#idle")).to_be_visible()
+async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    for press in (HAS_NO_POINTER, TOUCHES_NOTHING):  # the second one leaves a moment in which a click is a finger's
+        await ana.get_by_role("button", name="Start").click()
+        await ana.locator("#stop").evaluate(press)
+        await ana.get_by_role("dialog").get_by_role("button", name="Yes").click()
+        await expect(ana.locator("#idle"), press).to_be_visible()
 
 
 PHONE = {"width": 390, "height": 664}
