@@ -139,8 +139,7 @@ async def test_two_hundred_scripts_in_names_notes_and_messages_stay_text(browser
         for path in ("/", "/people", "/history", f"/history/{begun.id}"):
             await ben.goto(street.home.url + path)
             await harmless(ben)
-        alex = await street.sign_in("alex", "/admin", device=LISTENS)
-        await harmless(alex)
+        await harmless(await street.go_on(ben, "alex", "/admin"))
 
 
 @story

@@ -60,7 +60,7 @@ class Evening:
 
     async def look(self, path: str) -> None:
         """Ben opens a page and wants to be notified."""
-        self.page: Page = await self.street.sign_in("ben", "/people", device=DEVICE, **MOVES, **WORKER)
+        self.page: Page = await self.street.sign_in("ben", "/healthz", device=DEVICE, **MOVES, **WORKER)
         await self.page.context.expose_function("note", self._note)
         await self.page.goto(self.home.url)
         await self.page.get_by_role("button", name="Notifications").click()

@@ -56,8 +56,8 @@ async def on_her_way(street: Street, name: str = "ana") -> tuple[Peer, str]:
     return ward, f"/history/{started['data']['sessionId']}"
 
 
-async def swallow(page: Page, event: str) -> list[WebSocketRoute]:
-    """Reload a page; from then on the first event of this name that it sends never arrives. Its connections."""
+async def swallow(page: Page, address: str, event: str) -> list[WebSocketRoute]:
+    """Go to a page; the first event of this name that it sends never arrives. Its connections."""
     sockets: list[WebSocketRoute] = []
     swallowed: list[str | bytes] = []
 
@@ -74,7 +74,7 @@ async def swallow(page: Page, event: str) -> list[WebSocketRoute]:
         sockets.append(socket)
 
     await page.route_web_socket("**/ws/*", between)
-    await page.reload()
+    await page.goto(address)
     return sockets
 
 
@@ -333,7 +333,7 @@ async def test_what_is_heard_before_the_page_is_true_again_stays_said(street: St
 async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_during_it(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
-    ben = await street.sign_in("ben", "/people")
+    ben = await street.sign_in("ben", "/healthz")
     wanted, asked, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def hold_one_back(route: Route) -> None:
@@ -642,10 +642,10 @@ async def test_old_ends_are_no_news_even_where_the_first_connection_fails(street
         else:
             socket.connect_to_server()
 
-    page = await street.sign_in("ben")
+    page = await street.sign_in("ben", "/healthz")
     await page.route_web_socket("**/ws/*", fail_once)
     await page.add_init_script(f"document.addEventListener('DOMContentLoaded', () => {{ {NOTES_WHAT_IS_SAID} }})")
-    await page.reload()
+    await page.goto(street.home.url)
     await expect(page.locator("#said")).to_have_text("Connected again. Everything is up to date.")
     ida = await street.home.ward("ida")
     await ida.answer("start-live-session")
@@ -816,10 +816,10 @@ async def test_no_sound_is_offered_where_the_browser_has_none(street: Street) ->
 async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
-    laptop, phone = [await street.sign_in("ben") for _ in range(2)]
+    laptop, phone = await street.sign_in("ben", "/healthz"), await street.sign_in("ben")
     sockets: list[WebSocket] = []
     laptop.on("websocket", lambda one: sockets.append(one))
-    await laptop.reload()
+    await laptop.goto(street.home.url)
     for page in (laptop, phone):
         await expect(page.locator(".card")).to_be_visible()
         await expect(page.locator("#live:not(.stale)")).to_be_visible()
@@ -974,8 +974,8 @@ async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -
 
 @story
 async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
-    ana = await street.sign_in("ana", "/ward")
-    sockets = await swallow(ana, "stop-live-session")
+    ana = await street.sign_in("ana", "/healthz")
+    sockets = await swallow(ana, f"{street.home.url}/ward", "stop-live-session")
     await ana.get_by_role("button", name="Start").click()
     await expect(ana.locator("#running")).to_be_visible()
     line = ana.locator("#line")
@@ -998,8 +998,8 @@ async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(stree
 
 @story
 async def test_a_start_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
-    ana = await street.sign_in("ana", "/ward")
-    sockets = await swallow(ana, "start-live-session")
+    ana = await street.sign_in("ana", "/healthz")
+    sockets = await swallow(ana, f"{street.home.url}/ward", "start-live-session")
     line = ana.locator("#line")
     await line.evaluate(NOTES_THE_LINE)
     await ana.get_by_label("note").fill("Walking home")
@@ -1074,8 +1074,9 @@ async def test_an_end_that_worried_is_shown_for_its_time(
     async with open_street(tmp_path, browser, reconnect_grace=0) as street:
         tom = await street.home.ward("tom")
         await tom.answer("start-live-session")
-        ben, other = await street.sign_in("ben"), await street.sign_in("ben")
-        await other.locator(".card h2 a").click()
+        (session,) = street.home.server.live.sessions.get_active_sessions()
+        ben, other = await street.sign_in("ben"), await street.sign_in("ben", f"/history/{session.id}")
+        await expect(other.locator("#live:not(.stale)")).to_be_visible()
         tom.lose()
         lines = [ben.locator("#worrying a"), other.locator("article > .lost-line")]
         for line in lines:
@@ -1104,11 +1105,8 @@ async def test_a_ward_is_not_promised_guardians_who_have_left(street: Street) ->
 
 @story
 async def test_who_signs_out_during_their_session_is_asked_first(street: Street) -> None:
-    ana = await street.sign_in("ana", "/account")
-    window = await ana.context.new_page()  # so that the other page is from before the start
-    await window.goto(f"{street.home.url}/ward")
-    await window.get_by_role("button", name="Start").click()
-    await expect(window.locator("#running")).to_be_visible()
+    ana, phone = await street.sign_in("ana", "/account"), await street.home.ward("ana")
+    await phone.answer("start-live-session")  # after the page was loaded
     await ana.get_by_role("button", name="Sign out").first.click()
     question = ana.get_by_role("dialog")
     await expect(question).to_contain_text("while your session is running")
@@ -1131,7 +1129,7 @@ async def test_who_signs_out_during_their_session_is_asked_first(street: Street)
     await expect(ana.locator(".done")).to_have_text("Signed out there.")
 
     # Where nothing runs any more, there is nothing to ask about.
-    await (await street.home.ward("ana")).answer("stop-live-session")
+    await phone.answer("stop-live-session")
     await expect(ana.locator("#own-session")).to_have_attribute("data-state", "over")
     await ana.get_by_role("button", name="Sign out there Opera").click()
     await expect(ana.locator(".done")).to_have_text("Signed out there.")

@@ -86,7 +86,7 @@ async def test_who_reads_of_an_old_session_is_told_of_a_new_one(street: Street) 
     await expect(ben.locator("#others")).to_contain_text("Ana Winter · Live")
     # Her own old sessions are no place for Ana to watch from.
     await ana.answer("stop-live-session")
-    assert await (await street.sign_in("ana", path)).get_by_role("button", name="Sound").count() == 0
+    assert await (await street.go_on(ben, "ana", path)).get_by_role("button", name="Sound").count() == 0
 
 
 def says_that_it_is_not_there(page: str) -> Callable[[Route], Awaitable[None]]:

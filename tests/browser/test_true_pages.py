@@ -237,7 +237,7 @@ async def test_what_has_never_been_connected_has_lost_nothing(street: Street) ->
         await standing.wait()
         socket.connect_to_server()
 
-    ben = await street.sign_in("ben", "/people", device=NOTES_THE_OUTAGES)
+    ben = await street.sign_in("ben", "/healthz", device=NOTES_THE_OUTAGES)
     await ben.route_web_socket("**/ws/*", between)
     async with ben.expect_response("**/live?*"):  # before the connection stands
         await ben.goto(street.home.url)
@@ -420,7 +420,7 @@ async def test_a_form_that_is_on_its_way_is_not_sent_twice(street: Street) -> No
 
 @story
 async def test_nothing_is_done_unasked_while_the_script_that_asks_is_late(street: Street) -> None:
-    ana, late = await street.sign_in("ana", "/history"), HeldBack()
+    ana, late = await street.sign_in("ana", "/healthz"), HeldBack()
     await ana.context.route("**/page.js", late)
     await ana.goto(f"{street.home.url}/people", wait_until="commit")
     remove = ana.get_by_role("button", name="Remove Ben Keller", include_hidden=True)

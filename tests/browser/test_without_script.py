@@ -41,9 +41,10 @@ async def test_people_history_and_the_account_work_and_the_wards_page_says_what_
     ana = await street.sign_in("ana", "/people", java_script_enabled=False)
     await ana.get_by_label("Invite somebody who has an account").fill("mallory@example.org")
     await ana.get_by_role("button", name="Invite", exact=True).click()
-    mallory = await street.sign_in("mallory", "/people", java_script_enabled=False)
+    mallory = await street.go_on(ana, "mallory", "/people")
     await mallory.get_by_role("button", name="Accept Ana Winter").click()
     await expect(mallory.get_by_role("button", name="Stop watching Ana Winter")).to_be_visible()
+    await street.go_on(ana, "ana", "/people")
     await ana.get_by_role("button", name="Remove Ben Keller").click()
     await expect(ana.get_by_role("button", name="Invite again Ben Keller")).to_be_visible()
     await ana.get_by_role("button", name="Make an invitation link").click()
@@ -60,7 +61,7 @@ async def test_people_history_and_the_account_work_and_the_wards_page_says_what_
     for name in ("I am safe: stop", "Share my location", "Send"):
         await expect(ana.get_by_role("button", name=name, include_hidden=True)).to_be_hidden()
 
-    ben = await street.sign_in("ben", "/history", java_script_enabled=False)
+    ben = await street.go_on(ana, "ben", "/history")
     await ben.get_by_label("Who").select_option("Tom Berger")
     await ben.get_by_role("button", name="Show").click()
     await ben.get_by_text("The same as a table").click()
@@ -93,7 +94,7 @@ async def test_an_admin_ends_adds_and_disables(street: Street) -> None:
 
 @story
 async def test_a_page_that_gets_no_style_can_be_read(street: Street) -> None:
-    page = await street.visit()
+    page = await street.visit("/healthz")
     await page.route("**/app.css", lambda route: route.abort())
     await page.goto(f"{street.home.url}/login")
     mark = await page.locator(".brand-mark").bounding_box()
