@@ -359,7 +359,7 @@ async def test_nor_does_whoever_is_shut_out_and_had_come_while_the_line_moved_up
         session_id, entries = await walk(home), home.server.chronicle.entries
         waiting_for = home.server.people.guardianships.waiting_for
         begun: asyncio.Queue[asyncio.Event] = asyncio.Queue()
-        in_line, before_it, moves_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        in_queue, before_it, moves_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def held(session_id: str) -> list[Entry]:
             go_on = asyncio.Event()
@@ -369,10 +369,10 @@ async def test_nor_does_whoever_is_shut_out_and_had_come_while_the_line_moved_up
 
         async def asks(user: User) -> int:
             waiting = await waiting_for(user)
-            if in_line.is_set():
+            if in_queue.is_set():
                 before_it.set()
                 await moves_up.wait()
-            in_line.set()
+            in_queue.set()
             return waiting
 
         def finish(page: Session, chunk: Any = None) -> Any:
@@ -387,7 +387,7 @@ async def test_nor_does_whoever_is_shut_out_and_had_come_while_the_line_moved_up
         first_turn = await begun.get()
         monkeypatch.setattr(home.server.people.guardianships, "waiting_for", asks)
         second = asyncio.create_task(look())
-        await in_line.wait()
+        await in_queue.wait()
         monkeypatch.setattr(Session, "finish", finish, raising=False)
         third = asyncio.create_task(look())
         await before_it.wait()

@@ -47,4 +47,4 @@ class Services:
     openapi: Callable[[], bytes]
     asyncapi: Callable[[], bytes]
     long_pages: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
-    """For each viewer who asks for any, the line in which these are made."""
+    """For each viewer who asks for any, the queue in which these are made."""

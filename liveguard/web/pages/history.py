@@ -179,7 +179,7 @@ class Session(Page):
     page = "history"
 
     async def get(self, session_id: str) -> None:
-        await self.in_line(lambda: self._show(session_id))
+        await self.in_queue(lambda: self._show(session_id))
 
     async def _show(self, session_id: str) -> None:
         chronicle, seq = self.services.chronicle, self.services.live.long_written()

@@ -22,7 +22,7 @@ WORTH_COMPRESSING = 1000  # bytes
 LEVEL = 4  # of gzip
 TURN = 0.005  # seconds of rendering at a stretch
 PART = 2000  # pieces of a page that are joined at once, and compressed: some 2 ms of that
-MUCH = 1_000_000  # bytes that whoever stands in line has read before the next page is made for them
+MUCH = 1_000_000  # bytes that whoever waits for the next page has read before it is made for them
 VARY = "Accept-Encoding, Accept-Language, Cookie"
 
 
@@ -95,13 +95,13 @@ class Page(Door):
         """Answer with a page."""
         self.write_compressed(self.render_page(template, **context))
 
-    async def in_line(self, show: Callable[[], Awaitable[None]]) -> None:
+    async def in_queue(self, show: Callable[[], Awaitable[None]]) -> None:
         """Show what may be very long. Of one viewer, one such page is made after the other, so that whoever asks for
         many has no more turns than anybody else, and whoever does not read them holds no more than one."""
-        lines = self.services.long_pages
-        waits = self.user.id in lines  # which is there for as long as somebody stands in it
-        line = lines.setdefault(self.user.id, asyncio.Lock())
-        async with line:
+        queues = self.services.long_pages
+        waits = self.user.id in queues  # which is there for as long as somebody stands in it
+        queue = queues.setdefault(self.user.id, asyncio.Lock())
+        async with queue:
             if waits and self.stream.closed():
                 return  # nobody is there any more, and the next one need not wait for it
             if waits:
