@@ -1,5 +1,6 @@
 """People in and out as one document: all of them, or none."""
 
+import codecs
 import json
 import re
 import sqlite3
@@ -114,6 +115,13 @@ async def test_one_wrong_entry_keeps_all_of_them_out(tmp_path: Path, changed: di
         with pytest.raises(Refusal, match=place):
             await import_people(f.storage, f.passwords, f.clock, document(**changed))
         assert await export_people(f.storage) == before
+
+
+@pytest.mark.gen_test
+async def test_the_mark_that_some_editors_begin_a_document_with_is_no_part_of_it(tmp_path: Path) -> None:
+    async with family(tmp_path) as f:
+        await import_people(f.storage, f.passwords, f.clock, codecs.BOM_UTF8 + document())
+        assert await f.people.accounts.sign_in("eva@example.org", PASSWORD)
 
 
 @pytest.mark.gen_test

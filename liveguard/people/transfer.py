@@ -1,6 +1,7 @@
 """People and who guards whom as one JSON document, for moving them in and out."""
 
 import asyncio
+import codecs
 import re
 from typing import Literal
 
@@ -94,6 +95,7 @@ def is_export(content: bytes) -> bool:
 
 
 def _read(document: bytes) -> Document:
+    document = document.removeprefix(codecs.BOM_UTF8)  # an editor's mark, which RFC 8259, section 8.1, lets us ignore
     try:
         document.decode()
         return msgspec.json.decode(document, type=Document)
