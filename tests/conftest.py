@@ -1,10 +1,13 @@
 """What all tests share: an event loop that hides nothing, free ports, and what a machine must have for some of them."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
+import random
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,6 @@ from cast import Stage
 from node_clients import NODE_MODULES
 from server import check_for_secrets
 from tornado.ioloop import IOLoop
-from tornado.testing import bind_unused_port
 
 from liveguard.storage import transactions
 
@@ -116,10 +118,15 @@ def no_stray_error(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of the loopback interface on which nobody listens, for a server in a process of its own."""
-    sock, port = bind_unused_port()
-    sock.close()
-    return port
+    """A port of the loopback interface on which nobody listens, for a server in a process of its own.
+
+    It is none of those that the system gives to whoever asks for any port (from 32768 on): until that server listens, a
+    test beside this one might be given it.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @pytest.fixture
