@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # Tests wait more than they compute, so there are more at once than a small machine has cores. A file's tests stay together,
 # and the files come in the order of tests/conftest.py.
-side_by_side := -n 4 --dist loadfile --no-loadscope-reorder
+side_by_side := -n 5 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # What is compiled is kept: the tests start some two hundred processes, and each would compile all of it anew.
 export PYTHONDONTWRITEBYTECODE =
