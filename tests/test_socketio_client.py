@@ -169,18 +169,19 @@ async def test_whoever_is_not_let_in_hears_why(tmp_path: Path, transports: list[
             how = {} if auth is None else {"auth": auth}
             somebody = await people.connect(f"somebody {place}", home.url, transports=transports, **how)
             assert (await somebody.expect("connect_error"))["message"] == message, auth
+            assert not [event for event in somebody.past if event["event"] == "disconnect"], auth
             somebody.client.close()
         await home.server.wires.all_closed()
         assert not home.server.socketio.eio.sockets
 
 
+@over_each_transport
 @pytest.mark.gen_test(timeout=30)
-async def test_who_is_shut_out_does_not_come_back_and_who_was_lost_does(tmp_path: Path) -> None:
+async def test_who_is_shut_out_does_not_come_back_and_who_was_lost_does(tmp_path: Path, transports: list[str]) -> None:
     async with house(tmp_path) as home, node() as people:
-        ana = await people.come("ana", home.url, ["websocket"])
+        ana = await people.come("ana", home.url, transports)
         chloe = await people.come("chloe", home.url, ["polling"])
-        soon = {"auth": {"token": token_of("ida", 1)}, "transports": ["websocket"]}
-        ida = await people.connect("ida", home.url, **soon)
+        ida = await people.connect("ida", home.url, auth={"token": token_of("ida", 1)}, transports=transports)
         await ida.expect("connect")
         await ida.expect("session-error", message="Token expired")
         await ida.expect("disconnect", reason="io server disconnect")
