@@ -375,7 +375,7 @@ async def test_each_close_code_and_each_refusal_is_described(tmp_path: Path) -> 
         assert named == [code for row in rows(PROTOCOL, "Close codes") for code in row[0].split(", ")]
         codes = described["components"]["schemas"]["SessionError"]["properties"]["code"]["enum"]
         refusals = first_words(PROTOCOL, "Tokens") + first_words(PROTOCOL, "What can be refused")
-        assert sorted(codes) == sorted([*refusals, "unavailable"])
+        assert sorted(codes) == sorted(refusals)
 
 
 class Recorder(WebSocketClient):
