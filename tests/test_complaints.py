@@ -67,8 +67,18 @@ async def test_in_a_damaged_database_a_list_says_to_go_back_to_a_copy(tmp_path: 
     assert line.startswith(f"{database}: The database cannot be used just now (SQLITE_CORRUPT")
     assert line.endswith("; it is damaged: see `liveguard check`, and go back to a copy")
     database.write_bytes(b"rubbish" * 1000)
+    database.with_name("liveguard.db.lock").touch()  # as a server leaves it
     for command in (("user", "list"), ("backup", str(tmp_path / "copy"))):
         assert (await complaint(database, *command)).endswith(": see `liveguard check`, and go back to a copy")
+
+
+@pytest.mark.parametrize("command", [("user", "list"), ("check",), ("backup", "copy.db")], ids=" ".join)
+@pytest.mark.gen_test
+async def test_what_was_never_a_database_is_not_to_be_written_over(tmp_path: Path, command: tuple[str, ...]) -> None:
+    database = tmp_path / "liveguard.db"
+    database.write_text("Milk, eggs, and bread for Sunday\n" * 100)
+    line = f"The file {database} is no database: LIVEGUARD_DATABASE must name another one"
+    assert await complaint(database, *command) == line
 
 
 @pytest.mark.gen_test

@@ -265,8 +265,8 @@ async def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> 
 async def test_a_file_that_was_never_a_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "liveguard.db"
     path.write_bytes(content)
-    for _ in range(2):
-        assert "is no database" in await refused(path, exclusive=True)
+    for exclusive in (True, True, False):
+        assert "is no database" in await refused(path, exclusive=exclusive)
         assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"liveguard.db": content}
 
 
@@ -339,8 +339,9 @@ async def test_that_a_file_was_set_aside_is_known_for_as_long_as_it_lies_there(t
 async def test_the_command_line_sets_nothing_aside(tmp_path: Path) -> None:
     path = tmp_path / "liveguard.db"
     path.write_bytes(b"rubbish" * 1000)
+    path.with_name("liveguard.db.lock").touch()  # as a server leaves it
     assert "damaged" in await refused(path)
-    assert os.listdir(tmp_path) == ["liveguard.db"]
+    assert sorted(os.listdir(tmp_path)) == ["liveguard.db", "liveguard.db.lock"]
 
 
 @pytest.mark.gen_test

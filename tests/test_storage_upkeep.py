@@ -189,6 +189,7 @@ async def test_a_copy_that_cannot_be_made_leaves_nothing_half_done(tmp_path: Pat
         with pytest.raises(OSError):
             back_up(path, tmp_path / "no folder" / "copy")
     (tmp_path / "rubbish").write_bytes(b"rubbish" * 1000)
+    (tmp_path / "rubbish.lock").touch()  # as a server leaves it
     with pytest.raises(sqlite3.DatabaseError):
         back_up(tmp_path / "rubbish", tmp_path / "copy")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith("copy")]

@@ -111,9 +111,9 @@ class Database:
         # By whichever link it is found, it is one file: its lock, and what is set aside, lie beside itself.
         path = Path(os.path.realpath(path))
         files.make_place(path, create)
+        files.check_is_database(path)  # before anything of ours lies beside it
         with ExitStack() as held:
             if exclusive:
-                files.check_is_database(path)  # before anything of ours lies beside it
                 held.enter_context(files.served_alone(path, files.WHILE_TAKEN_UP))
             connection = await Connection.to(partial(files.open_database, path, exclusive))
             try:

@@ -15,6 +15,7 @@ from liveguard.storage.files import (
     SECRET,
     TO_BE_SOUND,
     Damaged,
+    check_is_database,
     check_is_no_file_of,
     check_is_older_copy,
     check_sound,
@@ -145,6 +146,7 @@ def _logged(source: sqlite3.Connection, path: Path) -> list[bytes]:
 def _reader(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ConfigurationError(f"There is no database at {path}: LIVEGUARD_DATABASE names it")
+    check_is_database(_real(path))
     with contextlib.closing(open_aside(path)) as db:
         db.execute(f"PRAGMA busy_timeout = {PATIENCE:d}")
         yield db
