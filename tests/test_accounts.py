@@ -202,6 +202,7 @@ def test_the_brake_does_not_grow_without_bound() -> None:
     assert len(brake._tries) == MOST_KEYS
 
 
+@pytest.mark.slow
 def test_a_flood_from_another_address_makes_nobodys_failures_forgotten() -> None:
     brake = Brake()
     for _ in range(FREE_TRIES):

@@ -39,6 +39,7 @@ def locked(database: Path) -> Iterator[None]:
 # -- the start -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_it_says_in_one_line_where_it_serves_and_nothing_else(tmp_path: Path) -> None:
     async with process(tmp_path) as home:
@@ -120,6 +121,7 @@ async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(
         await ended(home)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_command_to_which_nobody_listens_has_done_what_it_was_told(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
@@ -165,6 +167,7 @@ async def test_where_its_address_cannot_be_printed_it_serves_and_logs_all_but_th
         await child.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_it_serves_on_while_nobody_takes_its_log_and_has_it_all_when_somebody_does(
     tmp_path: Path, free_port: int
@@ -203,6 +206,7 @@ async def test_it_serves_on_while_nobody_takes_its_log_and_has_it_all_when_someb
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_without_a_standard_error_it_serves_and_ends_in_order(
     tmp_path: Path, free_port: int, closed: str
@@ -517,6 +521,7 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path:
         assert (await mallory.expect("session-ended"))["reason"] == "account_disabled"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_page_hears_no_more_once_its_login_has_expired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "PURGE", 0)
@@ -600,6 +605,7 @@ async def test_while_the_journal_cannot_be_written_it_is_not_ready_but_alive(tmp
                 await look_again()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_damaged_database_is_kept_aside_and_said_to_be(tmp_path: Path) -> None:
     (tmp_path / "liveguard.db").write_bytes(b"SQLite format 3\x00" + b"rubbish" * 1000)

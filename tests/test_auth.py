@@ -623,6 +623,7 @@ async def test_nobodys_password_takes_as_long_as_anybodys(passwords: Passwords) 
     assert abs(known - unknown) < 0.5 * known
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_event_loop_goes_on_while_passwords_are_hashed(passwords: Passwords) -> None:
     hashing = asyncio.ensure_future(passwords.hash("slow"))

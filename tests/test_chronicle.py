@@ -88,6 +88,7 @@ async def test_with_no_time_at_all_nothing_stays_beyond_the_session(tmp_path: Pa
         assert not await home.server.storage.chronicle.trail(session_id)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_trail_of_a_session_that_the_journal_has_late_is_forgotten_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -252,6 +253,7 @@ async def test_of_a_story_with_much_text_its_end_is_kept_in_view_as_well(tmp_pat
         assert MOST_SAID - size < len(entries) * size <= MOST_SAID
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_asks_for_a_very_long_story_many_times_at_once_keeps_nobody_else_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -292,6 +294,7 @@ async def test_whoever_asks_for_a_very_long_story_many_times_at_once_keeps_nobod
         assert longest < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_of_very_long_stories_that_nobody_reads_to_their_end_a_viewer_has_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -411,6 +414,7 @@ async def test_of_a_very_long_story_its_end_is_kept_in_view(tmp_path: Path) -> N
         assert entries == [*lived_through[2:], *calls]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_page_of_a_session_of_which_much_waits_to_be_written_is_not_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -503,6 +507,7 @@ async def test_while_nothing_can_be_written_the_trails_of_the_newest_sessions_ar
         assert [len(await stories.trail(session_id)) for session_id in walks] == [0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_orderly_stop_during_a_write_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopping, under_way, end = asyncio.Event(), asyncio.Event(), Rounds.end

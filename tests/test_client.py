@@ -363,6 +363,7 @@ async def test_closing_says_goodbye_and_ends_the_iteration(server: Server, code:
             await ana.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_closing_while_not_connected_ends_what_waits_for_the_connection(server: Server) -> None:
     async with WardClient(server.url, ANA) as ana:

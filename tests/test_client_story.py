@@ -81,6 +81,7 @@ async def test_leaving_with_1001_leaves_the_session_to_its_grace_period(tmp_path
         assert (await hear(ben, "session-ended")).data["reason"] == "ward_disconnected"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_who_is_shut_out_is_told_so_and_does_not_come_back(tmp_path: Path) -> None:
     async with house(tmp_path) as home:

@@ -194,6 +194,7 @@ async def test_everything_is_looked_after_when_its_moment_comes():
     assert len(sweep) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_nobody_is_looked_after_twice_in_a_turn_however_late_it_is():
     sweep, item = Sweep(asyncio.get_running_loop()), Item(-1.0, -1.0)
@@ -221,6 +222,7 @@ async def test_a_crowd_is_looked_after_while_others_have_their_turn():
     assert len(sweep) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_is_forgotten_while_a_crowd_is_looked_after_is_let_alone():
     class Forgetful(Item):
@@ -239,6 +241,7 @@ async def test_what_is_forgotten_while_a_crowd_is_looked_after_is_let_alone():
     assert len(sweep) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_asks_for_another_moment_of_others_while_the_loop_is_late_stops_nothing():
     class Meddlesome(Item):
@@ -275,6 +278,7 @@ async def test_a_new_moment_takes_the_place_of_the_old_one():
     assert len(item.looks) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_is_forgotten_is_let_alone():
     sweep, forgotten, other = Sweep(asyncio.get_running_loop()), Item(), Item()
@@ -286,6 +290,7 @@ async def test_what_is_forgotten_is_let_alone():
     assert forgotten.looks == []
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_fault_in_one_does_not_keep_the_sweep_from_the_others():
     class Broken(Item):

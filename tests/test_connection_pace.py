@@ -237,6 +237,7 @@ PIECES = (
     [(event_frame("ping") * 5000, 5000), (event_frame("ping", "x" * 60_000) * 120, 120), (PIECES, 1)],
     ids=["many", "large", "pieces"],
 )
+@pytest.mark.slow
 async def test_who_sends_much_at_once_lets_others_have_their_turn(house, much, answers):
     async with house:
         ana = await house.ward("ana")
@@ -258,6 +259,7 @@ async def test_who_sends_much_at_once_lets_others_have_their_turn(house, much, a
 # -- who comes late ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_newcomer_gets_all_that_it_must_hear_at_its_own_pace_and_then_what_is_new(house):
     async with house:
@@ -273,6 +275,7 @@ async def test_a_newcomer_gets_all_that_it_must_hear_at_its_own_pace_and_then_wh
         assert number_in(await ben.event()) == 4100
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_single_message_may_be_of_any_size(house):
     async with house:
@@ -285,6 +288,7 @@ async def test_a_single_message_may_be_of_any_size(house):
         assert number_in(await ben.event()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_newcomer_who_does_not_read_is_given_up_as_well(house):
     async with house:

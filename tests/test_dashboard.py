@@ -53,6 +53,7 @@ async def dashboard(home: House, encoding: str = "") -> Answer:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_page_of_many_parts_is_whole_plain_and_compressed(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
@@ -85,6 +86,7 @@ async def test_a_page_that_is_open_leaves_no_line_in_the_log_each_second(
         assert [line.split()[:3] for line in told] == [["GET", "/", "200"], ["GET", "/live", "401"]]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_many_changes_are_the_cards_of_the_page_plain_and_compressed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,6 +115,7 @@ def timeless(card: str) -> str:
     return re.sub(r'data-ago="[0-9]+">[^<]*|(?<=Z">)[^<]*', "", card)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_asks_for_the_head_of_the_dashboard_gets_no_more(tmp_path: Path) -> None:
     async with house(tmp_path) as home:

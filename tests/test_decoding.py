@@ -58,6 +58,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@pytest.mark.slow
 def test_it_is_too_deep_if_and_only_if_more_lie_in_one_another(value: Any) -> None:
     assert is_too_deep(value) is (depth_of(value) + 1 > MAX_NESTING)
 

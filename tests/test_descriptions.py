@@ -173,6 +173,7 @@ async def test_each_route_for_programs_is_described_and_no_other(tmp_path: Path)
         assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_describes_http_is_openapi(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
@@ -206,6 +207,7 @@ async def walk(clerk: Clerk, metadata: Json | None) -> None:
     await again.leave()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_is_answered_is_as_described(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:
@@ -413,6 +415,7 @@ SAID: dict[str, list[tuple[Any, bool]]] = {
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("address", ["/ws/ward", "/ws/guardian", "/socket.io/"])
+@pytest.mark.slow
 async def test_what_is_said_is_refused_where_it_is_not_as_described_and_answered_as_described(
     tmp_path: Path, address: str
 ) -> None:
@@ -513,6 +516,7 @@ class Told(World):
 
 @pytest.mark.gen_test(timeout=30)
 @pytest.mark.parametrize("transport", [NATIVE, SOCKETIO])
+@pytest.mark.slow
 async def test_what_is_heard_is_described_there_and_what_is_described_there_is_heard(
     tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

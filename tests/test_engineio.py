@@ -111,6 +111,7 @@ async def test_requests_that_make_no_sense_are_refused_and_leave_nothing_behind(
         await emptied(home.server)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_foreign_host_or_origin_is_refused_before_there_is_anything(tmp_path):
     async with house(tmp_path) as home:
@@ -133,6 +134,7 @@ async def test_a_foreign_host_or_origin_is_refused_before_there_is_anything(tmp_
         assert len(home.server.wires) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_page_of_another_origin_that_is_allowed_may_ask(tmp_path):
     async with house(tmp_path, allowed_origins=("https://app.example",)) as home:
@@ -149,6 +151,7 @@ async def test_a_page_of_another_origin_that_is_allowed_may_ask(tmp_path):
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_line_knows_the_address_of_its_client_behind_a_proxy(tmp_path, monkeypatch):
     monkeypatch.setattr(strangers, "MOST_STRANGERS", 2)
@@ -187,6 +190,7 @@ async def test_over_a_line_somebody_must_sign_in_soon(tmp_path, monkeypatch):
     [b"\xff", b"4\x1e" * 1001, b"x", b"", b"\x1e", b"7", b'd=42["ping"]', b'4\x1e5'],
     ids=["not UTF-8", "too many packets", "unknown", "nothing", "two nothings", "a number", "JSONP", "an upgrade"],
 )  # fmt: skip
+@pytest.mark.slow
 async def test_a_payload_that_breaks_the_rules_is_the_end_of_its_line(tmp_path, body):
     async with house(tmp_path) as home:
         ben = await home.guardian("ben")
@@ -197,6 +201,7 @@ async def test_a_payload_that_breaks_the_rules_is_the_end_of_its_line(tmp_path, 
         await ben.expect("session-interrupted")
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_body_that_is_too_long_is_not_read(tmp_path):
     async with house(tmp_path) as home:
@@ -205,6 +210,7 @@ async def test_a_body_that_is_too_long_is_not_read(tmp_path):
         assert (await home.fetch(address, "POST", body='42["ping",{"a":"' + "x" * 65000 + '"}]')).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_thousand_packets_at_once_let_others_have_their_turn(tmp_path):
     async with house(tmp_path, rate_limit=0) as home:
@@ -227,6 +233,7 @@ async def test_a_thousand_packets_at_once_let_others_have_their_turn(tmp_path):
         assert heard == 1000
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_answer_has_as_many_packets_as_every_client_takes_and_the_rest_comes_with_the_next(tmp_path):
     async with house(tmp_path, rate_limit=0) as home:
@@ -438,6 +445,7 @@ async def test_a_newcomer_gets_all_that_it_must_hear_and_then_what_is_new(either
         assert number_in(await ben.event()) == 1050
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_guardian_over_a_websocket_who_does_not_read_is_given_up(exchange):
     async with exchange:

@@ -68,6 +68,7 @@ FOREIGN_ORIGINS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -116,6 +117,7 @@ async def test_requests_for_our_own_hosts_are_answered(tmp_path: Path) -> None:
                 assert answer.status != 403, (host, path)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_requests_for_other_hosts_are_refused_everywhere(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
@@ -143,6 +145,7 @@ async def test_what_our_own_pages_ask_is_answered(tmp_path: Path) -> None:
             assert answer.status == 200, origin
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_other_sites_pages_ask_is_refused_everywhere(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:
@@ -158,6 +161,7 @@ async def test_what_other_sites_pages_ask_is_refused_everywhere(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("role", ["ward", "guardian"])
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_upgrades_are_refused_before_the_token_is_looked_at(tmp_path: Path, role: str) -> None:
     async with house(tmp_path) as home:
@@ -230,6 +234,7 @@ async def test_behind_tls_browsers_are_told_to_stay_there(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("form_token", ["", "rubbish", "2|00000000|00|1", "11" * 16])
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_no_form_is_taken_without_its_token(tmp_path: Path, form_token: str) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:

@@ -96,6 +96,7 @@ async def test_none_gets_in_by_the_subprotocol(tmp_path: Path, hostile: dict[str
         check({kind: await native(home, path, headers=offer) for kind, offer in offers.items()}, 70)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 async def test_none_gets_in_by_the_handshake_of_socketio(tmp_path: Path, hostile: dict[str, object]) -> None:
     async with house(tmp_path, jwt_secret=secret()) as home:
@@ -127,6 +128,7 @@ async def test_where_the_keys_cannot_be_had_the_client_may_try_again(tmp_path: P
         client.hang_up()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test(timeout=30)
 async def test_none_gets_in_by_http(tmp_path: Path, hostile: dict[str, object]) -> None:
     async with house(tmp_path, jwt_secret=secret()) as home:

@@ -116,6 +116,7 @@ def found(modules: list[Module], rule: Callable[[Module], list[str]]) -> dict[st
     return {module.name: faults for module in modules if (faults := rule(module))}
 
 
+@pytest.mark.slow
 def test_each_module_has_its_place(modules: list[Module]) -> None:
     new = [module.name for module in modules if module.place not in FLOOR_OF]
     assert not new, "new: say here and in docs/architecture.md where they belong"
@@ -141,6 +142,7 @@ def test_each_floor_knows_only_what_it_may(modules: list[Module]) -> None:
     assert not found(modules, known)
 
 
+@pytest.mark.slow
 def test_only_the_wire_contract_spells_the_name_of_an_event(modules: list[Module]) -> None:
     # "message", "ping" and "pong" are words of the language as well.
     names = {name for name in CLIENT_EVENTS | SERVER_EVENTS if re.search("[-:]", name)}
@@ -148,6 +150,7 @@ def test_only_the_wire_contract_spells_the_name_of_an_event(modules: list[Module
     assert not found(others, lambda module: sorted(names.intersection(module.strings())))
 
 
+@pytest.mark.slow
 def test_all_sql_is_in_storage(modules: list[Module]) -> None:
     others = [module for module in modules if module.place != "storage"]
     assert not found(others, lambda module: [text for text in module.strings() if SQL.search(text)])
@@ -160,6 +163,7 @@ def test_only_the_settings_read_the_environment(modules: list[Module]) -> None:
     assert not found(others, lambda module: reads.findall(module.text))
 
 
+@pytest.mark.slow
 def test_only_the_program_builds_what_others_work_with(modules: list[Module]) -> None:
     def built(module: Module) -> list[str]:
         opens = ["Storage"] if "Storage.open(" in module.text and module.place != "storage" else []

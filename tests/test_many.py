@@ -25,6 +25,7 @@ async def cost(deed: Callable[[], Awaitable[object]]) -> float:
     return least
 
 
+@pytest.mark.slow
 async def test_a_ward_who_comes_costs_no_more_where_many_are(stage: Stage) -> None:
     async def come_and_go() -> None:
         (await stage.ward("ana")).leave()
@@ -37,6 +38,7 @@ async def test_a_ward_who_comes_costs_no_more_where_many_are(stage: Stage) -> No
     assert await cost(come_and_go) < 3 * alone
 
 
+@pytest.mark.slow
 async def test_whoever_leaves_socketio_costs_no_more_where_many_stay(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         roll = home.server.socketio.manager

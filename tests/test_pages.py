@@ -38,6 +38,7 @@ async def sign_in(home: House, name: str, to: str = "/") -> Browser:
     return browser
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
@@ -55,6 +56,7 @@ def test_a_sign_in_leads_to_pages_of_our_own_only(path: str) -> None:
     assert local_path(path) == "/"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_somebody_signs_out_in_one_other_place_or_in_all_of_them(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
@@ -179,6 +181,7 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
 
 
 @pytest.mark.parametrize("fails", [("end",), ("start", "end")])
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_end_that_could_not_be_written_yet_stands_on_all_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...]
@@ -228,6 +231,7 @@ async def shows_the_end(home: House, session_id: str) -> str:
     return changes["version"]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_page_of_a_session_shows_the_others_most_urgent_first(tmp_path: Path) -> None:
     async with house(tmp_path, reconnect_grace=0.5) as home:
@@ -350,6 +354,7 @@ async def test_after_a_restart_no_last_sign_of_life_is_made_up(tmp_path: Path) -
             assert "Last sign of life" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:
@@ -381,6 +386,7 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         assert "Mallory" not in (await alex.get("/admin?q=ana%40example.org")).text
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_was_done_is_said_as_it_is(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex", "ana")) as home:
@@ -443,6 +449,7 @@ async def test_one_guardian_is_spoken_of_as_one(
             assert during[who] in page
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_time_zone_that_nobody_knows_breaks_no_page(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ben",)) as home:
@@ -533,6 +540,7 @@ async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Pa
         assert "Please give a first name." in (await alex.post("/admin/people", fields | {"first_name": " "})).text
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_is_new_is_welcomed_and_asked_for_no_new_password(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:
@@ -873,6 +881,7 @@ async def test_a_link_leads_where_the_page_was_asked_for_unless_there_is_a_publi
         assert re.search(rf"{re.escape(led_to.format(port=home.port))}/link/[\w-]{{20,}}<", shown.text)
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_an_invitation_by_link_can_be_withdrawn_until_somebody_has_used_it(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ana", "mallory")) as home:

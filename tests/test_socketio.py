@@ -210,6 +210,7 @@ async def test_whoever_takes_their_leave_may_come_again_over_the_same_line(excha
         assert (await ana.event())["event"] == "pong"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_comes_and_goes_over_one_line_has_the_rate_of_one(tmp_path):
     async with Exchange(tmp_path, "Socket.IO over WebSocket", rate_limit=1, rate_burst=8) as exchange:
@@ -287,6 +288,7 @@ NO_PLACE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_rubbish_in_every_position_is_refused_and_the_connection_stays(either):
     async with either:

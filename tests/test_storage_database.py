@@ -344,6 +344,7 @@ async def test_in_a_read_only_file_reads_go_on(tmp_path: Path) -> None:
         assert await storage.database.submit(rename("Eve"), write=True) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_file_that_is_damaged_meanwhile_is_unavailable_until_it_is_mended(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:

@@ -110,6 +110,7 @@ async def test_a_file_that_is_found_through_a_link_is_the_same_file(tmp_path: Pa
     await server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_server_that_was_killed_leaves_no_lock_behind(tmp_path: Path) -> None:
     path = tmp_path / "liveguard.db"
@@ -344,6 +345,7 @@ async def test_the_command_line_sets_nothing_aside(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["liveguard.db", "liveguard.db.lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_sound_file_is_not_set_aside(tmp_path: Path) -> None:
     path = await filled(tmp_path)

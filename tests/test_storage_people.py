@@ -238,6 +238,7 @@ async def test_who_is_disabled_is_signed_out_and_cannot_sign_in(tmp_path: Path) 
         assert await storage.logins.get("hash", NOW) is None
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_program_that_signs_in_each_time_puts_no_browser_out(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:

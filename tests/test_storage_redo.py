@@ -202,6 +202,7 @@ async def test_a_copy_has_what_a_server_that_runs_has_confirmed_so_far(tmp_path:
     assert not (tmp_path / f"copy.db{SUFFIX}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_nothing_in_a_copy_is_ahead_of_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()

@@ -210,6 +210,7 @@ async def damaged(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_copy_of_a_damaged_database_replaces_none(tmp_path: Path) -> None:
     async with shelf(tmp_path) as storage:
@@ -223,6 +224,7 @@ async def test_a_copy_of_a_damaged_database_replaces_none(tmp_path: Path) -> Non
     assert [file for file in tmp_path.iterdir() if not file.name.startswith("liveguard.db")] == [copy]
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_copy_of_what_began_anew_does_not_replace_one_of_what_lies_aside(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)

@@ -97,6 +97,7 @@ async def test_all_kinds_of_strangers_count_together(tmp_path: Path, monkeypatch
             assert (await peer.answer("ping"))["event"] == "pong"
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_whoever_signs_in_does_not_count_until_they_take_their_leave(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
@@ -139,6 +140,7 @@ async def test_a_line_that_changes_over_counts_once(tmp_path: Path) -> None:
         known.hang_up()
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_behind_a_trusted_proxy_each_client_counts_for_their_own_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

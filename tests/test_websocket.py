@@ -124,6 +124,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, st.data())
+@pytest.mark.slow
 def test_however_the_bytes_are_cut_the_messages_are_the_same(messages, data):
     stream = b"".join(_fragmented(opcode, payload, data) for opcode, payload in messages)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
