@@ -91,12 +91,11 @@ def summary(line, result):
 
 
 def turns(line, transport, options):
-    """Whose turn it is: all who can run the line, one after the other, each time another one first."""
+    """Whose turn it is: all who speak the transport, one after the other, each time another one first."""
     able = [
         server
         for server in SERVERS.values()
         if transport in server.transports
-        and line.kind in server.kinds
         and (not options.servers or server.name in options.servers)
     ]
     for turn in range(line.turns[options.quick]):

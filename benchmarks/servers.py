@@ -25,13 +25,12 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """One column of the table: how it is called, how it is started, what it speaks, which lines it can run."""
+    """One column of the table: how it is called, how it is started, what it speaks."""
 
     name: str
     title: str
     command: tuple[str, ...]
     transports: tuple[str, ...]
-    kinds: tuple[str, ...] = ("sessions", "crowd", "rate", "connect")
 
 
 def python_peer(file):
@@ -52,7 +51,7 @@ PEERS = (
     Server("ws", "Node ws", node_peer("ws.js"), ("native",)),
     Server("ws-tuned", "Node ws, tuned", node_peer("ws.js", "tuned"), ("native",)),
     Server("tornado", "plain Tornado", python_peer("plain_tornado.py"), ("native",)),
-    Server("c", "C, no checks", (str(BUILD / "epoll"), "{port}", "{table}"), ("native",), ("sessions", "crowd")),
+    Server("c", "C, no checks", (str(BUILD / "epoll"), "{port}", "{table}"), ("native",)),
     Server("socketio", "Node socket.io", node_peer("socketio.js"), ("socketio",)),
     Server("python-socketio", "python-socketio", python_peer("python_socketio.py"), ("socketio",)),
 )

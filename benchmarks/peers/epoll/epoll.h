@@ -1,7 +1,7 @@
 /*
  * What the machine could do: the contract in C on epoll, with nothing that makes a server safe. It believes each
- * token without looking at its signature, keeps the people in memory, takes every frame for well-formed, knows no
- * limits, no keep-alive and no journal.
+ * token without looking at its signature, keeps the people in memory, takes every frame for well-formed, asks for signs
+ * of life and does not look whether they come, knows no limits and no journal.
  */
 #ifndef EPOLL_H
 #define EPOLL_H
@@ -30,7 +30,8 @@ struct connection {
     int fd;
     bool is_ward, open, dirty;
     struct user *user;
-    struct connection *next_of_user, *next_dirty;
+    struct connection *next_of_user, *next_dirty, *next_asked;
+    double asked; /* for a sign of life */
     char *input, *output;
     size_t input_size, output_size, output_room;
 };

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #define INPUT_ROOM (1 << 17)
+#define PING_INTERVAL 20 /* s, of a guardian */
 
 static struct connection *dirty;
+static struct connection *first_asked, **last_asked = &first_asked; /* who waited longest stands first */
 static char frame[1 << 20]; /* the frame to be sent next, once for all who get it; room for its header before it */
 static char *const text = frame + 10;
 static size_t text_room = sizeof frame - 10;
@@ -96,6 +98,33 @@ static void tell_room(struct session *session, size_t size)
     char *at = framed(size, &whole);
     for (int place = 0; place < session->count; place++)
         queue(session->room[place], at, whole);
+}
+
+/* The connection is asked for a sign of life after all others. */
+static void ask_again_later(struct connection *connection, double now)
+{
+    connection->asked = now;
+    connection->next_asked = NULL;
+    *last_asked = connection;
+    last_asked = &connection->next_asked;
+}
+
+/* Once a second, together, all whose turn it is. */
+static void keep_alive(void)
+{
+    static long looked;
+    double now = monotonic();
+    if ((long)now == looked)
+        return;
+    looked = (long)now;
+    for (struct connection *one; (one = first_asked) && one->asked <= now - PING_INTERVAL;) {
+        if (!(first_asked = one->next_asked))
+            last_asked = &first_asked;
+        if (one->fd < 0)
+            continue;
+        queue(one, "\x89", 2);
+        ask_again_later(one, now);
+    }
 }
 
 static void start(struct connection *connection)
@@ -210,6 +239,7 @@ static void open_connection(struct connection *connection, const char *request)
     }
     connection->open = true;
     queue(connection, answer, size);
+    ask_again_later(connection, monotonic());
     if (connection->is_ward)
         return;
     connection->next_of_user = connection->user->connections;
@@ -269,12 +299,13 @@ int main(int count, char **words)
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &(struct epoll_event){.events = EPOLLIN});
     for (;;) {
         struct epoll_event events[512];
-        int ready = epoll_wait(epoll, events, 512, -1);
+        int ready = epoll_wait(epoll, events, 512, 1000);
         for (int at = 0; at < ready; at++)
             if (events[at].data.ptr)
                 on_readable(events[at].data.ptr);
             else
                 on_connection(listener);
+        keep_alive();
         flush_all();
     }
 }
