@@ -24,8 +24,7 @@ export class Share {
       },
       failed: (why) => {
         if (!this.place.active) keep("sessionStorage", shareOf(this.start), false);
-        this.problem = words[`location_${why}`];
-        this.show();
+        this.say(words[`location_${why}`]);
       },
     });
     button.addEventListener("click", () => this.toggle());
@@ -39,6 +38,7 @@ export class Share {
     else this.place.start();
     keep("sessionStorage", shareOf(this.start), this.place.active);
     this.show();
+    keepInSight();
   }
 
   /** A session runs that began then. After a reload, go on with what was allowed and asked for before it; in a new
@@ -48,9 +48,17 @@ export class Share {
     if (this.place.active || !isUnshared({ ...ward.dataset, start })) return;
     const permission = await navigator.permissions?.query({ name: "geolocation" });
     if (this.start !== start) return;
-    if (kept("sessionStorage", shareOf(start)) && permission?.state === "granted") this.place.start();
-    else this.problem = words.sharing_over;
+    if (!kept("sessionStorage", shareOf(start)) || permission?.state !== "granted") return this.say(words.sharing_over);
+    this.place.start();
     this.show();
+  }
+
+  /** Why no location is shared. */
+  say(problem) {
+    const isNew = problem !== this.problem;
+    this.problem = problem;
+    this.show();
+    if (isNew) keepInSight();
   }
 
   /** The server has what was sent last. */
@@ -92,4 +100,9 @@ export class Share {
     else if (!this.place.active && before === words.sharing_begun) said = words.sharing_over;
     if (said !== before) status.textContent = said;
   }
+}
+
+/** On a small phone it would be behind the button that stops. Whoever writes is left where they are. */
+function keepInSight() {
+  if (!document.activeElement.matches("input")) line.scrollIntoView({ block: "nearest" });
 }

@@ -87,6 +87,33 @@ async def test_why_there_is_no_location_is_said(street: Street) -> None:
     await expect(ana.locator("#running")).to_be_visible()
 
 
+@story
+async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street: Street) -> None:
+    small = {"width": 320, "height": 568}
+    ana = await started(street, locale="de-DE", viewport=small, device=CANNOT_TELL)
+    share, line = ana.locator("#share"), ana.locator("#share-line")
+
+    async def is_in_sight() -> bool:
+        text, button = await line.bounding_box(), await ana.locator(".stop").bounding_box()
+        assert text is not None and button is not None
+        return text["y"] >= 0 and text["y"] + text["height"] <= button["y"] + 16  # where it begins, it is transparent
+
+    assert not await is_in_sight()
+    await share.click()
+    await expect(line).to_contain_text("Warte")
+    assert await is_in_sight()
+    await ana.evaluate("scrollTo(0, 0)")  # while the browser asks
+    await ana.evaluate("window.fail(1)")
+    await expect(line).to_contain_text("darf deinen Standort nicht")
+    assert await is_in_sight()
+    # Whoever reads further up is not moved by what was said already.
+    await share.click()
+    await ana.evaluate("window.fail(2)")
+    await ana.evaluate("scrollTo(0, 0)")
+    await ana.evaluate("window.fail(2)")
+    assert not await is_in_sight()
+
+
 IS_MOVED = """
     Geolocation.prototype.watchPosition = (...hears) => { [window.moved, window.failed] = hears; return 1; };
     Geolocation.prototype.getCurrentPosition = () => { window.asked = (window.asked ?? 0) + 1; };
