@@ -825,6 +825,22 @@ async def test_a_link_is_not_used_up_by_looking_at_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_link_of_somebody_disabled_asks_for_nothing_that_would_lead_nowhere(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        people = home.server.people
+        ana, alex = [await people.accounts.identify(name) for name in ("ana", "alex")]
+        invitation = await people.links.for_invitation(ana)
+        links = [invitation, await people.links.for_sign_in(ana), await people.links.for_reset(ana, by=alex)]
+        await people.accounts.disable("ana")
+        for token in links:
+            shown = await home.browser().get(f"/link/{token}")
+            assert shown.status == 410
+            assert "<input" not in shown.text
+        await people.accounts.enable("ana")
+        assert (await home.browser().get(f"/link/{invitation}")).status == 200
+
+
+@pytest.mark.gen_test
 async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:
         ana = await sign_in(home, "ana")

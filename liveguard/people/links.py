@@ -93,13 +93,15 @@ class Links:
     # -- using them ------------------------------------------------------------------------------------------------
 
     async def look(self, token: str) -> tuple[Link, User | None]:
-        """A link that is still good and whom it concerns. Raises NotFound for every other."""
+        """A link that is still good and whom it concerns. Raises NotFound for every other, and AccountInactive where
+        that person is disabled."""
         link = await self._storage.links.peek(digest(token), self._clock.now().wall)
         if link is None:
             raise NotFound(LINK_OVER)
         if link.purpose == "setup" and await self._storage.users.has_admin():
             raise NotFound(HAS_ADMIN)
-        return link, None if link.user_id is None else await self._storage.users.get(link.user_id)
+        user = None if link.user_id is None else await self._storage.users.get(link.user_id)
+        return link, None if user is None else admitted(user)
 
     async def set_up(
         self, token: str, email: str, first_name: str, last_name: str, password: str, address: str = NOWHERE
@@ -150,9 +152,7 @@ class Links:
         return await self._guardianships.follow_link(link, user)
 
     async def _look_for(self, purpose: Purpose, token: str) -> Link:
-        link, user = await self.look(token)
+        link, _ = await self.look(token)
         if link.purpose != purpose:
             raise NotFound
-        if user is not None:
-            admitted(user)
         return link

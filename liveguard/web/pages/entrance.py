@@ -110,7 +110,7 @@ class Link(Entrance):
     async def _look(self, token: str) -> tuple[OneTimeLink | None, User | None]:
         try:
             return await self.services.people.links.look(token)
-        except NotFound:
+        except (NotFound, AuthenticationError):
             self._gone()
             return None, None
 
