@@ -5,7 +5,7 @@ import { morph, morphChildren, parse } from "./morph.js";
 import { connection, rendered, signedOut, socket, untold, watch, words } from "./news.js";
 import { settle } from "./settle.js";
 import { isOfViewer, whoIsHere } from "./socket.js";
-import { putAside, sayAside, withoutUnsent, write } from "./write.js";
+import { outlive, putAside, sayAside, withoutUnsent, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const UNSEEN = 5000; // and less often where only the tab shows it
@@ -197,6 +197,8 @@ live.addEventListener("submit", async (event) => {
   // What was kept has arrived after all.
   if (!input.value) input.closest(".unsent")?.remove();
 });
+
+outlive(() => [...cards.querySelectorAll("[data-write] input")]);
 
 /** What somebody has begun to write stays on the page where its card has no field any more, for good or for now. */
 function keepWhatIsWritten(card, why) {

@@ -5,7 +5,7 @@ import { fetchPage } from "./fetched.js";
 import { morphChildren } from "./morph.js";
 import { connection, hear, rendered, signedOut, socket, watch, words } from "./news.js";
 import { whoIsHere } from "./socket.js";
-import { allowToSend, write } from "./write.js";
+import { allowToSend, outlive, write } from "./write.js";
 
 const SPACING = 1000; // at most one rendering a second
 const EVERY = 3000; // and one at least so often, for what the socket does not tell
@@ -83,6 +83,8 @@ function show(fetchedPage) {
 }
 
 // -- what a guardian writes -------------------------------------------------------------------------------------------
+
+outlive(() => [...page.querySelectorAll("#write input:not([readonly])")]);
 
 /** What somebody has begun to write stays in its field, even when it cannot be sent any more. */
 function keepWhatIsWritten(wanted) {

@@ -7,7 +7,7 @@ import { morph } from "./morph.js";
 import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, unheard, writes } from "./own.js";
 import { Share } from "./share.js";
 import { Socket } from "./socket.js";
-import { ofWhatIsUnsent, putAside, withoutUnsent, write } from "./write.js";
+import { ofWhatIsUnsent, outlive, putAside, withoutUnsent, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
 const SETTLES = 1500; // milliseconds: where the button that stops was, the one that starts may be a moment later
@@ -376,6 +376,8 @@ setInterval(tick, 1000);
 setInterval(() => document.hidden || look(), 60_000); // who would be told, may be others by now
 tick();
 if (state === "running") become("running");
+const written = () => (state === "idle" ? [$("note"), $("text")] : [$("text")]);
+if (!outlive(written, () => started)) keepWhatIsWritten();
 $("stop").disabled = false;
 scrollToEnd();
 

@@ -1,5 +1,7 @@
 // Writing a message: what was written stays in its field until the server has it.
 
+import { recall, remember } from "./kept.js";
+
 const underWay = new WeakSet();
 const unsent = new Map(); // fields, and why
 let aside = 0; // forms that were put there
@@ -70,4 +72,19 @@ export function withoutUnsent(said, words) {
   const sentences = ["away", "refused", "unknown"].map((why) => words[`not_sent_${why}`]);
   const rest = sentences.reduce((left, sentence) => left.replace(sentence, ""), said);
   return rest === said ? said : rest.trim();
+}
+
+/** What has been written in the `fields()` outlives the page, in this window: a phone that is short of memory loads it
+ * anew. Gives whether it is still about the same `session()`. */
+export function outlive(fields, session = () => 0) {
+  const name = `written-${document.body.dataset.viewer}-${location.pathname}`;
+  const { about, texts } = JSON.parse(recall("sessionStorage", name) || '{"texts":{}}');
+  for (const field of fields()) field.value ||= texts[field.id] ?? "";
+  const keep = () => {
+    const texts = Object.fromEntries(fields().map(({ id, value }) => [id, value]));
+    remember("sessionStorage", name, JSON.stringify({ about: session(), texts }));
+  };
+  addEventListener("pagehide", keep);
+  document.addEventListener("visibilitychange", () => document.hidden && keep());
+  return about === session();
 }

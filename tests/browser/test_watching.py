@@ -429,6 +429,48 @@ async def test_what_a_ward_types_stays_while_the_page_changes_under_it(street: S
 
 
 @story
+async def test_what_was_being_written_is_still_there_when_the_page_is_loaded_anew(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    note, text = ana.get_by_label("A note for them"), ana.get_by_label("Message to your guardians")
+    await note.fill("walking ho")
+    await ana.reload()
+    await expect(note).to_have_value("walking ho")
+    await ana.get_by_role("button", name="Start").click()
+    await text.fill("I am at ")
+    await ana.goto(street.home.url + "/people")
+    await ana.goto(street.home.url + "/ward")
+    await expect(text).to_have_value("I am at ")
+    assert await note.input_value() == ""  # it has gone with the start
+
+    running = street.home.server.live.sessions.of_ward("ana")
+    assert running is not None
+    ben = await street.sign_in("ben")
+    for path in ("/", f"/history/{running.id}"):
+        await ben.goto(street.home.url + path)
+        await ben.get_by_label("Message to Ana").fill("Whe")
+        street.heard[ben].clear()
+        await ben.reload()
+        await expect(ben.get_by_label("Message to Ana")).to_have_value("Whe")
+    await street.connected(ben)
+    await ben.get_by_label("Message to Ana").press("Enter")
+    await expect(ben.get_by_label("Message to Ana")).to_have_value("")
+    await ben.reload()
+    assert await ben.get_by_label("Message to Ana").input_value() == ""
+    # What somebody wrote is for nobody else who signs in there.
+    await street.go_on(ben, "chloe", "/")
+    assert await ben.get_by_label("Message to Ana").input_value() == ""
+
+    # Of a session that is over, it is not said in the next one.
+    await ana.goto(street.home.url + "/people")
+    device = await street.home.ward("ana")
+    await device.answer("stop-live-session")
+    await device.answer("start-live-session")
+    await ana.goto(street.home.url + "/ward")
+    await expect(ana.locator("#kept input")).to_have_value("I am at ")
+    await expect(ana.locator("#text")).to_have_value("")
+
+
+@story
 @pytest.mark.parametrize("who", ["ana", "ben"])
 async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Street, who: str) -> None:
     device = await street.home.ward("ana")
