@@ -38,11 +38,11 @@ from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
 from liveguard.web.engineio import EngineDoor
 from liveguard.web.front import Front
+from liveguard.web.left_out import LeftOut
 from liveguard.web.limits import Limits
 from liveguard.web.metrics import Metrics
 from liveguard.web.openapi import openapi
 from liveguard.web.pages import PAGES, Unknown
-from liveguard.web.refused_hosts import RefusedHosts
 from liveguard.web.render import Renderer
 from liveguard.web.services import Services
 from liveguard.web.socketio import SocketIO
@@ -168,7 +168,7 @@ class Server:
         cookies = Cookies(site.scheme)
         described = table, site.public_url, cookies.login
         services = Services(
-            site=site, refused_hosts=RefusedHosts(), clock=self.clock, live=self.live, people=self.people,
+            site=site, left_out=LeftOut(site), clock=self.clock, live=self.live, people=self.people,
             doorkeeper=doorkeeper, tokens=self.tokens, strangers=self.strangers, cookies=cookies, health=self._health,
             metrics=self.metrics, metrics_token=settings.metrics_token, chronicle=self.chronicle, assets=assets,
             renderer=renderer, cards=Cards(renderer),

@@ -19,7 +19,7 @@ from liveguard.auth import Passwords
 from liveguard.clock import SystemClock
 from liveguard.people.logins import DAY
 from liveguard.sessions import Moment
-from liveguard.web.refused_hosts import MOST
+from liveguard.web.left_out import MOST
 
 PUBLIC = {"public_url": "https://live.example.org"}
 
@@ -74,7 +74,7 @@ async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def said() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.refused_hosts"]
+        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.left_out"]
 
     async with house(tmp_path) as home:
         for _ in range(2):
@@ -93,6 +93,31 @@ async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
         for number in range(MOST + 50):
             await home.fetch("/healthz", headers={"Host": f"host-{number}.example"})
         assert len(said()) == MOST
+
+
+@pytest.mark.gen_test
+async def test_a_proxy_that_nobody_trusts_is_named_to_the_operator_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind it, who guesses a password keeps its owner from signing in."""
+
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.left_out"]
+
+    for trusted in ((), (parse_network("10.0.0.0/8"),), (parse_network("127.0.0.1"),)):
+        async with house(tmp_path, trusted_proxies=trusted) as home:
+            caplog.clear()
+            await home.fetch("/healthz")
+            assert said() == []
+            for path in ("/login", "/api/me", "/nowhere"):
+                await home.fetch(path, headers={"X-Forwarded-For": "203.0.113.7"})
+            if parse_network("127.0.0.1") in trusted:
+                assert said() == []
+            else:
+                (line,) = said()
+                assert line.startswith("127.0.0.1 passes requests on")
+                assert "LIVEGUARD_TRUSTED_PROXIES" in line
+                assert "203.0.113.7" not in line
 
 
 @pytest.mark.gen_test

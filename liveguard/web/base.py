@@ -78,11 +78,13 @@ class Door(RequestHandler):
         """Is this asked of a host that is ours, and not by somebody else's page? Raises one of the two above."""
         host = self.request.headers.get("Host", "")
         if not self.services.site.allows_host(host):
-            self.services.refused_hosts.asked_for(host)
+            self.services.left_out.asked_for(host)
             raise ForeignHost
         origin = self.request.headers.get("Origin")
         if origin is not None and not self.services.site.allows_origin(origin, host):
             raise ForeignOrigin
+        if "X-Forwarded-For" in self.request.headers:
+            self.services.left_out.forwarded_by(self.request.remote_ip or "")
 
     async def admit(self) -> None:
         """Let the asker in, or raise. Says nobody, unless a handler says otherwise: one of the functions below."""

@@ -16,8 +16,8 @@ from liveguard.web.assets import Assets
 from liveguard.web.cards import Cards
 from liveguard.web.connections import Connections
 from liveguard.web.cookies import Cookies
+from liveguard.web.left_out import LeftOut
 from liveguard.web.metrics import Metrics
-from liveguard.web.refused_hosts import RefusedHosts
 from liveguard.web.render import Renderer
 from liveguard.web.strangers import Strangers
 
@@ -27,7 +27,7 @@ class Services:
     """The house behind the doors."""
 
     site: Site
-    refused_hosts: RefusedHosts
+    left_out: LeftOut
     clock: Clock
     live: Live
     people: People
