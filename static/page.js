@@ -40,6 +40,7 @@ document.addEventListener("click", ({ target }) => {
   if (link) link.href = link.href.replace(/^geo:.*\?/, "maps://?");
 });
 
+const HANGS = 2000; // milliseconds: whoever has pressed a button, waits no longer for a server that says nothing
 let finding = false; // whether a session of one's own runs
 
 document.addEventListener("submit", async (event) => {
@@ -56,7 +57,7 @@ document.addEventListener("submit", async (event) => {
   // One may have begun since the page was rendered. Where that cannot be known, or one is seen to run, it is asked.
   if (own !== undefined && (session?.dataset.state ?? "over") === "over") {
     finding = true;
-    const page = await ownPage();
+    const page = await Promise.race([ownPage(), new Promise((resolve) => setTimeout(resolve, HANGS, null))]);
     finding = false;
     if (page === undefined || (page && !isRunning(page))) return goOn();
   }

@@ -1161,8 +1161,10 @@ async def test_whoever_hesitates_to_sign_out_is_asked_once(street: Street) -> No
 
 
 @story
-async def test_who_sees_their_session_run_is_asked_though_the_server_says_nothing(street: Street) -> None:
-    await (await street.home.ward("ana")).answer("start-live-session")
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_who_signs_out_is_asked_though_the_server_says_nothing(street: Street, is_seen: bool) -> None:
+    if is_seen:
+        await (await street.home.ward("ana")).answer("start-live-session")
     ana = await street.sign_in("ana", "/account")
     asked = asyncio.Event()
 
