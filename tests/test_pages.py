@@ -812,6 +812,27 @@ def test_a_cell_is_no_formula_where_semicolons_separate_either() -> None:
 
 
 @pytest.mark.gen_test
+async def test_of_very_many_who_watch_the_last_are_a_number(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana", "ben")) as home:
+        people = home.server.people
+        for number in range(12):
+            await people.accounts.add(f"{number}@example.org", first_name=f"G{number}", user_id=f"g{number}")
+            await people.guardianships.put("ana", f"g{number}", "accepted")
+        ward = await home.ward("ana")
+        await ward.answer("start-live-session")
+        ana, ben = await sign_in(home, "ana"), await sign_in(home, "ben")
+        assert re.search(r">(?:[\w ]+, ){11}and 3 others are told as soon as they look<", (await ana.get("/ward")).text)
+        watching = [await home.guardian(f"g{number}") for number in range(12)]
+        named = ", ".join(f"G{number}" for number in range(11))
+        assert f"{named}, and G11 are watching over you" in (await ana.get("/ward")).text  # one more is no number
+        watching.append(await home.guardian("chloe"))
+        assert f"{named}, and 2 others are watching over you" in (await ana.get("/ward")).text
+        assert re.search(r"Chloe Martin, G0, .*, and 2 others</dd>", (await ben.get("/")).text)
+        watching.append(await home.guardian("ben"))
+        assert re.search(r"Chloe Martin, G0, .*, 2 others and you</dd>", (await ben.get("/")).text)
+
+
+@pytest.mark.gen_test
 async def test_a_link_is_not_used_up_by_looking_at_it(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         people = home.server.people
