@@ -534,6 +534,8 @@ async def test_what_is_on_and_what_is_held_is_told_without_colours_of_ours(stree
     ana = await street.go_on(ben, "ana", "/ward")
     stop = ana.locator("#stop")
     assert await stop.evaluate(GROUND) != await stop.locator(".fill").evaluate(GROUND)
+    # What scrolls by behind it and its hint is not to be read through them.
+    assert await ana.locator(".stop").evaluate(GROUND) == await ana.locator("html").evaluate(GROUND)
 
 
 @long

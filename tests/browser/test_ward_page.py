@@ -98,6 +98,7 @@ async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street:
         assert text is not None and button is not None
         return text["y"] >= 0 and text["y"] + text["height"] <= button["y"] + 16  # where it begins, it is transparent
 
+    await expect(ana.locator("#told-line")).to_be_visible()
     assert not await is_in_sight()
     await share.click()
     await expect(line).to_contain_text("Warte")
