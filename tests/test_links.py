@@ -212,7 +212,7 @@ async def test_whom_a_ward_has_removed_does_not_come_back_by_an_older_link(tmp_p
 async def test_nor_by_another_account_that_an_older_link_would_make(tmp_path: Path) -> None:
     async with family(tmp_path) as f:
         links, guards = f.people.links, f.people.guardianships
-        for end in ("by the ward", "by an admin", "by the command line"):
+        for end in ("by the ward", "by an admin", "revoked", "declined"):
             older = await links.for_invitation(f.ana)
             pair = await guards.put("ana", "tom", "accepted")
             assert (await links.accept(older, f.tom)).status == "accepted"  # and it stays good
@@ -220,8 +220,8 @@ async def test_nor_by_another_account_that_an_older_link_would_make(tmp_path: Pa
                 await guards.revoke(f.ana, pair.id)
             elif end == "by an admin":
                 await guards.dissolve(pair.id)
-            else:
-                await guards.put("ana", "tom", "revoked")
+            else:  # by the command line
+                await guards.put("ana", "tom", end)
             await refused(NotFound, links.join(older, *ADA))
             assert not await links.invitations(f.ana)
         # Whom nobody has removed takes nothing away.

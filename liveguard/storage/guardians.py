@@ -132,7 +132,7 @@ class Guardians:
         """Make the pair's status this one, whatever it was; a pair that is not there is added."""
 
         def job(db: sqlite3.Connection) -> Guardianship:
-            if status == "revoked":
+            if status != "accepted":
                 withdraw_where_it_ends(db, ward_id, guardian_id)
             return self._put(db, ward_id, guardian_id, status, now)
 
