@@ -453,6 +453,17 @@ async def test_the_eleventh_connection_of_a_person_is_one_too_many(house):
         await again.hear("guardian:snapshot")
 
 
+@OVER_ALL_TRANSPORTS
+@pytest.mark.gen_test
+@pytest.mark.parametrize("settings", [{"max_connections": 1}])
+async def test_a_connection_that_is_one_too_many_carries_no_session_on(house):
+    async with house:
+        ana, ben = await walking(house)
+        assert await (await house.ward("ana")).closed() == 4429
+        ana.hang_up()
+        await ben.hear("session-interrupted")
+
+
 # -- ends ----------------------------------------------------------------------------------------------------------
 
 
