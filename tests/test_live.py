@@ -427,6 +427,28 @@ async def test_the_ward_learns_who_guards_them_also_of_those_who_are_not_there(s
         assert ana.news() == []
 
 
+async def test_the_ward_learns_of_a_guardian_who_is_shut_out_while_here_as_a_ward_only(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    await stage.ward("ben")
+    ana.start()
+    await settle()
+    ana.news()
+    await stage.disable("ben")
+    assert ana.news() == ["guardians-changed"]
+
+
+async def test_each_start_reaches_those_who_guard_the_ward_by_then_and_nobody_else(stage: Stage) -> None:
+    ana, ben, mallory = await stage.ward("ana"), await stage.guardian("ben"), await stage.guardian("mallory")
+    for _ in range(2):
+        ana.start()
+        ana.stop()
+        await settle()
+        await stage.permit("ana", "ben", "revoked")
+        await stage.permit("ana", "mallory", "accepted")
+    assert ben.all("guardian:session-started") and mallory.all("guardian:session-started")
+    assert len(ben.all("session-ended")) == len(mallory.all("session-ended")) == 1
+
+
 async def test_whoever_is_revoked_while_the_start_waits_hears_nothing(stage: Stage) -> None:
     ana, ben = await stage.ward("ana"), await stage.guardian("ben")
     ben.news()
