@@ -59,7 +59,7 @@ class ClientConnection:
         self._deliver = deliver
         self._ids = itertools.count(1)
         self._asked: dict[str, asyncio.Future[Event]] = {}
-        self._last_error = Refused(AuthenticationRequired.code, AuthenticationRequired.sentence)
+        self._last_word: Refused | None = None  # what the server says before it closes
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -138,7 +138,7 @@ class ClientConnection:
         while (message := await self._socket.read_message()) is not None:
             self._receive(message)
         if self._socket.close_code == NOT_AUTHENTICATED:
-            self.refusal = self._last_error
+            self.refusal = self._last_word or Refused(AuthenticationRequired.code, AuthenticationRequired.sentence)
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(self._end())
@@ -149,8 +149,8 @@ class ClientConnection:
         except msgspec.DecodeError:
             return  # of a later version of the protocol: clients ignore what they do not know
         event = Event(frame.event, frame.data)
-        if event.name == events.SessionError.name:
-            self._last_error = _refused(event)
+        if event.name == events.SessionError.name and frame.reply_to is None:
+            self._last_word = _refused(event)
         answer = self._asked.get(frame.reply_to or "")
         if answer is None:
             self._deliver(event)
@@ -158,7 +158,7 @@ class ClientConnection:
             answer.set_result(event)
 
     def _end(self) -> LiveguardError:
-        return self.refusal or Disconnected("The connection is lost")
+        return self.refusal or Disconnected(str(self._last_word or "The connection is lost"))
 
     def _cut(self) -> None:
         # The stream first: the socket would say goodbye in its user's name.

@@ -8,7 +8,7 @@ import pytest
 from server import environment_of as environment
 from server import house, run_cli, token_of
 
-from liveguard.client import Client, Event, GuardianClient, Refused, WardClient
+from liveguard.client import Client, Disconnected, Event, GuardianClient, Refused, WardClient
 
 
 async def hear(client: Client, name: str) -> Event:
@@ -95,3 +95,13 @@ async def test_who_is_shut_out_is_told_so_and_does_not_come_back(tmp_path: Path)
             await GuardianClient(home.url, token_of("ben")).__aenter__()
         with pytest.raises(Refused, match="Token expired"):
             await WardClient(home.url, token_of("ana", -10)).__aenter__()
+
+
+@pytest.mark.gen_test
+async def test_who_finds_no_room_is_told_so(tmp_path: Path) -> None:
+    async with (
+        house(tmp_path, max_connections=1) as home,
+        GuardianClient(home.url, token_of("ben")),
+    ):
+        with pytest.raises(Disconnected, match="Too many connections"):
+            await GuardianClient(home.url, token_of("ben")).__aenter__()
