@@ -75,16 +75,17 @@ export function withoutUnsent(said, words) {
 }
 
 /** What has been written in the `fields()` outlives the page, in this window: a phone that is short of memory loads it
- * anew. Gives whether it is still about the same `session()`. */
+ * anew. Gives whether that is about the same `session()`; what has been written since then is about this one. */
 export function outlive(fields, session = () => 0) {
   const name = `written-${document.body.dataset.viewer}-${location.pathname}`;
   const { about, texts } = JSON.parse(recall("sessionStorage", name) || '{"texts":{}}');
-  for (const field of fields()) field.value ||= texts[field.id] ?? "";
+  const before = fields().filter(({ id, value }) => !value && texts[id]);
+  for (const field of before) field.value = texts[field.id];
   const keep = () => {
     const texts = Object.fromEntries(fields().map(({ id, value }) => [id, value]));
     remember("sessionStorage", name, JSON.stringify({ about: session(), texts }));
   };
   addEventListener("pagehide", keep);
   document.addEventListener("visibilitychange", () => document.hidden && keep());
-  return about === session();
+  return !before.length || about === session();
 }
