@@ -14,10 +14,11 @@ from liveguard.config import Settings
 from liveguard.errors import StorageUnavailable
 from liveguard.people import People
 from liveguard.storage import Storage
-from liveguard.storage.files import TO_BE_SOUND
+from liveguard.storage.files import TO_BE_FREE, TO_BE_SOUND
 from liveguard.storage.upkeep import TO_BE_WRITABLE
 
 ADVICE = {
+    "SQLITE_BUSY": TO_BE_FREE,
     "SQLITE_FULL": "make room on its disk",
     "SQLITE_READONLY": TO_BE_WRITABLE,
     "SQLITE_CORRUPT": f"it is damaged: {TO_BE_SOUND}",

@@ -61,6 +61,27 @@ async def test_on_a_read_only_disk_a_change_says_where_to_look(tmp_path: Path) -
 
 
 @pytest.mark.gen_test
+async def test_of_a_file_that_another_program_keeps_locked_everything_says_so(tmp_path: Path) -> None:
+    database = tmp_path / "liveguard.db"
+    await move_in(database)
+    free = "another program keeps it locked: wait for that one, or end it"
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        line = await complaint(database, "user", "disable", "ana@example.org")
+        assert line == f"{database}: The database cannot be used just now (SQLITE_BUSY); {free}"
+        other.execute("COMMIT")
+        other.execute("BEGIN EXCLUSIVE")
+        commands = ("user", "list"), ("check",), ("backup", str(tmp_path / "copy")), ("serve",)
+        for line in await asyncio.gather(*(complaint(database, *command) for command in commands)):
+            assert line.startswith(f"The database {database} cannot be ")
+            assert line.endswith(free)
+        other.execute("COMMIT")
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("SELECT id FROM users").fetchall()
+        assert await complaint(database, "serve") == f"The database {database} cannot be opened: {free}"
+
+
+@pytest.mark.gen_test
 async def test_in_a_damaged_database_a_list_says_to_go_back_to_a_copy(tmp_path: Path) -> None:
     database = await damaged(tmp_path)
     line = await complaint(database, "history")

@@ -24,6 +24,7 @@ OF_SQLITE = ("-journal", "-wal", "-shm")
 SECRET = ".secret"  # noqa: S105 - the file of a server's, which no copy has
 LEFT_BESIDE = (".lock", SECRET, REDO)  # by a server: a file with one of them is a database of ours, however damaged
 TO_BE_SOUND = "see `liveguard check`, and go back to a copy"
+TO_BE_FREE = "another program keeps it locked: wait for that one, or end it"
 WHILE_OPENING = 10_000  # milliseconds to wait for a lock
 WHILE_TAKEN_UP = 1.0  # seconds to wait for the command line, which may be taking up a log or changing the shape
 
@@ -230,7 +231,8 @@ def _open_sound(path: Path, exclusive: bool) -> sqlite3.Connection:
     except sqlite3.Error as problem:
         if primary_code(problem) in DAMAGE:
             raise Damaged(str(problem)) from None
-        raise ConfigurationError(f"The database {path} cannot be opened: {problem}") from None
+        why = TO_BE_FREE if primary_code(problem) == sqlite3.SQLITE_BUSY else str(problem)
+        raise ConfigurationError(f"The database {path} cannot be opened: {why}") from None
     return db
 
 

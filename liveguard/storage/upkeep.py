@@ -13,6 +13,7 @@ from liveguard.errors import ConfigurationError
 from liveguard.storage.entries import restore
 from liveguard.storage.files import (
     SECRET,
+    TO_BE_FREE,
     TO_BE_SOUND,
     Damaged,
     check_is_database,
@@ -110,7 +111,8 @@ def problems(path: Path) -> list[str]:
     except ConfigurationError as error:
         return [str(error)]
     except sqlite3.DatabaseError as error:
-        return [f"The database {path} cannot be read: {error}"]
+        why = TO_BE_FREE if primary_code(error) == sqlite3.SQLITE_BUSY else str(error)
+        return [f"The database {path} cannot be read: {why}"]
 
 
 def _check_place(path: Path, target: Path) -> None:
