@@ -167,6 +167,7 @@ async def test_somebody_new_joins_by_an_invitation_and_guards_the_ward(tmp_path:
         f.clock.wall += 6 * DAY
         taken = ("ben@example.org", *ADA[1:])
         await refused(Conflict, f.people.links.join(token, *taken))
+        await refused(InvalidPayload, f.people.links.join(token, *ADA[:3], "1234567"))
         ada = await f.people.links.join(token, *ADA)
         assert not ada.is_admin
         assert [ward.id for ward in await f.people.guardianships.wards_of(ada)] == ["ana"]
