@@ -212,6 +212,16 @@ async def test_whoever_takes_their_leave_may_come_again_over_the_same_line(excha
 
 @pytest.mark.slow
 @pytest.mark.gen_test
+async def test_whoever_has_taken_their_leave_and_does_not_come_again_is_closed(exchange, monkeypatch):
+    async with exchange:
+        ana = await exchange.ward("ana")
+        monkeypatch.setattr(line, "PATIENCE", 0.2)
+        ana.packet("41")
+        assert await ana.closed() == 1000
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
 async def test_whoever_comes_and_goes_over_one_line_has_the_rate_of_one(tmp_path):
     async with Exchange(tmp_path, "Socket.IO over WebSocket", rate_limit=1, rate_burst=8) as exchange:
         ana, ben = await exchange.ward("ana"), await exchange.guardian("ben")
