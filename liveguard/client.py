@@ -35,6 +35,7 @@ MAX_WAITING_EVENTS = 1000
 LONGEST_PAUSE = 15.0
 RENEWAL_LEAD = 60.0
 
+_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _RENEWABLE = (TokenExpired.code, InvalidToken.code)
 
 Refresh = Callable[[], Awaitable[str]]
@@ -51,8 +52,9 @@ class Client:
 
     def __init__(self, url: str, token: str, *, refresh: Refresh | None = None) -> None:
         parts = urlsplit(url)
-        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-        self._base = urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + self.path, "", ""))
+        if parts.scheme not in _SCHEMES or not parts.hostname:
+            raise ValueError(f"The address of a server begins with http:// or https://, unlike {url!r}")
+        self._base = urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/") + self.path, "", ""))
         self._token = token
         self._refresh = refresh
         self._tasks: list[asyncio.Task[None]] = []

@@ -183,6 +183,12 @@ async def test_entering_where_it_is_forbidden_or_nobody_listens_raises_at_once(s
         await WardClient(f"http://127.0.0.1:{free_port}", ANA).__aenter__()
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:8080", "localhost:8080", "a.example", "https://", "ftp://a.b", ""])
+def test_an_address_that_is_none_is_refused_with_a_sentence(address: str) -> None:
+    with pytest.raises(ValueError, match="begins with http:// or https://"):
+        GuardianClient(address, ANA)
+
+
 @pytest.mark.gen_test
 async def test_the_token_travels_in_the_header_alone(server: Server) -> None:
     async with GuardianClient(server.url, ANA, since=7):
