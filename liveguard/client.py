@@ -55,7 +55,7 @@ class Client:
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise ValueError(f"The address of a server begins with http:// or https://, unlike {url!r}")
         self._base = urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path.rstrip("/") + self.path, "", ""))
-        self._token = token
+        self._token = _whole(token)
         self._refresh = refresh
         self._tasks: list[asyncio.Task[None]] = []
         self._events: deque[Event] = deque()
@@ -230,9 +230,17 @@ def pause(tries: int) -> float:
     return random.uniform(0.1, min(LONGEST_PAUSE, 0.5 * 2.0 ** min(tries, 10)))  # noqa: S311
 
 
+def _whole(token: str) -> str:
+    """A token that was read from a file, say, without the end of its line. What is none is not shown."""
+    token = token.strip()
+    if not token.isascii() or not token.isprintable():
+        raise ValueError("A token is one line of letters, digits, dots, dashes and underscores")
+    return token
+
+
 async def _renewed(refresh: Refresh) -> str:
     try:
-        return await refresh()
+        return _whole(await refresh())
     except Exception as problem:  # the callback is the user's own: whatever it raises, there is another try
         raise Disconnected(f"No new token ({type(problem).__name__})") from problem
 

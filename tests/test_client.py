@@ -440,6 +440,19 @@ async def test_a_location_puts_out_no_end_also_where_only_ends_wait(server: Serv
         assert (await anext(ben)).data == {"seq": 0}
 
 
+@pytest.mark.gen_test
+async def test_a_token_may_come_with_the_end_of_its_line(server: Server) -> None:
+    async with GuardianClient(server.url, f"{ANA}\n"):
+        door = await server.connection()
+        assert door.request.headers["Authorization"] == f"Bearer {ANA}"
+
+
+def test_what_is_no_token_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match="A token is one line") as refusal:
+        GuardianClient("http://a.example", "secret\nsecret")
+    assert "secret" not in str(refusal.value)
+
+
 @given(st.integers(min_value=0, max_value=10_000))
 def test_a_pause_is_never_nothing_and_never_forever(tries: int) -> None:
     assert 0.1 <= client.pause(tries) <= min(client.LONGEST_PAUSE, 0.5 * 2.0 ** min(tries, 10))
