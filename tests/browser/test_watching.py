@@ -667,7 +667,7 @@ async def test_however_much_is_said_nothing_that_is_written_or_reached_lies_behi
     await expect(field).to_be_focused()
     for _ in range(12):
         await ben.keyboard.press("Shift+Tab")
-        assert await ben.evaluate(IS_BELOW_THE_NEWS)
+        await ben.wait_for_function(IS_BELOW_THE_NEWS)
     await ana.leave()
     await tom.leave()
 
