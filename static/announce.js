@@ -25,11 +25,16 @@ const news = document.querySelector(".news");
 new ResizeObserver(() => {
   const covers = getComputedStyle(news).position === "sticky";
   document.documentElement.style.scrollPaddingTop = covers ? `calc(${news.offsetHeight}px + 1rem)` : "";
+  uncover();
+}).observe(news);
+document.addEventListener("focusin", () => requestAnimationFrame(uncover)); // a browser leaves what is high where it is
+
+function uncover() {
   const focused = document.querySelector("#live :focus");
   if (!focused || news.contains(focused)) return;
   const [line, box] = [news, focused].map((element) => element.getBoundingClientRect());
-  if (box.top < line.bottom && box.bottom > line.top) focused.scrollIntoView({ block: "nearest" });
-}).observe(news);
+  if (box.top < line.bottom && box.bottom > line.top) focused.scrollIntoView({ block: "start" });
+}
 
 /** Say what happened, in all the ways that are open; `about` is the id of the session, if it is about one. What was said
  * a moment ago may stand `before` it once more. Without a kind it is only to be read. */

@@ -665,6 +665,7 @@ async def test_however_much_is_said_nothing_that_is_written_or_reached_lies_behi
     await ben.wait_for_function(IS_BELOW_THE_NEWS)
     await expect(field).to_be_in_viewport(ratio=1)
     await expect(field).to_be_focused()
+    await expect(ben.locator(".messages li")).to_contain_text("Somebody follows me")
     for _ in range(12):
         await ben.keyboard.press("Shift+Tab")
         await ben.wait_for_function(IS_BELOW_THE_NEWS)
