@@ -68,14 +68,16 @@ FOREIGN_ORIGINS = (
 )  # fmt: skip
 
 
+def left_out(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of that."""
+    return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.left_out"]
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def said() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.left_out"]
-
     async with house(tmp_path) as home:
         for _ in range(2):
             for path in ("/login", "/nowhere", "/api/me", "/socket.io/"):
@@ -84,15 +86,15 @@ async def test_a_host_that_is_not_ours_says_so_to_the_operator_once(
                 for name in ("LIVEGUARD_PUBLIC_URL", "LIVEGUARD_ALLOWED_HOSTS"):
                     assert (name in answer.text) == (path in ("/login", "/nowhere")), path
                 assert "The form" not in answer.text
-        (line,) = said()
+        (line,) = left_out(caplog)
         assert "guard.lan:8080" in line
         assert "LIVEGUARD_ALLOWED_HOSTS" in line
         for host in ("x\x1b[31m", " ", "a" * 3000):
             assert (await home.fetch("/healthz", headers={"Host": host})).status in (400, 403)
-        assert all(each.isprintable() and len(each) < 400 for each in said())
+        assert all(each.isprintable() and len(each) < 400 for each in left_out(caplog))
         for number in range(MOST + 50):
             await home.fetch("/healthz", headers={"Host": f"host-{number}.example"})
-        assert len(said()) == MOST
+        assert len(left_out(caplog)) == MOST
 
 
 @pytest.mark.gen_test
@@ -100,21 +102,17 @@ async def test_a_proxy_that_nobody_trusts_is_named_to_the_operator_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Behind it, who guesses a password keeps its owner from signing in."""
-
-    def said() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "liveguard.web.left_out"]
-
     for trusted in ((), (parse_network("10.0.0.0/8"),), (parse_network("127.0.0.1"),)):
         async with house(tmp_path, trusted_proxies=trusted) as home:
             caplog.clear()
             await home.fetch("/healthz")
-            assert said() == []
+            assert left_out(caplog) == []
             for path in ("/login", "/api/me", "/nowhere"):
                 await home.fetch(path, headers={"X-Forwarded-For": "203.0.113.7"})
             if parse_network("127.0.0.1") in trusted:
-                assert said() == []
+                assert left_out(caplog) == []
             else:
-                (line,) = said()
+                (line,) = left_out(caplog)
                 assert line.startswith("127.0.0.1 passes requests on")
                 assert "LIVEGUARD_TRUSTED_PROXIES" in line
                 assert "203.0.113.7" not in line
