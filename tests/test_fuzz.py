@@ -19,6 +19,7 @@ from lines import Client, client_frame, event_frame
 from server import House, house, token_of
 from socketio_lines import POLLING, WEBSOCKET, emptied, shake_hands
 from test_who_may import addresses
+from turns import in_short_turns
 
 from liveguard.events import SERVER_EVENTS
 from liveguard.web.websocket import TEXT
@@ -54,26 +55,11 @@ def chance(torture: bool) -> random.Random:
 
 
 @pytest.fixture(autouse=True)
-def no_long_turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing keeps all others waiting for 200 ms: neither the server nor the test that shares its loop.
-
-    In CPU time of the loop's thread, so that a busy machine counts for little. The first page of its kind takes half of
-    that, once, because its template is compiled then. All that waits for the disk, or that takes long by design, is
-    done in other threads.
-    """
-    longest = 0.0
-    run = asyncio.Handle._run
-
-    def timed(handle: asyncio.Handle) -> None:
-        nonlocal longest
-        began = time.thread_time()
-        run(handle)
-        longest = max(longest, time.thread_time() - began)
-
-    monkeypatch.setattr(asyncio.Handle, "_run", timed)
-    yield
-    print(f"the longest callback took {longest * 1000:.1f} ms")
-    assert longest < 0.2
+def no_long_turn() -> Iterator[None]:
+    """Nothing keeps all others waiting. All that waits for the disk, or that takes long by design, is done in other
+    threads."""
+    with in_short_turns(5):
+        yield
 
 
 def message(chance: random.Random) -> str:
