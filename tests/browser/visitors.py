@@ -119,6 +119,7 @@ class Street:
 
     async def go_on(self, page: Page, who: str, path: str) -> Page:
         """The same window, in which somebody else is signed in and looks at a page: half of what another one costs."""
+        await page.goto("about:blank")  # or the page that is there may ask once more, and be told that it is not theirs
         await page.context.add_cookies([await self._login(who)])
         await page.goto(self.home.url + path)
         return page
