@@ -14,7 +14,7 @@ from typing import Any
 
 from tornado.netutil import bind_sockets
 
-from liveguard import descriptors, logs, resources
+from liveguard import descriptors, logs, resources, systemd
 from liveguard.addresses import WILDCARDS, Site
 from liveguard.auth import Passwords, tokens_for
 from liveguard.chronicle import Chronicle
@@ -248,8 +248,11 @@ async def serve(settings: Settings, beside: Beside | None = None, tidy_up: Calla
         # What is over leaves nothing for it, so it need not look after each 700 things that are new.
         gc.set_threshold(COLLECT_AFTER, 20, 20)
         company = None if beside is None else loop.create_task(_keep_company(server, beside))
+        systemd.tell(systemd.READY)
+        systemd.show_life(loop)
         await told_to_stop.wait()
     finally:
+        systemd.tell(systemd.STOPPING)
         if company is not None:
             company.cancel()
         # Whoever insists need not wait. Python's own Ctrl-C would end the loop, then wait for the storage's thread.
