@@ -25,6 +25,7 @@ from markupsafe import Markup
 LOCALES = Path(__file__).resolve().parent.parent / "locale"
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 HUES = 12
+MOST_NAMED = 11
 
 
 class Reader(NamedTuple):
@@ -133,7 +134,7 @@ def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> 
     environment.globals.update(helpers, languages=LANGUAGES, _=translate, gettext=translate)
     environment.filters.update(
         clock=clock, initials=initials, hue=hue, time=_time, day=_day, moment=_moment, listed=_listed,
-        number=_number, percent=_percent, iso=_iso, segment=partial(quote, safe=""),
+        few=_few, number=_number, percent=_percent, iso=_iso, segment=partial(quote, safe=""),
     )  # fmt: skip
     # On every page and card, and the same for everybody: imported once, not each time.
     environment.globals["icons"] = environment.get_template("icons.html").module
@@ -224,6 +225,15 @@ def _moment(context: Context, moment: int) -> str:
 @jinja2.pass_context
 def _listed(context: Context, names: list[str]) -> str:
     return format_list(names, locale=_reader(context).locale)
+
+
+@jinja2.pass_context
+def _few(context: Context, names: list[str]) -> list[str]:
+    # Of very many, they would push away what is to be pressed.
+    if len(names) <= MOST_NAMED + 1:
+        return names
+    ngettext = partial(context.call, context["ngettext"])
+    return [*names[:MOST_NAMED], str(ngettext("%(num)d other", "%(num)d others", len(names) - MOST_NAMED))]
 
 
 @jinja2.pass_context
