@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import subprocess
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from tornado.testing import ExpectLog
 from liveguard import resources
 from liveguard.errors import StorageUnavailable
 from liveguard.people import Entry, User
+from liveguard.sessions import Moment
 from liveguard.tables import csv_line
 from liveguard.trail import Point
 from liveguard.web.pages.dashboard import Dashboard
@@ -720,6 +722,37 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_pa
         page = (await home.fetch(f"/history/{session_id}", who="ben")).text
         assert "Watching from the start: Ben Keller" in page
         assert page.count('class="ended"') == running.count('class="ended"') + 1
+
+
+@pytest.mark.gen_test
+async def test_what_is_of_another_day_than_the_start_of_its_session_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path) as home:
+        ana, people = await home.ward("ana"), home.server.people
+        await people.preferences.suggest_time_zone(await people.accounts.identify("ben"), "Asia/Kolkata")
+        for minutes, event, data in (
+            (0, "start-live-session", {}),
+            (5, "send-message", {"text": "one"}),
+            (15, "send-message", {"text": "two"}),
+        ):
+            # In Kolkata it is ten to midnight at first, everywhere else on these pages the same evening.
+            moment = Moment(1_767_205_200_000 + minutes * 60_000, time.monotonic())
+            monkeypatch.setattr(home.server.clock, "now", lambda moment=moment: moment)
+            await ana.answer(event, data)
+        session = home.server.live.sessions.of_ward("ana")
+        assert session is not None
+
+        async def times(who: str, path: str, language: str) -> list[str]:
+            page = (await home.fetch(path, who=who, headers={"Accept-Language": language})).text
+            return re.findall(r"<time [^>]*T18:[23]5:00Z\">([^<]*)<", page)
+
+        story = f"/history/{session.id}"
+        for path in ("/", story):
+            assert await times("ben", path, "en-GB") == ["23:55", "1 Jan, 00:05"]
+            assert await times("ben", path, "de") == ["23:55", "1. Jan., 00:05"]
+        for path in ("/ward", story):
+            assert await times("ana", path, "en-GB") == ["18:25", "18:35"]
 
 
 @pytest.mark.gen_test

@@ -194,8 +194,13 @@ def _iso(moment: int) -> str:
 
 
 @jinja2.pass_context
-def _time(context: Context, moment: int) -> str:
-    return _minute(_reader(context), moment // 60_000)
+def _time(context: Context, moment: int, beside: int | None = None) -> str:
+    """The time of day, and the day as well where it is not the one of what it stands ``beside``."""
+    reader, time = _reader(context), _minute(_reader(context), moment // 60_000)
+    local = _local(context, moment)
+    if beside is None or local.date() == _local(context, beside).date():
+        return time
+    return f"{format_skeleton('MMMd', local, locale=reader.locale)}, {time}"
 
 
 @lru_cache(maxsize=4096)  # all that is shown of today; 60 µs each where the day has 12 hours
