@@ -115,6 +115,14 @@ async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street:
     assert not await is_in_sight()
 
 
+@story
+async def test_the_note_is_in_sight_above_the_button_that_starts_on_a_small_phone(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": 320, "height": 568})
+    note, start = await ana.locator("#note").bounding_box(), await ana.locator("#start").bounding_box()
+    assert note is not None and start is not None
+    assert note["y"] + note["height"] <= start["y"] - 12  # what keeps apart from the button is of the ground's colour
+
+
 IS_MOVED = """
     Geolocation.prototype.watchPosition = (...hears) => { [window.moved, window.failed] = hears; return 1; };
     Geolocation.prototype.getCurrentPosition = () => { window.asked = (window.asked ?? 0) + 1; };
