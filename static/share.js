@@ -15,12 +15,15 @@ export class Share {
   constructor(send) {
     this.start = Number(ward.dataset.start); // of the session; 0 while there is none
     this.told = null; // when the last location was sent
+    this.accuracy = 0; // of it, in metres
     this.problem = ""; // why there is none
     this.place = new Place({
       send: (data) => {
         const sent = send(data);
-        if (sent) this.problem = "";
-        return sent;
+        if (!sent) return false;
+        this.problem = "";
+        this.accuracy = data.accuracy ?? 0;
+        return true;
       },
       failed: (why) => {
         if (!this.place.active) keep("sessionStorage", shareOf(this.start), false);
@@ -86,9 +89,19 @@ export class Share {
     button.lastElementChild.textContent = active ? words.sharing : label;
     if (this.problem) line.textContent = this.problem;
     else if (!active) line.textContent = "";
-    else if (this.told) line.textContent = words.sharing_sent.replace("{ago}", ago(now() - this.told, words));
+    else if (this.told) line.textContent = this.sent();
     else line.textContent ||= words.sharing_waiting;
     this.sayAloud();
+  }
+
+  get isRough() {
+    return this.accuracy > ward.dataset.rough;
+  }
+
+  /** How old the last location is, and how far it may be from where this is, where that is far. */
+  sent() {
+    const sentence = this.isRough ? words.sharing_sent_roughly : words.sharing_sent;
+    return sentence.replace("{ago}", ago(now() - this.told, words)).replace("{distance}", distance(this.accuracy));
   }
 
   /** What changes, and not each second how old the last location is. */
@@ -96,10 +109,19 @@ export class Share {
     const before = status.textContent;
     let said = before;
     if (this.problem) said = this.problem;
-    else if (this.place.active && this.told) said = words.sharing_begun;
-    else if (!this.place.active && before === words.sharing_begun) said = words.sharing_over;
+    else if (this.place.active && this.told) said = this.isRough ? words.sharing_roughly : words.sharing_begun;
+    else if (!this.place.active && [words.sharing_begun, words.sharing_roughly].includes(before)) said = words.sharing_over;
     if (said !== before) status.textContent = said;
   }
+}
+
+/** As pages of the server write it. */
+function distance(metres) {
+  const digits = metres < 950 ? 0 : 1;
+  const number = digits ? metres / 1000 : Math.round(metres / 10) * 10;
+  const how = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  const written = new Intl.NumberFormat(document.documentElement.lang, how).format(number);
+  return words[digits ? "kilometres" : "metres"].replace("{n}", written);
 }
 
 /** On a small phone it would be behind the button that stops. Whoever writes is left where they are. */

@@ -178,7 +178,7 @@ def test_an_age_is_found_as_it_would_be_rendered() -> None:
 
 
 @pytest.mark.gen_test
-async def test_among_many_each_card_still_shows_what_its_ward_wrote_last(tmp_path: Path) -> None:
+async def test_among_many_each_card_still_shows_the_last_word_and_how_rough_a_place_is(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         ana, chloe = await home.ward("ana"), await home.guardian("chloe")
         await ana.answer("start-live-session")
@@ -186,7 +186,9 @@ async def test_among_many_each_card_still_shows_what_its_ward_wrote_last(tmp_pat
         for text in ("Leaving now", "Somebody is behind me"):
             await ana.answer("send-message", {"text": text})
         await chloe.answer("send-message", {"wardId": "ana", "text": "I see you"})
+        await ana.answer("update-location", {"latitude": 48.2, "longitude": 16.37, "accuracy": 300})
         page = (await dashboard(home)).text
+        assert page.count(">accurate to 300 m only<") == 1
         assert len(re.findall('class="card [^"]*compact', page)) == MOST_FULL + 1
         assert re.findall('<p class="last-word".*?class="text"[^>]*>(.*?)</span>', page) == ["Somebody is behind me"]
 

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from secrets import token_hex
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from msgspec import json
 
 from liveguard.chronicle import Memory
 from liveguard.people import User
+from liveguard.trail import Point
 from liveguard.web.drawing import TrailDrawing, draw_trail
 from liveguard.web.render import Reader, Renderer, clock
 
 FRESH = 10_000  # milliseconds; among locations as young as this, none is more urgent than another
 MOST_FULL = 12  # with more sessions than this, each card shows the most important alone
 MOST_EXTRA = 8
+ROUGH = 200  # metres: a place that is less accurate than this does not say where to look for somebody
 
 _MARK = token_hex(8)  # nobody can write it, as it is never shown
 _TICK = re.compile(f"{_MARK}(clock|left|ago|heard) ([0-9]{{1,15}});")
@@ -31,6 +33,17 @@ class Place(NamedTuple):
     latitude: float
     longitude: float
     moment: int
+    accuracy: float | None
+
+    @classmethod
+    def of(cls, session_id: str, point: Point) -> Self:
+        """The place of a session."""
+        return cls(session_id, point.latitude, point.longitude, point.moment, point.accuracy)
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether nobody could be found by it alone."""
+        return (self.accuracy or 0) > ROUGH
 
 
 class Said(NamedTuple):
@@ -127,7 +140,7 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
         ends_at=interruption.ends_at if interruption else 0,
         note=note_of(metadata),
         extra=extra_of(metadata),
-        location=Place(session.id, newest.latitude, newest.longitude, newest.moment) if newest else None,
+        location=Place.of(session.id, newest) if newest else None,
         battery=memory.battery,
         watchers=sorted(person.name for person in watching),
         you_watch=viewer.id in memory.watching,

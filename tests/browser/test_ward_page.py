@@ -69,6 +69,26 @@ async def test_a_location_is_asked_for_only_when_pressed_and_goes_with_the_batte
 
 
 @story
+async def test_how_rough_a_location_is_stands_where_it_is_sent_and_where_it_is_read(street: Street) -> None:
+    rough = {**VIENNA, "accuracy": 4000}
+    ana = await started(street, locale="de-DE", geolocation=rough, permissions=["geolocation"])
+    ben = await street.sign_in("ben")
+    await ana.clock.install()
+    await ana.locator("#share").click()
+    line, aloud, read = ana.locator("#share-line"), ana.locator("#share-status"), ben.locator(".card .place")
+    await expect(line).to_contain_text("Standort auf nur 4,0 km genau, gesendet vor")
+    await expect(aloud).to_have_text("Dein Standort wird geteilt, aber nur ungefähr.")
+    await expect(read).to_contain_text("accurate to 4.0 km only")
+    await ana.context.set_geolocation(VIENNA)
+    await ana.clock.fast_forward(5000)
+    await expect(line).to_contain_text("Standort gesendet vor")
+    await expect(aloud).to_have_text("Dein Standort wird geteilt.")
+    await expect(read).not_to_contain_text("accurate")
+    await ana.locator("#share").click()
+    await expect(aloud).to_have_text("Dein Standort wird nicht mehr geteilt.")
+
+
+@story
 async def test_why_there_is_no_location_is_said(street: Street) -> None:
     ana = await started(street, device=CANNOT_TELL)
     share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")

@@ -196,7 +196,7 @@ class Session(Page):
             session=session,
             entries=without_blinks(entries),
             drawing=draw_trail(trail),
-            location=Place(session_id, trail[-1].latitude, trail[-1].longitude, trail[-1].moment) if trail else None,
+            location=Place.of(session_id, trail[-1]) if trail else None,
             seq=seq,
             worker=self.services.assets.version,
             **await self._others(session_id),

@@ -1,7 +1,7 @@
 """The ward's page, and what makes it an app: its manifest, its worker and its shell without network."""
 
 from liveguard.web.base import everybody
-from liveguard.web.cards import note_of, said
+from liveguard.web.cards import ROUGH, note_of, said
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -24,6 +24,7 @@ class Ward(Page):
             unstopped=Past.of(over) if over else None,
             starting=session is None and claimed is not None,
             version=services.assets.version,
+            rough=ROUGH,
             messages=said(memory, self.user) if memory else [],
             session={
                 "start": memory.session.start.wall,
