@@ -5,7 +5,7 @@ anything else runs. So what was read last is the newest that the program knows, 
 revoked or connecting while a session starts or ends is neither forgotten nor told twice.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from msgspec import UNSET
 
@@ -93,10 +93,10 @@ class Audience:
 
     def _enter(self, connection: Connection, view: GuardianView) -> None:
         guardian = connection.person
-        running = self._running(view.ward_ids)
+        running = self._running(view.wards)
         other_connections = self.present.get(guardian.id)
         if other_connections is not None:
-            self._admit_to(other_connections, view.ward_ids, running)
+            self._admit_to(other_connections, view.wards, running)
         presence = self.present.arrive(connection)
         connection.catch_up(self._first_words(guardian, view, running))
         for session in running:
@@ -104,7 +104,7 @@ class Audience:
             if session.room.join(presence):
                 self._changed(session)
 
-    def _admit_to(self, presence: Presence, ward_ids: set[str], running: list[LiveSession]) -> None:
+    def _admit_to(self, presence: Presence, ward_ids: Container[str], running: list[LiveSession]) -> None:
         """What was read for a new connection holds for the older ones of the same person as well."""
         now = self._clock.now()
         for room in list(presence.rooms):
@@ -203,8 +203,8 @@ class Audience:
         if view.stands_at is not None:
             # One of them may have been written just before the view was read.
             found = {end.session_id for end in missed}
-            ends = self._journaling.unwritten_ends(guardian.id, max(view.looked_up_to, view.stands_at))
-            missed += [end for end in ends if end.ward_id in view.ward_ids and end.session_id not in found]
+            ends = self._journaling.unwritten_ends(guardian.id, view.wards, max(view.looked_up_to, view.stands_at))
+            missed += [end for end in ends if end.session_id not in found]
         # The snapshot stands before what follows it: who breaks off here and comes back with it, misses nothing.
         follows = any(end.seq is not UNSET for end in missed)
         seq = view.stands_at if follows and view.stands_at is not None else view.seq

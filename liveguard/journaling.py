@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -34,11 +34,10 @@ class Unwritten(NamedTuple):
 
 
 class RecentEnd(msgspec.Struct, frozen=True, gc=False):
-    """An end that may be in the redo log only, and who may know it: no more, for in a burst there are thousands."""
+    """An end that may be in the redo log only; no more of its session, for in a burst there are thousands."""
 
     seq: int
     event: SessionEnded
-    guardians: dict[str, Person]
 
 
 class Journaling:
@@ -150,13 +149,15 @@ class Journaling:
         ended = (session for session, _ in reversed(self._unwritten) if session.ended is not None)
         return list({session.id: session for session in ended}.values())
 
-    def unwritten_ends(self, guardian_id: str, known: int) -> list[SessionEnded]:
-        """The ends that this guardian may know, behind the number up to which they and the tables have all of them."""
-        recent = [end for end in self._ended if end.seq > known and guardian_id in end.guardians]
+    def unwritten_ends(self, guardian_id: str, wards: Mapping[str, int], known: int) -> list[SessionEnded]:
+        """The ends that this guardian may know, behind the number up to which they and the tables have all of them;
+        ``wards`` are those who accept them, each with the number at which they did."""
+        ended = self._ended
+        recent = [end for end in ended if end.seq > known and end.seq > wards.get(end.event.ward_id, end.seq)]
         recent.sort(key=lambda end: end.seq)  # what was written late was remembered late
         ends = {end.event.session_id: end.event for end in recent}
         for session, _ in self._unwritten:
-            if session.ended is not None and guardian_id in session.guardians:
+            if session.ended is not None and guardian_id in session.guardians and session.ward.id in wards:
                 ends.setdefault(session.id, session.ended)
         return list(ends.values())
 
@@ -164,7 +165,7 @@ class Journaling:
         """Keep an end that was written, which may be in the redo log only, until the tables certainly have it."""
         assert session.ended is not None
         event = session.ended if session.ended.seq == seq else msgspec.structs.replace(session.ended, seq=seq)
-        self._ended.append(RecentEnd(seq, event, session.guardians))
+        self._ended.append(RecentEnd(seq, event))
         while len(self._ended) > RECENT and self._ended[0].seq <= self._storage.database.written:
             self._ended.popleft()
 

@@ -365,12 +365,12 @@ class Model:
         session.knew = {guardian_id: self._knows(session.ward, guardian_id) for guardian_id in self.guardians}
         if seq is None:
             # It counts from when the journal catches up: whoever is accepted until then may hear of it as well.
-            session.knew = {guardian_id: knows or None for guardian_id, knows in session.knew.items()}
+            session.knew = {each: self.certain(session.ward, each) or None for each in self.guardians}
 
     def _knows(self, ward_id: str, guardian_id: str) -> bool | None:
-        """Whether somebody must learn of an end, or must not. Whoever is disabled may, once they are enabled again."""
+        """Whether somebody must learn of an end, or must not. Whoever is disabled must, once they are enabled again."""
         certain = self.certain(ward_id, guardian_id)
-        return None if certain is False and self.paired(ward_id, guardian_id) else certain
+        return self.paired(ward_id, guardian_id) if certain is False else certain
 
     def happened(self, ward_id: str, name: str, session_id: str, seq: int | None, reason: str | None) -> None:
         """The server is done with an event, and has told all whom it tells."""

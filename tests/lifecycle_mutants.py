@@ -92,7 +92,7 @@ MUTANTS: dict[str, tuple[Change, ...]] = {
         Change(
             Audience,
             "_first_words",
-            ("self._journaling.unwritten_ends(guardian.id, max(view.looked_up_to, view.stands_at))", "[]"),
+            ("self._journaling.unwritten_ends(guardian.id, view.wards, max(view.looked_up_to, view.stands_at))", "[]"),
         ),
     ),
     "a second device knows less than the first": (

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import math
 import os
 import re
 import signal
@@ -519,6 +520,33 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path:
         assert (await home.cli("user", "disable", "ana@example.org"))[0] == 0
         assert await ana.closed(patience=1) == 4401
         assert (await mallory.expect("session-ended"))["reason"] == "account_disabled"
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test(timeout=15)
+async def test_who_is_enabled_again_is_told_what_ended_meanwhile_also_before_the_tables_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "WRITE", math.inf)
+    async with house(tmp_path) as home:
+        ben = await home.guardian("ben")
+        wards = [await home.ward(name) for name in ("ana", "tom", "chloe", "mallory")]
+        for ward in wards:
+            await ward.answer("start-live-session")
+        await ben.all_so_far()
+        environment = environment_of(tmp_path)
+        assert (await run_cli(environment, "user", "disable", "ben@example.org"))[0] == 0
+        assert await ben.closed() == 4401
+        home.server.storage.database.entries.pace = math.inf
+        for ward in wards:
+            ward.say("stop-live-session")
+        ends = [await ward.expect("session-ended") for ward in wards]
+        assert (await run_cli(environment, "user", "enable", "ben@example.org"))[0] == 0
+        assert len(home.server.storage.database.entries) == len(ends)
+        back = await home.guardian("ben")
+        for end in ends[:2]:
+            assert (await back.expect("session-ended"))["sessionId"] == end["sessionId"]
+        assert await back.all_so_far() == []
 
 
 @pytest.mark.slow

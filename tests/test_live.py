@@ -509,7 +509,7 @@ async def test_of_a_session_that_has_ended_only_its_end_stays_and_not_for_long(s
 
 def remembered_for(guardian: str, stage: Stage) -> list[SessionEnded]:
     """The ends that this guardian would hear of from the memory, whatever the tables have."""
-    return stage.live._journaling.unwritten_ends(guardian, -1)
+    return stage.live._journaling.unwritten_ends(guardian, {"ana": 0}, -1)
 
 
 def is_in_memory(session_id: str) -> bool:

@@ -126,7 +126,7 @@ async def test_a_guardian_on_a_first_visit_has_missed_nothing(tmp_path: Path) ->
         await storage.guardians.put("ana", "ben", "accepted", NOW)
         await walk(storage, "one")
         view = await storage.journal.guardian_view("ben", None, NOW + HOUR)
-        assert (view.is_active, view.ward_ids, view.missed, view.seq, view.stands_at) == (True, {"ana"}, [], 2, None)
+        assert (view.is_active, view.wards, view.missed, view.seq, view.stands_at) == (True, {"ana": 0}, [], 2, None)
 
 
 @pytest.mark.gen_test
@@ -135,7 +135,7 @@ async def test_a_first_visit_is_noted_with_what_it_saw_and_only_once(tmp_path: P
         await storage.guardians.put("ana", "ben", "accepted", NOW)
         await walk(storage, "one")
         first = await storage.journal.first_view("ben", NOW + HOUR)
-        assert (first.is_active, first.ward_ids, first.missed, first.seq, first.stands_at) == (True, {"ana"}, [], 2, 2)
+        assert (first.is_active, first.wards, first.missed, first.seq, first.stands_at) == (True, {"ana": 0}, [], 2, 2)
         await walk(storage, "two")
         again = await storage.journal.first_view("ben", NOW + HOUR)
         assert ([end.id for end in again.missed], again.seq, again.stands_at) == (["two"], 4, 2)
@@ -261,7 +261,7 @@ async def test_guardians_who_arrive_together_each_get_their_own_view(tmp_path: P
         )
         told = [[session.id for session in each.missed] for each in (ben, behind, chloe, mallory, first)]
         assert told == [["one"], [], ["two"], [], []]
-        assert (chloe.ward_ids, mallory.ward_ids) == ({"tom"}, set())
+        assert (set(chloe.wards), mallory.wards) == ({"tom"}, {})
 
 
 # -- many at once are as one after the other ---------------------------------------------------------------------------

@@ -230,7 +230,6 @@ def of_ana(number: int) -> LiveSession:
     """One of many sessions that have begun and not ended."""
     ana, now = Person("ana", "Ana", "", "ana@example.org"), Moment(NOW, 0.0)
     session = LiveSession(f"many-{number}", ana, None, now, Room("ana", Presences()))
-    session.guardians = {"ben": Person("ben", "Ben", "", "ben@example.org")}
     session.activate(1)
     return session
 
@@ -277,7 +276,7 @@ async def test_who_arrives_while_the_tables_take_in_a_burst_learns_of_each_end(t
 async def hear(journaling: Journaling, asked: "asyncio.Future[GuardianView]") -> set[str]:
     """The sessions of whose ends Ben is told when he comes."""
     view = await asked
-    unwritten = journaling.unwritten_ends("ben", max(view.looked_up_to, view.stands_at or 0))
+    unwritten = journaling.unwritten_ends("ben", view.wards, max(view.looked_up_to, view.stands_at or 0))
     return {end.id for end in view.missed} | {end.session_id for end in unwritten}
 
 

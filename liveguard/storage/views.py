@@ -28,12 +28,13 @@ class EndedSession(Struct, frozen=True):
 
 
 class GuardianView(Struct, frozen=True):
-    """What a guardian who arrives needs to know: whether they may come in at all, whose sessions they may see, which
-    ends they missed, and up to where the journal goes. ``stands_at`` is the ``seq`` up to which they knew everything,
-    None on a first visit; ``looked_up_to`` the one behind which ends have not come into the tables."""
+    """What a guardian who arrives needs to know: whether they may come in at all; whose sessions they may see, and from
+    which ``seq`` on each ward accepts them; which ends they missed, and up to where the journal goes. ``stands_at`` is
+    the ``seq`` up to which they knew everything, None on a first visit; ``looked_up_to`` the one behind which ends have
+    not come into the tables."""
 
     is_active: bool
-    ward_ids: set[str]
+    wards: dict[str, int]
     missed: list[EndedSession]
     seq: int
     stands_at: int | None
@@ -86,14 +87,14 @@ def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], newest: int)
             (asked,),
         )
     }
-    wards: dict[str, set[str]] = {visit.guardian_id: set() for visit in visits}
-    for guardian_id, ward_id in select(
+    wards: dict[str, dict[str, int]] = {visit.guardian_id: {} for visit in visits}
+    for guardian_id, ward_id, accepted_seq in select(
         db,
-        "g.guardian_id, g.ward_id",
+        "g.guardian_id, g.ward_id, g.accepted_seq",
         "FROM json_each(?) AS asked JOIN guardians g ON g.guardian_id = asked.value WHERE g.status = 'accepted'",
         (asked,),
     ):
-        wards[guardian_id].add(ward_id)
+        wards[guardian_id][ward_id] = accepted_seq
     views = []
     for visit in visits:
         is_active, delivered_seq = users.get(visit.guardian_id, (False, None))
