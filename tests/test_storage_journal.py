@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shelf import CAST, NOW, last_seq, read, shelf
 
@@ -303,6 +303,7 @@ def journal_after(batches: list[list[Start | End]]) -> tuple[list[Any], list[Any
 
 
 @pytest.mark.slow
+@settings(deadline=None)
 @given(entries)
 def test_entries_that_are_written_together_become_what_they_become_one_by_one(wanted: list[Start | End]) -> None:
     started: set[str] = set()
