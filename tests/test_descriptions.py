@@ -528,6 +528,7 @@ async def test_what_is_heard_is_described_there_and_what_is_described_there_is_h
         await world.put_out()
         await world.walk()
         await world.peers["ben"][-1].answer("refresh-token", {"token": token_of("ben", 7200)})
+        await world.peers["ben"][-1].answer("update-location", PLACE)
         await world.heard()
         heard: dict[str, set[str]] = {}
         for place, name, value in world.heard_at():

@@ -185,10 +185,9 @@ class LocationAcknowledged(ServerEvent, frozen=True):
 
 
 class LocationError(ServerEvent, frozen=True):
-    """``location-error``: to the ward's connection; an ``update-location`` that was refused."""
+    """``location-error``: to the connection at fault; an ``update-location`` that was refused."""
 
     name = "location-error"
-    heard_by = ("ward",)
     answers = (UpdateLocation,)
 
     message: str
