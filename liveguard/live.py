@@ -80,7 +80,7 @@ class Live:
             self._lifecycle.resume(session, connection)
 
     def ward_gone(self, connection: Connection, own_word: bool) -> None:
-        """A ward's connection ended: by the ward's own word, or it was lost (PROTOCOL 5, rule 5)."""
+        """A ward's connection ended: by the ward's own word, or it was lost."""
         if not (self._closed if own_word else self._closing):
             self._turns.take(connection.person.id, partial(self._ward_gone, connection, own_word))
 
@@ -287,7 +287,7 @@ class Live:
     # -- the process -----------------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
-        """Take up the sessions that were active when the process ended: each is interrupted (rule 10)."""
+        """Take up the sessions that were active when the process ended: each is interrupted."""
         for journaled in await self._journaling.left_behind():
             self._lifecycle.restore(journaled, self.grace)
         await self.access_changed()

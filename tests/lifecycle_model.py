@@ -1,4 +1,4 @@
-"""PROTOCOL section 5 as a model: what must be heard, by whom and in which order, whatever happens.
+"""The life of a session as docs/protocol.md has it, for a model: what must be heard, by whom and in which order.
 
 The model is told what befalls the server before the server is: who connects, asks, is lost, how time passes, what the
 file says. It hears all that the server sends, at the moment in which it is sent, and notes what is wrong in

@@ -1,4 +1,4 @@
-"""The lifecycle in any order: schedules drawn at random, played by the real program against the model of PROTOCOL 5."""
+"""The lifecycle in any order: schedules drawn at random, played by the real program against a model of it."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The life of a session as PROTOCOL section 5 has it, rule by rule, with races driven by hand."""
+"""The life of a session as docs/protocol.md has it, rule by rule, with races driven by hand."""
 
 import asyncio
 import gc
@@ -467,7 +467,7 @@ async def test_a_disabled_ward_is_ended_and_closed(stage: Stage) -> None:
     assert ana.closed is not None and ana.closed[0] == 4401
 
 
-# -- rules 9 and 10 --------------------------------------------------------------------------------------------------
+# -- rule 9, and missing nothing -------------------------------------------------------------------------------------
 
 
 async def test_a_guardian_who_was_away_hears_of_each_end_once_they_confirmed(stage: Stage) -> None:

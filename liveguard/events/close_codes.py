@@ -1,4 +1,4 @@
-"""Why a WebSocket is closed: the codes of a close frame (RFC 6455, 7.4.1 and 11.7; PROTOCOL 6)."""
+"""Why a WebSocket is closed: the codes of a close frame (RFC 6455, 7.4.1 and 11.7)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The JSON interface, for programs (PROTOCOL 8). What somebody may not see does not exist for them."""
+"""The JSON interface, for programs. What somebody may not see does not exist for them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""How much one client gets (PROTOCOL 7), and how a connection is held to its rate."""
+"""How much one client gets, and how a connection is held to its rate."""
 
 from dataclasses import dataclass
 from functools import cached_property
