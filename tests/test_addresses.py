@@ -31,10 +31,6 @@ FOREIGN = [
 ]
 
 
-def test_there_are_at_least_sixty_pairs() -> None:
-    assert len(set(OURS)) + len(set(FOREIGN)) >= 60
-
-
 async def status_of(home: House, door: str, pair: Pair) -> int:
     """What somebody hears there who has all else that is asked for."""
     headers = pair.headers(home)

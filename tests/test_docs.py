@@ -12,12 +12,16 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+from lifecycle_mutants import MUTANTS
 from node_clients import NODE_MODULES
+from test_addresses import FOREIGN, OURS
+from test_auth import HOSTILE
 from test_layers import FLOORS
 
 from liveguard import app, cli, errors, rounds
 from liveguard.config import PREFIX, Settings
 from liveguard.events import CLIENT_EVENTS, SERVER_EVENTS, Reason, StartLiveSession
+from liveguard.storage import entries
 from liveguard.web import statuses
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +141,18 @@ def test_how_much_a_crash_may_take_is_said_where_a_promise_is_made() -> None:
     assert rounds.WRITE == 4
     for document in ("README.md", "docs/operation.md", "docs/reliability.md"):
         assert re.search(r"essages\s+and\s+locations[^.|]+\sfour\s+seconds", (ROOT / document).read_text()), document
+
+
+def test_how_late_the_tables_may_be_is_said_as_it_is() -> None:
+    for document in ("architecture", "decisions"):
+        assert f" {entries.PACE:g} s" in (ROOT / "docs" / f"{document}.md").read_text(), document
+
+
+def test_as_much_is_tried_as_is_said() -> None:
+    said = (ROOT / "docs" / "reliability.md").read_text()
+    assert f"| {len(HOSTILE)} hostile ones" in said and f"as many of the {len(HOSTILE)} as" in said
+    assert f"{len(set(OURS))} pairs of both that are ours and {len(set(FOREIGN))} that are not" in said
+    assert f" {len(MUTANTS)} guards of the program" in said
 
 
 @every_document
