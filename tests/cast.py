@@ -414,10 +414,9 @@ class Stage:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def ward(self, name: str, browser: str | None = None) -> WardDevice:
+    async def ward(self, name: str) -> WardDevice:
         """Somebody connects as a ward."""
         device = WardDevice(self, CAST[name])
-        device.browser = browser
         self.live.ward_came(device)
         await settle()
         return device

@@ -67,9 +67,9 @@ class Exchange:
     async def ward(self, name: str, *, seconds: float = 3600, **how: Any) -> Client:
         return await self._client(self._transport, "/ws/ward", token=token_of(name, seconds), **how)
 
-    async def guardian(self, name: str, *, since: int | None = None, seconds: float = 3600, **how: Any) -> Client:
+    async def guardian(self, name: str, *, since: int | None = None, **how: Any) -> Client:
         path = "/ws/guardian" if since is None else f"/ws/guardian?since={since}"
-        client = await self._client(self._transport, path, token=token_of(name, seconds), **how)
+        client = await self._client(self._transport, path, token=token_of(name), **how)
         if isinstance(client, Talk):
             await self._arrived(name)
             client.pretend("guardian:snapshot")  # which this transport leaves out

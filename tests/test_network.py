@@ -24,8 +24,6 @@ pytestmark = pytest.mark.slow
 TEXT = {"text": "x" * 2000}
 HOUR = 3600
 
-Guards = dict[str, tuple[str, ...]]
-
 
 async def move_in_many(
     folder: Path, wards: list[str], guardians: list[str], guards: dict[str, tuple[str, ...]]

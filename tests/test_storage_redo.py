@@ -46,9 +46,9 @@ async def burst(storage: Storage, name: str = "walk") -> list[int]:
     return [begun.seq for begun in await asyncio.gather(*starts)]
 
 
-async def all_end(storage: Storage, name: str = "walk") -> list[int]:
+async def all_end(storage: Storage) -> list[int]:
     """And end at once."""
-    ends = [storage.journal.end(f"{name}-{ward}", NOW + 1000, 1, "manual_stop", again=False) for ward in WARDS]
+    ends = [storage.journal.end(f"walk-{ward}", NOW + 1000, 1, "manual_stop", again=False) for ward in WARDS]
     return await asyncio.gather(*ends)
 
 
