@@ -32,8 +32,8 @@ __all__ = ["Client", "Disconnected", "Event", "GuardianClient", "Refused", "Ward
 log = logging.getLogger(__name__)
 
 MAX_WAITING_EVENTS = 1000
-LONGEST_PAUSE = 15.0
-RENEWAL_LEAD = 60.0
+LONGEST_PAUSE = 15.0  # seconds
+RENEWAL_LEAD = 60.0  # seconds
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _RENEWABLE = (TokenExpired.code, InvalidToken.code)
@@ -45,7 +45,8 @@ class Client:
     """What wards and guardians have in common. At most 1,000 events wait to be iterated; of more, the oldest location
     goes first, and after all locations what is oldest.
 
-    ``refresh`` is awaited for a new token before the old one expires.
+    What is asked for raises :class:`Refused` where the server says no, and :class:`Disconnected` where the connection
+    ends before the answer has come. ``refresh`` is awaited for a new token before the old one expires.
     """
 
     path: ClassVar[str]
@@ -189,7 +190,8 @@ class WardClient(Client):
         return await self._ask(events.StopLiveSession.name, {})
 
     async def locate(self, latitude: float, longitude: float, **details: float | str) -> dict[str, Any]:
-        """Say where the ward is; details are the event's optional fields. The data of ``location-acknowledged``."""
+        """Say where the ward is, in degrees; details are the optional fields of ``update-location``. The data of
+        ``location-acknowledged``."""
         return await self._ask(events.UpdateLocation.name, {"latitude": latitude, "longitude": longitude, **details})
 
     async def say(self, text: str) -> dict[str, Any]:
@@ -226,7 +228,7 @@ class GuardianClient(Client):
 
 
 def pause(tries: int) -> float:
-    """How long to wait before the next try: longer each time, and never the same for all who were cut off at once."""
+    """Seconds to wait before the next try: longer each time, and never the same for all who were cut off at once."""
     return random.uniform(0.1, min(LONGEST_PAUSE, 0.5 * 2.0 ** min(tries, 10)))  # noqa: S311
 
 
