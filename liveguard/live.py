@@ -167,7 +167,7 @@ class Live:
 
     # -- what a guardian does --------------------------------------------------------------------------------------
 
-    async def guardian_came(self, connection: Connection, since: int | None = None) -> None:
+    async def guardian_came(self, connection: Connection, since: int | None) -> None:
         """A guardian's connection opened; ``since`` is the last ``seq`` that it has seen."""
         await self.audience.came(connection, since)
 

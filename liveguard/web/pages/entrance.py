@@ -158,5 +158,5 @@ class Link(Entrance):
 
 def local_path(path: str) -> str:
     """The path if it is one of this server, else the start page: nobody is sent elsewhere after a sign-in."""
-    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    is_local = path.startswith("/") and not path.startswith("//") and path.isprintable() and "\\" not in path
     return path if is_local and len(path) <= 1000 else "/"
