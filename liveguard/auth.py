@@ -21,7 +21,7 @@ import msgspec
 from liveguard.config import Settings
 from liveguard.errors import AuthenticationRequired, ConfigurationError, InvalidToken, NotAllowed, TokenExpired
 
-MAX_TOKEN = 8 * 1024
+MAX_TOKEN = 8 * 1024  # bytes
 MAX_PASSWORD = 1024  # bytes
 MAX_USER_ID = 255
 LATEST = 253_402_300_799  # the last second that a timestamp on the wire can name: the end of the year 9999

@@ -16,7 +16,7 @@ from liveguard.errors import ConfigurationError, LiveguardError
 
 INTERRUPTED = 130  # as shells report Ctrl-C
 MOST_SECONDS = 10 * 365 * 24 * 3600
-DAY = 24 * 3600
+DAY = 24 * 3600  # seconds
 CHANGES = ("new_email", "first_name", "last_name", "admin")  # what `user change` can change
 
 

@@ -15,8 +15,8 @@ from liveguard import events
 from liveguard.errors import AuthenticationRequired, LiveguardError
 from liveguard.events.close_codes import GOING_AWAY, NOT_AUTHENTICATED
 
-KEEP_ALIVE = 10.0
-PATIENCE = 10.0
+KEEP_ALIVE = 10.0  # seconds
+PATIENCE = 10.0  # seconds
 
 _PASSING = (408, 429)
 

@@ -16,8 +16,8 @@ from liveguard.errors import Unavailable
 
 FRESH = 3600.0  # seconds after which known keys are looked up again, so that a withdrawn one stops working
 PAUSE = 30.0  # seconds between two look-ups, whatever key ids the tokens name
-TIMEOUT = 5.0
-MAX_SIZE = 256 * 1024
+TIMEOUT = 5.0  # seconds
+MAX_SIZE = 256 * 1024  # bytes
 MAX_KEYS = 100
 
 KEY_TYPES = {"RS256": RSAPublicKey, "ES256": EllipticCurvePublicKey, "EdDSA": Ed25519PublicKey}

@@ -15,9 +15,9 @@ from liveguard.people import People
 from liveguard.storage import Storage
 
 LOOK = 0.5  # seconds
-DOUBT = 5.0
-WRITE = 4.0
-PURGE = 3600.0
+DOUBT = 5.0  # seconds
+WRITE = 4.0  # seconds
+PURGE = 3600.0  # seconds
 
 Duty = Callable[[], Awaitable[None]]
 

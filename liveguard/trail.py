@@ -15,7 +15,7 @@ MOST = 2_000
 
 
 class Point(Struct, frozen=True, gc=False):
-    """A place and when it reached the server. Degrees, metres, metres a second, per cent."""
+    """A place and when it reached the server, in milliseconds. Degrees, metres, metres a second, per cent."""
 
     moment: int
     latitude: float

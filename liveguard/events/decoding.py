@@ -11,7 +11,7 @@ from liveguard.events.clients import CLIENT_EVENTS, MAX_TEXT, ClientEvent, Ping,
 from liveguard.events.vocabulary import encoder
 
 MAX_NESTING = 16
-MAX_METADATA = 4096
+MAX_METADATA = 4096  # bytes
 
 _FIELD_RULES = {
     "latitude": "a number from -90 to 90",

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from liveguard.addresses import network_of
 from liveguard.errors import TooManySignIns
 
-WINDOW = 15 * 60.0
+WINDOW = 15 * 60.0  # seconds
 FREE_TRIES = 5
 FREE_TRIES_OF_ADDRESS = 100
-FIRST_WAIT = 30.0
+FIRST_WAIT = 30.0  # seconds
 MOST_KEYS = 20_000
 
 Key = tuple[str, ...]

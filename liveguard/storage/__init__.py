@@ -1,4 +1,7 @@
-"""Everything that liveguard keeps, in one SQLite file. All SQL of the program is in this package."""
+"""Everything that liveguard keeps, in one SQLite file. All SQL of the program is in this package.
+
+Moments are in milliseconds since the epoch, and durations in whole seconds.
+"""
 
 from pathlib import Path
 from typing import Self

@@ -17,8 +17,8 @@ from liveguard.errors import StorageUnavailable
 from liveguard.storage.entries import Entries
 from liveguard.storage.numbering import touch
 
-PATIENT = 2_000
-HURRIED = 50
+PATIENT = 2_000  # milliseconds to wait for a lock
+HURRIED = 50  # the same
 
 _BROKEN_OFF = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_FULL,

@@ -40,7 +40,7 @@ from liveguard.web.bodies import (
 from liveguard.web.openapi import Operation
 
 TOKEN_LASTS = 24 * 3600  # seconds
-SHORT = 3600
+SHORT = 3600  # seconds
 
 T = TypeVar("T", bound=msgspec.Struct)
 

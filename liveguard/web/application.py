@@ -16,7 +16,7 @@ from liveguard.web.statuses import BodyTooLarge
 
 log = logging.getLogger("liveguard.access")
 
-LARGEST_BODY = 64 * 1024
+LARGEST_BODY = 64 * 1024  # bytes
 LARGEST_THROWN_AWAY = 16 * 1024 * 1024  # of a larger one nothing is read, and the connection is closed
 
 Route = tuple[str, type[Door]] | tuple[str, type[Door], dict[str, Any]]
