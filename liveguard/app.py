@@ -243,10 +243,10 @@ async def serve(settings: Settings, beside: Beside | None = None, tidy_up: Calla
     try:
         _announce(server)
         # What is there now stays: the collector need not look at it again and again.
-        gc.collect()
         gc.freeze()
         # What is over leaves nothing for it, so it need not look after each 700 things that are new.
         gc.set_threshold(COLLECT_AFTER, 20, 20)
+        gc.enable()  # the command line had switched it off
         company = None if beside is None else loop.create_task(_keep_company(server, beside))
         systemd.tell(systemd.READY)
         systemd.show_life(loop)

@@ -5,6 +5,7 @@ Errors go to stderr in one line: exit status 1, or 2 for wrong usage. There is n
 
 import argparse
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -47,11 +48,14 @@ def _open_what_is_closed(words: Sequence[str]) -> None:
 
 def _do(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parsed(sys.argv[1:] if argv is None else argv)
-        if arguments.run == "serve" and argv is None:
-            from liveguard.memory import begin_with_the_allocator_that_gives_back
+        if argv is None:
+            if "serve" in sys.argv[1:2]:
+                from liveguard.memory import begin_with_the_allocator_that_gives_back
 
-            begin_with_the_allocator_that_gives_back()
+                begin_with_the_allocator_that_gives_back()
+            # What is loaded stays, and a command's garbage goes with it: looking for some was a tenth of a start.
+            gc.disable()
+        arguments = _parsed(sys.argv[1:] if argv is None else argv)
         if getattr(arguments, "json", False) and isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")  # as programs expect it, whatever a terminal here can spell
         from liveguard import commands

@@ -27,9 +27,9 @@ from liveguard.tables import JsonArray, csv_line, json_lines, text_lines
 
 async def serve(arguments: Namespace) -> None:
     """``liveguard serve``"""
-    from liveguard import app
-
     settings = Settings.read(host=arguments.host, port=arguments.port, database=arguments.database)
+    from liveguard import app  # most of a start, and not before it is clear that there will be one
+
     await app.serve(settings)
 
 

@@ -6,6 +6,7 @@ lock, and the machine was busy.
 """
 
 import asyncio
+import gc
 import mmap
 import struct
 import sys
@@ -30,6 +31,7 @@ def waited_for_a_core() -> float:
 
 async def watch(file: Path, server: app.Server) -> None:
     """Go on once a millisecond, and note the longest delay."""
+    assert gc.isenabled()  # the command line switches the collector off while it loads
     file.write_bytes(SECONDS.pack(0))
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), SECONDS.size) as longest:
         while True:
