@@ -7,7 +7,7 @@ A template's sentences are English and looked up in the catalogues of ``liveguar
 import gettext
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, tzinfo
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import CodeType
 from typing import Any, Literal, NamedTuple
@@ -89,15 +89,16 @@ class Renderer:
     """All templates, in all languages."""
 
     def __init__(self, templates: Path, helpers: Mapping[str, Any]) -> None:
-        self._environments = {language: _environment(templates, language, helpers) for language in LANGUAGES}
+        # Each made when the first page is written in it: of a start, they would be a twentieth.
+        self._environment = cache(partial(_environment, templates, helpers))
 
     def render(self, template: str, reader: Reader, **context: Any) -> str:
         """The text of a template for a reader."""
-        return self._environments[reader.language].get_template(template).render(reader=reader, **context)
+        return self._environment(reader.language).get_template(template).render(reader=reader, **context)
 
     def pieces(self, template: str, reader: Reader, **context: Any) -> Iterator[str]:
         """The same piece by piece, as it is rendered."""
-        return self._environments[reader.language].get_template(template).generate(reader=reader, **context)
+        return self._environment(reader.language).get_template(template).generate(reader=reader, **context)
 
 
 class _Compiled(jinja2.BytecodeCache):
@@ -117,7 +118,7 @@ class _Compiled(jinja2.BytecodeCache):
 _compiled = _Compiled()
 
 
-def _environment(templates: Path, language: str, helpers: Mapping[str, Any]) -> jinja2.Environment:
+def _environment(templates: Path, helpers: Mapping[str, Any], language: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
