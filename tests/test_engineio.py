@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from engineio.payload import Payload
 from exchange import Exchange
-from lines import Client
+from lines import Client, client_frame
 from server import House, house, token_of
 from socketio_lines import (
     POLLING,
@@ -355,16 +355,19 @@ async def test_a_line_changes_over_and_nothing_is_lost_on_the_way(tmp_path):
         await emptied(home.server)
 
 
+CHANGE = client_frame(TEXT, b"2probe") + client_frame(TEXT, b"5")
+
+
 @pytest.mark.gen_test
-async def test_of_several_websockets_asked_for_at_once_a_line_changes_to_one(tmp_path):
+@pytest.mark.parametrize(("at_once", "answered"), [(CHANGE, b""), (b"", CHANGE)], ids=["at once", "answered"])
+async def test_of_several_websockets_asked_for_at_once_a_line_changes_to_one(tmp_path, at_once, answered):
     async with house(tmp_path) as home:
         address = (await signed_in(home)).replace("polling", "websocket")
-        wires = await asyncio.gather(*(Client.open(home.port, address) for _ in range(10)))
+        wires = await asyncio.gather(*(Client.open(home.port, address, first=at_once) for _ in range(10)))
         await asyncio.gather(*(wire.answer() for wire in wires))
         for wire in wires:
             if wire.status == 101:
-                wire.frame(TEXT, b"2probe")
-                wire.frame(TEXT, b"5")
+                wire.raw(answered)
         first_words = [(wire, await wire.receive()) for wire in wires if wire.status == 101]
         assert len(first_words) > 1
         (lives,) = (wire for wire, words in first_words if words == (TEXT, b"3probe"))
