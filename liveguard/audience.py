@@ -148,7 +148,7 @@ class Audience:
         accepted = (self.present.get(guardian_id) for guardian_id in session.guardians)
         let_in = [self._let_in(session, presence, now) for presence in accepted if presence is not None]
         # Also where nobody of them is here: the ward sees who will be told.
-        if before != session.guardians.keys() or revoked or any(let_in):
+        if before != session.guardians.keys() or any(let_in):
             self._changed(session)
 
     def shut_out(self, guardian_id: str, closed_later: Sequence[Connection]) -> None:

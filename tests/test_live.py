@@ -437,6 +437,22 @@ async def test_the_ward_learns_of_a_guardian_who_is_shut_out_while_here_as_a_war
     assert ana.news() == ["guardians-changed"]
 
 
+async def test_the_ward_learns_of_a_guardian_who_came_between_an_end_of_it_and_a_new_beginning(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    ana.start()
+    await settle()
+    pairs = stage.neighbour.storage.guardians
+    await pairs.put("ana", "ben", "revoked", stage.clock.wall)
+    ben = await stage.guardian("ben")
+    await pairs.put("ana", "ben", "accepted", stage.clock.wall)
+    ana.news()
+    await stage.live.access_changed()
+    await settle()
+    assert ben.news() == ["guardian:snapshot", "guardian:session-started"]
+    assert ana.news() == ["guardians-changed"]
+    assert ana.last("guardians-changed")["guardianIds"] == ["ben"]
+
+
 async def test_each_start_reaches_those_who_guard_the_ward_by_then_and_nobody_else(stage: Stage) -> None:
     ana, ben, mallory = await stage.ward("ana"), await stage.guardian("ben"), await stage.guardian("mallory")
     for _ in range(2):

@@ -1,5 +1,6 @@
 """The pages over HTTP: who gets which, what comes in them, what their forms do."""
 
+import asyncio
 import csv
 import html
 import itertools
@@ -13,7 +14,8 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import pytest
-from server import PASSWORD, Browser, House, house, started, test_settings
+from server import PASSWORD, PATIENCE, Browser, House, house, look_again, started, test_settings
+from shelf import change_elsewhere
 from tornado.testing import ExpectLog
 
 from liveguard import resources
@@ -176,6 +178,8 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
         page = (await home.fetch("/ward", who="ana")).text
         assert re.search("Your last session ended by itself at .{5,20}: Connection lost, did not come back", page)
         assert "ended by itself" not in (await home.fetch("/ward", who="ben")).text
+        for who, others in (("ben", 1), ("ana", 0)):
+            assert (await home.fetch("/", who=who)).text.count("has not stopped the last session") == others
         ana = await home.ward("ana")
         for event in ("start-live-session", "stop-live-session"):
             await ana.answer(event)
@@ -264,6 +268,19 @@ async def test_an_open_dashboard_hears_whom_one_guards(tmp_path: Path) -> None:
         again = (await home.fetch(f"/live?since={after['version']}", who="mallory")).json
         assert "You watch over nobody." in again["calm"]
         assert list((await home.fetch(f"/live?since={other}", who="chloe")).json) == ["heard"]
+
+
+@pytest.mark.gen_test
+async def test_it_hears_of_what_the_command_line_changes_as_well(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        version = (await home.fetch("/live?since=", who="chloe")).json["version"]
+        change_elsewhere(home.database, "UPDATE guardians SET status = 'revoked' WHERE guardian_id = 'chloe'")
+        changed: dict[str, Any] = {}
+        async with asyncio.timeout(PATIENCE):
+            while "calm" not in changed:
+                await look_again()
+                changed = (await home.fetch(f"/live?since={version}", who="chloe")).json
+        assert "You watch over nobody." in changed["calm"]
 
 
 @pytest.mark.gen_test
@@ -634,7 +651,7 @@ async def test_the_history_of_somebody_whom_one_guards_no_more_is_not_taken_for_
         for name in ("ana", "tom"):
             ward = await home.ward(name)
             await ward.answer("start-live-session")
-            await ward.answer("stop-live-session")
+            toms = await ward.answer("stop-live-session")
         asked = "/history?ward=ana"  # as ben has kept it
         assert re.findall('class="name">(.*?)<', (await home.fetch(asked, who="ben")).text) == ["Ana Winter"]
         (pair,) = [one for one in (await home.fetch("/api/wards", who="ben")).json["wards"] if one["wardId"] == "ana"]
@@ -642,7 +659,7 @@ async def test_the_history_of_somebody_whom_one_guards_no_more_is_not_taken_for_
         page = (await home.fetch(asked, who="ben")).text
         assert '<option value="ana"' not in page
         assert re.findall('class="name">(.*?)<', page) == ["Tom Berger"]
-        assert "1 session ·" in page and "ward=ana" not in page
+        assert f"1 session · {toms['data']['duration']} s" in page and "ward=ana" not in page
 
 
 @pytest.mark.gen_test
