@@ -162,7 +162,7 @@ class Server:
             admit=self.live.access_changed, lazily=[self.live.write_lazily, self.chronicle.write, memory.give_back],
         )  # fmt: skip
         assets = Assets(resources.static())
-        renderer = Renderer(resources.templates(), {"static_url": assets.url})
+        renderer = Renderer(resources.templates(), {"static_url": assets.url, "imported": assets.imported})
         self.metrics = self._metrics()
         table = routes(self.connections, self.wires, self.socketio.serve)
         cookies = Cookies(site.scheme)

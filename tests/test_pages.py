@@ -130,6 +130,18 @@ async def test_static_files_are_kept_for_ever_and_compressed(tmp_path: Path) -> 
         assert (await home.fetch("/static/000000000000/app.css")).status == 404
 
 
+@pytest.mark.gen_test
+async def test_a_page_asks_for_all_of_its_scripts_at_once(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        session_id = (await (await home.ward("ana")).answer("start-live-session"))["data"]["sessionId"]
+        for path in (*PAGES, f"/history/{session_id}", "/ward/offline"):
+            asked = re.findall(r'"(/static/\w+/)(\w+\.js)"', (await home.fetch(path, who="ben")).text)
+            assert len(set(asked)) == len(asked)
+            for folder, name in asked:
+                for one in re.findall(r'from "\./([\w.]+)"', (await home.fetch(folder + name)).text):
+                    assert (folder, one) in asked, f"{path} learns of {one} from {name}"
+
+
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_the_first_view_of_the_dashboard_is_small(tmp_path: Path) -> None:

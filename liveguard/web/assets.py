@@ -6,6 +6,7 @@ import each other by plain relative names, every address may be cached for ever,
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 FOREVER = "public, max-age=31536000, immutable"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png"}
 TEXT = ("text/", "image/svg+xml")
+IMPORT = re.compile(r'from "\./([\w.]+)"')
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,22 @@ class Assets:
         digest = hashlib.sha256()
         for name, asset in self._assets.items():
             digest.update(f"{name}\0{len(asset.body)}\0".encode() + asset.body)
+        self._imports = {
+            name: IMPORT.findall(asset.body.decode()) for name, asset in self._assets.items() if name.endswith(".js")
+        }
         self.version = digest.hexdigest()[:12]
 
     def url(self, name: str) -> str:
         """Where a file is served. KeyError when there is none of that name."""
         self._assets[name]
         return f"/static/{self.version}/{name}"
+
+    def imported(self, scripts: list[str]) -> list[str]:
+        """All that scripts import, and what that imports: a page asks for all of it at once, not for one by one."""
+        found = scripts.copy()
+        for name in found:
+            found += dict.fromkeys(one for one in self._imports[name] if one not in found)
+        return found[len(scripts) :]
 
     def get(self, name: str) -> Asset | None:
         """A file by its name."""
