@@ -80,7 +80,7 @@ async def test_what_is_pressed_before_the_script_runs_is_neither_lost_nor_in_an_
 
 @story
 async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: Street) -> None:
-    ana, ben = await started(street, viewport=PHONE), await street.home.guardian("ben")
+    ana, ben = await started(street, viewport=PHONE, locale="de-DE"), await street.home.guardian("ben")
     start, stop = ana.locator("#start"), ana.locator("#stop")
     await ana.clock.install()
     box = await stop.bounding_box()
