@@ -664,6 +664,9 @@ async def test_what_happens_to_several_at_once_is_read_together(street: Street) 
         ward.lose()
     for name in ("Ana Winter", "Tom Berger", "Ida Winter"):
         await expect(ben.locator("#said")).to_contain_text(f"The connection to {name} is lost.")
+    # What is written may have no full stop: nothing that follows is to be read as a part of it.
+    tops = await ben.locator("#said a").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().top)")
+    assert len(set(tops)) == 3
 
 
 @story
