@@ -4,7 +4,7 @@ const HELD = 1000;
 const NEAR = 20; // pixels beside the button where a finger that trembles still holds it
 
 /** Call `done` when the button was held; `asked` for a click that nobody can hold. The element `hint`, which says how
- * the button is used, says it in other `words` when it was let go early. Gives what calls a hold off. */
+ * the button is used, says it in other `words` first when it was let go early. Gives what calls a hold off. */
 export function hold(button, { done, asked, hint, words }) {
   let timer = null;
   let released = -Infinity;
@@ -29,7 +29,7 @@ export function hold(button, { done, asked, hint, words }) {
   function release() {
     if (timer === null) return;
     end();
-    hint.textContent = words;
+    hint.firstElementChild.textContent = words;
     hint.classList.add("loud");
   }
 

@@ -411,6 +411,16 @@ async def test_what_was_rendered_before_the_start_ends_nothing(street: Street, e
 
 
 @story
+async def test_a_phone_is_not_told_of_a_keyboard(street: Street) -> None:
+    ana = await started(street, is_mobile=True, has_touch=True)
+    hint = ana.locator("#stop-hint")
+    assert await hint.inner_text() == "Press and hold for one second."
+    await ana.locator("#stop").tap()
+    await expect(hint).to_contain_text("Keep pressing")
+    assert await hint.inner_text() == "Keep pressing for one second."
+
+
+@story
 async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_does(street: Street) -> None:
     ana = await started(street)
     stop, question = ana.locator("#stop"), ana.get_by_role("dialog")
