@@ -22,7 +22,8 @@ from tornado.ioloop import IOLoop
 
 from liveguard.addresses import parse_network
 from liveguard.events.close_codes import NOT_AUTHENTICATED
-from liveguard.web import line, line_wire, strangers
+from liveguard.web import engineio, line, line_wire, strangers
+from liveguard.web.handover import hand_over
 from liveguard.web.websocket import CLOSE, TEXT
 
 
@@ -378,6 +379,23 @@ async def test_of_several_websockets_asked_for_at_once_a_line_changes_to_one(tmp
         lives.frame(TEXT, b'42["ping"]')
         assert (await lives.message())[1].startswith(b'42["pong"')
         lives.hang_up()
+        await emptied(home.server)
+
+
+@pytest.mark.gen_test
+async def test_a_line_that_is_closed_while_it_is_given_a_websocket_leaves_nothing_open(tmp_path, monkeypatch):
+    async with house(tmp_path) as home:
+        address = await signed_in(home)
+
+        async def close_first(*how):
+            await home.fetch(address, "POST", body="1")
+            await hand_over(*how)
+
+        monkeypatch.setattr(engineio, "hand_over", close_first)
+        wire = await Client.open(home.port, address.replace("polling", "websocket"), first=CHANGE)
+        await wire.answer()
+        assert await wire.closed() == 1002
+        wire.hang_up()
         await emptied(home.server)
 
 
