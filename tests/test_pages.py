@@ -782,6 +782,9 @@ async def test_what_is_of_another_day_than_the_start_of_its_session_says_which(
             assert await times("ben", path, "de") == ["23:55", "1. Jan., 00:05"]
         for path in ("/ward", story):
             assert await times("ana", path, "en-GB") == ["18:25", "18:35"]
+        for language, since in (("en-GB", "since 31 Dec, 23:50"), ("de", "seit 31. Dez., 23:50")):
+            assert since in (await home.fetch("/", who="ben", headers={"Accept-Language": language})).text
+        assert ">since 18:20<" in (await home.fetch("/", who="alex", headers={"Accept-Language": "en-GB"})).text
 
 
 @pytest.mark.gen_test

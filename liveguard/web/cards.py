@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from secrets import token_hex
 from sys import intern
@@ -200,10 +201,10 @@ class Cards:
         self._in_words = lru_cache(maxsize=256)(self._render_ago)
         self.ago = lru_cache(maxsize=4096)(self._find_ago)  # finding them takes time as well, if not as much
 
-    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool) -> Rendered:
+    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int) -> Rendered:
         """The card of a session as HTML, but for what ticks."""
         card = card_of(memory, viewer, compact)
-        return Rendered(self._renderer.render("card.html", reader, card=card, tick=_tick).strip())
+        return Rendered(self._renderer.render("card.html", reader, card=card, now=now, tick=_tick).strip())
 
     def _find_ago(self, language: str, seconds: int) -> bytes:
         # What is told of are whole minutes after the first one, then whole hours.
@@ -220,7 +221,8 @@ class Glance:
     def __init__(self, cards: Cards, viewer: User, reader: Reader, compact: bool, now: int) -> None:
         self._cards = cards
         self._seen = viewer, reader, compact
-        self._key = repr((viewer.id, reader, compact))  # a text knows its hash
+        today = datetime.fromtimestamp(now // 1000, reader.tzinfo).toordinal()
+        self._key = repr((viewer.id, reader, compact, today))  # a text knows its hash
         self._now = now
         self._ago, self._language = cards.ago, reader.language
 
@@ -228,7 +230,7 @@ class Glance:
         """The card of a session, whose ward was last heard of at the moment ``heard``, in pieces."""
         rendered = memory.rendered.get(self._key)
         if rendered is None:
-            rendered = memory.rendered[self._key] = self._cards.render(memory, *self._seen)
+            rendered = memory.rendered[self._key] = self._cards.render(memory, *self._seen, self._now)
         pieces: list[bytes] = rendered.pieces.copy()
         for place, kind, moment in rendered.ticks:
             if kind == "heard":
