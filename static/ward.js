@@ -263,7 +263,9 @@ function say(sentence, kind = "") {
 }
 
 function tick() {
-  if (isUnderWay()) $("duration").textContent = clock(now() - started);
+  const duration = $("duration");
+  if (isUnderWay()) duration.textContent = clock(now() - started);
+  duration.classList.toggle("long", duration.textContent.length > 7);
   share.tick();
   const tooLong = awakeOrAsleep() - awaySince > ward.dataset.grace * 1000;
   if (wasAway && isUnderWay() && !stopLost && !overdue && !refused && tooLong) {

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Route, expect
 from visitors import IS_TOUCHED, NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
 
 from liveguard.errors import StorageUnavailable
-from liveguard.sessions import LiveSession
+from liveguard.sessions import LiveSession, Moment
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 story = pytest.mark.gen_test(timeout=60)
@@ -25,6 +25,11 @@ CANNOT_TELL = """
     Geolocation.prototype.watchPosition = (_, failed) => { window.failed = failed; return 1; };
     window.fail = (code) => window.failed({ code, PERMISSION_DENIED: 1, POSITION_UNAVAILABLE: 2, TIMEOUT: 3 });
 """
+LINES_OF = """(place) => {
+    const range = document.createRange();
+    range.selectNodeContents(document.querySelector(place));
+    return [...new Set([...range.getClientRects()].map(({ top }) => top))];
+}"""
 NOTES_THE_CLOSE = """() => {
     window.dialogClosed = false;
     document.getElementById("sure").addEventListener("close", () => { window.dialogClosed = true; });
@@ -141,6 +146,20 @@ async def test_the_note_is_in_sight_above_the_button_that_starts_on_a_small_phon
     note, start = await ana.locator("#note").bounding_box(), await ana.locator("#start").bounding_box()
     assert note is not None and start is not None
     assert note["y"] + note["height"] <= start["y"] - 12  # what keeps apart from the button is of the ground's colour
+
+
+@story
+async def test_how_long_it_takes_stands_in_one_line_also_after_ten_hours(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ward, clock = await street.home.ward("ana"), street.home.server.clock
+    began = Moment(clock.now().wall - 11 * 3600_000, clock.now().steady)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(clock, "now", lambda: began)
+        await ward.answer("start-live-session")
+    ana = await street.sign_in("ana", "/ward", viewport={"width": 320, "height": 700})
+    await expect(ana.locator("#duration")).to_contain_text("11:00:")
+    assert len(await ana.evaluate(LINES_OF, "#duration")) == 1
 
 
 IS_MOVED = """
