@@ -270,7 +270,7 @@ async def test_whoever_looks_for_problems_keeps_nobody_from_writing(tmp_path: Pa
     async with in_order(tmp_path) as storage:
         with closing(sqlite3.connect(storage.database.path)) as db, db:
             db.execute(
-                "WITH RECURSIVE walks (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM walks WHERE n < 200000)"
+                "WITH RECURSIVE walks (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM walks WHERE n < 50000)"
                 " INSERT INTO sessions (start_seq, id, ward_id, start_time, end_seq, end_time, duration, reason)"
                 " SELECT 2 * n, 'walk-' || n, 'ana', :now + n, 2 * n + 1, :now + n, 0, 'manual_stop' FROM walks",
                 {"now": NOW},
