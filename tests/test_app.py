@@ -436,12 +436,15 @@ async def test_under_nohup_it_serves_on_when_the_terminal_closes(tmp_path: Path)
         home.child.send_signal(signal.SIGHUP)
         await ana.answer("ping")
         assert (await home.fetch("/healthz")).status == 200
+        # It has begun again, with the allocator that gives back, and the signal is still ignored.
+        assert b"\0PYTHONMALLOC=malloc\0" in Path(f"/proc/{home.child.pid}/environ").read_bytes()
         assert await home.stop() == 0
 
 
 NOHUP = """
 import os, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+del os.environ["PYTHONMALLOC"]
 os.execv(sys.executable, [sys.executable, "-m", "liveguard", "serve"])
 """
 
