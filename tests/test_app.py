@@ -93,7 +93,7 @@ async def test_where_nobody_is_known_the_first_admin_comes_in_by_a_link(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test
+@pytest.mark.gen_test(timeout=30)
 async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(tmp_path: Path) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     lines = re.findall(r"^\.venv/bin/liveguard ((?:user|guardian) add .+|serve) ?&?$", readme, re.MULTILINE)
@@ -573,7 +573,7 @@ async def test_a_page_hears_no_more_once_its_login_has_expired(tmp_path: Path, m
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test
+@pytest.mark.gen_test(timeout=30)
 async def test_somebody_gets_another_email_or_becomes_an_admin_and_is_still_the_same_person(tmp_path: Path) -> None:
     async with process(tmp_path, with_password=("ana",)) as home:
         ana = home.browser()
