@@ -3,8 +3,6 @@
 from liveguard.errors import InvalidPayload
 from liveguard.storage import Preferences, Storage, User
 
-LONGEST = 64
-
 
 class PreferencesOfPeople:
     """What people chose."""
@@ -18,7 +16,7 @@ class PreferencesOfPeople:
 
     async def choose(self, user: User, *, language: str, time_zone: str, hours: str) -> None:
         """Somebody chooses; whether there is such a language or zone is for those to know who show it."""
-        if hours not in ("", "12", "24") or max(len(language), len(time_zone)) > LONGEST:
+        if hours not in ("", "12", "24"):
             raise InvalidPayload("hours must be 12 or 24")
         await self._storage.preferences.put(user.id, Preferences(language, time_zone, hours))
 
