@@ -526,7 +526,7 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=15)
+@pytest.mark.gen_test(timeout=30)
 async def test_who_is_enabled_again_is_told_what_ended_meanwhile_also_before_the_tables_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
