@@ -116,8 +116,11 @@ async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(
         assert (await home.cli("check"))[2].count("admin") == 0
         await home.stop()
         again = await Process.start(tmp_path)
-        await again.stop()
-        assert await again.child.stdout.read() == b""  # type: ignore[union-attr]
+        try:
+            await again.stop()
+            assert await again.child.stdout.read() == b""  # type: ignore[union-attr]
+        finally:
+            await ended(again)
     finally:
         await ended(home)
 
