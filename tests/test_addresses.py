@@ -49,7 +49,7 @@ async def status_of(home: House, door: str, pair: Pair) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("door", DOORS)
 async def test_what_comes_from_us_to_us_is_let_in(tmp_path: Path, door: str) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:
@@ -58,7 +58,7 @@ async def test_what_comes_from_us_to_us_is_let_in(tmp_path: Path, door: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("door", DOORS)
 async def test_what_comes_from_elsewhere_or_goes_elsewhere_leaves_nothing_behind(tmp_path: Path, door: str) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:

@@ -93,7 +93,7 @@ async def test_where_nobody_is_known_the_first_admin_comes_in_by_a_link(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_the_readme_says_leads_to_a_server_that_somebody_administers(tmp_path: Path) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     lines = re.findall(r"^\.venv/bin/liveguard ((?:user|guardian) add .+|serve) ?&?$", readme, re.MULTILINE)
@@ -398,7 +398,7 @@ asyncio.run(app.serve(Settings.read(), beside=hang))
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_also_while_the_disk_hangs_it_closes_all_connections_and_does_not_wait(tmp_path: Path) -> None:
     async with process(tmp_path, program=("-c", HANGS)) as home:
         ana, tom, ben = await home.ward("ana"), await home.ward("tom"), await home.guardian("ben")
@@ -529,7 +529,7 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_is_enabled_again_is_told_what_ended_meanwhile_also_before_the_tables_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -576,7 +576,7 @@ async def test_a_page_hears_no_more_once_its_login_has_expired(tmp_path: Path, m
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_somebody_gets_another_email_or_becomes_an_admin_and_is_still_the_same_person(tmp_path: Path) -> None:
     async with process(tmp_path, with_password=("ana",)) as home:
         ana = home.browser()
@@ -739,7 +739,7 @@ async def test_who_ended_a_session_is_said_before_it_is_written(tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whoever_is_slow_with_a_request_is_let_go_after_ten_seconds(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
 

@@ -42,7 +42,7 @@ async def test_a_guardian_sees_a_ward_home(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_restart_of_the_server_ends_nothing(tmp_path: Path, free_port: int) -> None:
     async with AsyncExitStack() as clients:
         async with house(tmp_path, port=free_port) as home:

@@ -60,7 +60,7 @@ async def test_on_a_read_only_disk_a_change_says_where_to_look(tmp_path: Path) -
         assert line.endswith("; see to its owner and mode, and whether its disk is read-only")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_of_a_file_that_another_program_keeps_locked_everything_says_so(tmp_path: Path) -> None:
     database = tmp_path / "liveguard.db"
     await move_in(database)

@@ -61,7 +61,7 @@ async def demo(
 @pytest.mark.parametrize(
     ("host", "public_url"), [("0.0.0.0", "http://192.0.2.7:8080"), ("127.0.0.1", "https://live.example.org")]
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_family_goes_about_whatever_the_public_address(
     tmp_path: Path, free_port: int, host: str, public_url: str
 ) -> None:
@@ -72,7 +72,7 @@ async def test_the_family_goes_about_whatever_the_public_address(
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nothing_is_left_of_the_family_where_its_end_is_not_waited_for(tmp_path: Path, free_port: int) -> None:
     with contextlib.ExitStack() as disk:
         async with demo(tmp_path, free_port, ("-c", IMPATIENT), host="127.0.0.1"):

@@ -239,7 +239,7 @@ def codes_of(response: Json) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_is_refused_is_described_and_what_is_described_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,7 +514,7 @@ class Told(World):
                 yield from ((place, event["event"], event) for event in peer.past + peer.heard)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("transport", [NATIVE, SOCKETIO])
 @pytest.mark.slow
 async def test_what_is_heard_is_described_there_and_what_is_described_there_is_heard(

@@ -37,7 +37,7 @@ def descriptors(home: Process) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stranger", [say_nothing, open_a_websocket])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_crowd_leaves_enough_to_those_who_are_there(
     tmp_path: Path, stranger: Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 ) -> None:

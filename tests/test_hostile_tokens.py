@@ -79,7 +79,7 @@ def check(found: dict[str, tuple[str, str] | None], at_least: int) -> None:
     assert {kind: refusal for kind, refusal in found.items() if refusal != REFUSED} == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/ws/ward", "/ws/guardian"])
 async def test_none_gets_in_by_the_header_of_an_upgrade(tmp_path: Path, hostile: dict[str, object], path: str) -> None:
     async with house(tmp_path, jwt_secret=secret()) as home:
@@ -87,7 +87,7 @@ async def test_none_gets_in_by_the_header_of_an_upgrade(tmp_path: Path, hostile:
         check({kind: await native(home, path, token=token) for kind, token in said.items()}, 70)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/ws/ward", "/ws/guardian"])
 async def test_none_gets_in_by_the_subprotocol(tmp_path: Path, hostile: dict[str, object], path: str) -> None:
     async with house(tmp_path, jwt_secret=secret()) as home:
@@ -97,7 +97,7 @@ async def test_none_gets_in_by_the_subprotocol(tmp_path: Path, hostile: dict[str
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_none_gets_in_by_the_handshake_of_socketio(tmp_path: Path, hostile: dict[str, object]) -> None:
     async with house(tmp_path, jwt_secret=secret()) as home:
         # A lone surrogate is no JSON, and what is too large for a frame never gets as far as this.
@@ -109,7 +109,7 @@ async def test_none_gets_in_by_the_handshake_of_socketio(tmp_path: Path, hostile
         check({kind: await socketio(home, token) for kind, token in said.items()}, 80)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_where_the_keys_cannot_be_had_the_client_may_try_again(tmp_path: Path) -> None:
     nobody = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{nobody.getsockname()[1]}/keys"
@@ -129,7 +129,7 @@ async def test_where_the_keys_cannot_be_had_the_client_may_try_again(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_none_gets_in_by_http(tmp_path: Path, hostile: dict[str, object]) -> None:
     async with house(tmp_path, jwt_secret=secret()) as home:
         said = {kind: str(token) for kind, token in hostile.items() if of_letters(token)}

@@ -173,7 +173,7 @@ def registered(server: Server) -> dict[str, int]:
     }
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_after_many_connections_no_registry_and_no_task_is_left(tmp_path: Path) -> None:
     await crowd(tmp_path)
     async with house(tmp_path, reconnect_grace=0) as home:

@@ -11,7 +11,7 @@ from liveguard.events import SessionEnded
 from liveguard.sessions import LiveSession
 from liveguard.turns import MOST_WAITING
 
-pytestmark = pytest.mark.gen_test(timeout=10)
+pytestmark = pytest.mark.gen_test
 
 
 async def test_the_ward_hears_who_guards_them_and_guardians_hear_who_started(stage: Stage) -> None:

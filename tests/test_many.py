@@ -10,7 +10,7 @@ from server import house
 
 from liveguard.events import Person
 
-pytestmark = pytest.mark.gen_test(timeout=30)
+pytestmark = pytest.mark.gen_test
 
 MANY = 20_000
 

@@ -128,7 +128,7 @@ async def test_neither_a_locked_database_nor_a_process_that_was_stopped_makes_an
         assert "session-interrupted" not in heard and "session-ended" not in heard
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_whoever_came_back_while_the_process_was_stopped_is_back_in_time_and_nobody_else(tmp_path: Path) -> None:
     async with process(tmp_path, reconnect_grace=2) as home:
         ben = await home.guardian("ben")
@@ -334,7 +334,7 @@ async def test_when_all_come_back_at_once_all_are_served(tmp_path: Path, torture
 # -- those who take their time -------------------------------------------------------------------------------------
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_many_who_never_finish_their_request_are_let_go_and_keep_nobody_waiting(
     tmp_path: Path, torture: bool
 ) -> None:

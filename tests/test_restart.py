@@ -77,7 +77,7 @@ async def test_with_many_connections_some_of_which_do_not_read_it_stops_in_time_
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_over_socketio_everybody_is_let_go_in_time_and_comes_back_to_the_same_session(tmp_path: Path) -> None:
     async def come(home: Process, kind: type[PollingClient | WebSocketClient], name: str) -> Any:
         connection = await kind.open(home.port, "", token=token_of(name))

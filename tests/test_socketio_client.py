@@ -37,7 +37,7 @@ async def all_wait(home: House) -> None:
 
 
 @over_each_transport
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_whole_story_cut_in_the_middle(tmp_path: Path, transports: list[str]) -> None:
     async with (
         house(tmp_path, allowed_hosts=(("127.0.0.1", None),)) as home,
@@ -94,7 +94,7 @@ async def test_the_whole_story_cut_in_the_middle(tmp_path: Path, transports: lis
 
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=["websocket", "polling"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whoever_finds_no_room_comes_back_by_itself_until_there_is(tmp_path: Path, transports: list[str]) -> None:
     async with house(tmp_path, max_connections=2) as home, node() as people:
         others = [await home.guardian("ben") for _ in range(2)]
@@ -115,7 +115,7 @@ async def test_whoever_finds_no_room_comes_back_by_itself_until_there_is(tmp_pat
 
 
 @over_each_transport
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_rubbish_in_every_position_is_answered_clearly(tmp_path: Path, transports: list[str]) -> None:
     rubbish: list[Any] = [
         None, True, 0, 7, -1.5, 1e300, "", "x", "\0", [], [1], {}, {"a": 1}, [[]], {"token": {}}, {"text": []},
@@ -152,7 +152,7 @@ async def test_rubbish_in_every_position_is_answered_clearly(tmp_path: Path, tra
 
 
 @over_each_transport
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whoever_is_not_let_in_hears_why(tmp_path: Path, transports: list[str]) -> None:
     async with house(tmp_path) as home, node() as people:
         await home.server.people.accounts.disable("tom")
@@ -176,7 +176,7 @@ async def test_whoever_is_not_let_in_hears_why(tmp_path: Path, transports: list[
 
 
 @over_each_transport
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_is_shut_out_does_not_come_back_and_who_was_lost_does(tmp_path: Path, transports: list[str]) -> None:
     async with house(tmp_path) as home, node() as people:
         ana = await people.come("ana", home.url, transports)

@@ -37,7 +37,7 @@ async def until_ready(home: Process, status: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal_catches_up(
     tmp_path: Path, torture: bool, fault: Fault
 ) -> None:
@@ -95,7 +95,7 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_running(tmp_path: Path) -> None:
     with disk_of_its_own(tmp_path / "disk"):
         database = tmp_path / "disk" / "liveguard.db"
@@ -116,7 +116,7 @@ async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_runn
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_on_a_full_disk_a_server_without_an_admin_serves_and_says_that_it_has_no_link(tmp_path: Path) -> None:
     with disk_of_its_own(tmp_path / "disk"):
         database = tmp_path / "disk" / "liveguard.db"
@@ -135,7 +135,7 @@ async def test_on_a_full_disk_a_server_without_an_admin_serves_and_says_that_it_
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stopped_on_a_damaged_file_it_says_what_is_lost_and_begins_anew_beside_it(tmp_path: Path) -> None:
     async with process(tmp_path) as home:
         ana, ben = await home.ward("ana"), await home.guardian("ben")

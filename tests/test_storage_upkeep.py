@@ -265,7 +265,7 @@ async def test_a_sound_database_has_no_problems_also_while_it_is_served(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whoever_looks_for_problems_keeps_nobody_from_writing(tmp_path: Path) -> None:
     async with in_order(tmp_path) as storage:
         with closing(sqlite3.connect(storage.database.path)) as db, db:

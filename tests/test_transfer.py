@@ -154,7 +154,7 @@ async def test_an_import_that_is_refused_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_twenty_thousand_people_move_in_at_once(tmp_path: Path) -> None:
     users = [
         {"id": f"id-{n}", "email": f"person-{n}@example.org", "firstName": "Ida", "lastName": f"No {n}"}

@@ -148,7 +148,7 @@ class World:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("transport", [NATIVE, SOCKETIO])
 async def test_each_hears_what_the_table_says_and_nothing_else(tmp_path: Path, transport: str) -> None:
     async with house(tmp_path) as home:
@@ -161,7 +161,7 @@ async def test_each_hears_what_the_table_says_and_nothing_else(tmp_path: Path, t
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("transport", [NATIVE, SOCKETIO])
 async def test_each_is_answered_as_the_table_says_and_ana_goes_on(tmp_path: Path, transport: str) -> None:
     async with house(tmp_path) as home:

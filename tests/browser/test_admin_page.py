@@ -5,7 +5,6 @@ from playwright.async_api import Page, expect
 from visitors import Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 NEW_PASSWORD = "a bridge at night and a bus"
 
@@ -28,7 +27,7 @@ async def choose_password(street: Street, link_page: Page, page: Page) -> None:
     await page.wait_for_url(street.home.url + "/")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_session_is_ended_in_an_emergency_and_it_is_written_down_who_did_it(street: Street) -> None:
     ben = await street.sign_in("ben")
     ana = await street.sign_in("ana", "/ward")
@@ -44,7 +43,7 @@ async def test_a_session_is_ended_in_an_emergency_and_it_is_written_down_who_did
     await expect(ben.locator(".session-head")).to_contain_text("Ended by an admin (Alex Admin)")
 
 
-@story
+@pytest.mark.gen_test
 async def test_people_are_added_disabled_enabled_and_get_a_new_password(street: Street) -> None:
     alex = await street.sign_in("alex", "/admin")
     row = alex.locator("tbody tr", has=alex.get_by_role("rowheader", name="Ana Winter"))
@@ -77,7 +76,7 @@ async def test_people_are_added_disabled_enabled_and_get_a_new_password(street: 
     street.excuse("status of 401")  # Ben's page may have asked once more before it heard that he is disabled
 
 
-@story
+@pytest.mark.gen_test
 async def test_nobody_else_gets_there(street: Street) -> None:
     ben = await street.sign_in("ben")
     await expect(ben.get_by_role("link", name="Admin")).to_have_count(0)
@@ -86,7 +85,7 @@ async def test_nobody_else_gets_there(street: Street) -> None:
     street.excuse("status of 403")
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_admin_decides_who_guards_whom(street: Street) -> None:
     await (await street.home.ward("ana")).answer("start-live-session")
     mallory = await street.sign_in("mallory")

@@ -12,7 +12,6 @@ from visitors import Street, open_street
 from liveguard.web.render import Renderer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 MANY = 200
 ESCAPES = ["", '">', "'>", "</script>", "</style>", "</title>", "</textarea>", "-->", "{{7*7}}", "\\u003e&lt;\\"]
@@ -70,7 +69,7 @@ async def next_change(page: Page) -> bool:
     return await has_changed(await response.value)
 
 
-@story
+@pytest.mark.gen_test
 async def test_two_hundred_sessions_that_move_are_rendered_once_a_second_and_not_at_all_when_they_rest(
     street: Street, rendered: list[str]
 ) -> None:
@@ -105,7 +104,7 @@ async def test_two_hundred_sessions_that_move_are_rendered_once_a_second_and_not
     assert not any([await has_changed(answer) for answer in chloe_sees])  # none of it is hers to see
 
 
-@story
+@pytest.mark.gen_test
 async def test_two_hundred_scripts_in_names_notes_and_messages_stay_text(browser: Browser, tmp_path: Path) -> None:
     async with open_street(tmp_path, browser, rate_limit=0) as street:
         assert len(set(PAYLOADS)) == MANY
@@ -142,7 +141,7 @@ async def test_two_hundred_scripts_in_names_notes_and_messages_stay_text(browser
         await harmless(await street.go_on(ben, "alex", "/admin"))
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_is_being_written_goes_on_when_the_cards_become_shorter(street: Street) -> None:
     wards = await crowd(street, [f"w{number}" for number in range(13)])
     for ward in wards[:12]:

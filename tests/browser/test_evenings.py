@@ -160,7 +160,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.parametrize("is_dashboard", [True, False], ids=["dashboard", "session"])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_whatever_happens_is_said_once(
     tmp_path: Path, browser: Browser, seed: int, *, is_dashboard: bool
 ) -> None:

@@ -7,12 +7,11 @@ from playwright.async_api import Route, expect
 from visitors import Street, hold, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 PHONE = {"width": 320, "height": 568}
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_finger_that_slides_off_the_button_stops_nothing(street: Street) -> None:
     ana = await started(street, viewport=PHONE, has_touch=True)
     stop, devtools = ana.locator("#stop"), await ana.context.new_cdp_session(ana)
@@ -42,7 +41,7 @@ async def test_a_finger_that_slides_off_the_button_stops_nothing(street: Street)
 
 
 @pytest.mark.parametrize("place", ["/ward", "/", "/history/{session}"])
-@story
+@pytest.mark.gen_test
 async def test_what_is_pressed_before_the_script_runs_is_neither_lost_nor_in_an_address(
     street: Street, place: str
 ) -> None:
@@ -78,7 +77,7 @@ async def test_what_is_pressed_before_the_script_runs_is_neither_lost_nor_in_an_
         await hold(page.locator("#stop"))
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: Street) -> None:
     ana, ben = await started(street, viewport=PHONE, locale="de-DE"), await street.home.guardian("ben")
     start, stop = ana.locator("#start"), ana.locator("#stop")
@@ -102,7 +101,7 @@ async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: St
     assert await ben.all_so_far() == ["guardian:session-started"]
 
 
-@story
+@pytest.mark.gen_test
 async def test_whoever_only_closes_the_keyboard_starts_nothing(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     note, start = ana.get_by_label("A note for them"), ana.get_by_role("button", name="Start")

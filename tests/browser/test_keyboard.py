@@ -6,7 +6,6 @@ from server import PASSWORD
 from visitors import Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 MOST_STEPS = 60
 # The sides of what shows the focus that something around it cuts off.
@@ -55,7 +54,7 @@ async def sign_in(street: Street, name: str, path: str) -> Page:
     return page
 
 
-@story
+@pytest.mark.gen_test
 async def test_ana_starts_writes_and_stops_by_the_keyboard_alone(street: Street) -> None:
     ben = await sign_in(street, "ben", "/")
     ana = await sign_in(street, "ana", "/ward")
@@ -89,7 +88,7 @@ async def test_ana_starts_writes_and_stops_by_the_keyboard_alone(street: Street)
     await expect(ben.get_by_role("heading", level=1)).to_have_text("Ana Winter")
 
 
-@story
+@pytest.mark.gen_test
 async def test_ana_invites_and_removes_and_mallory_accepts_by_the_keyboard_alone(street: Street) -> None:
     ana = await sign_in(street, "ana", "/people")
     await ana.keyboard.press("Tab")

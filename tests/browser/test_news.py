@@ -13,7 +13,6 @@ from visitors import IS_HEARD, IS_NOTIFIED, IS_TOUCHED, NO_NETWORK, VIENNA, Stre
 from liveguard.web.pages import dashboard, history
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 ONLY_A_WORKER_MAY = """
     window.notices = [];
@@ -94,7 +93,7 @@ async def nothing_is_said_again(page: Page) -> None:
     await expect(page.locator("#said")).to_have_text("Connected again. Everything is up to date.")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
         ben = await street.sign_in("ben")
@@ -129,7 +128,7 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
         await expect(worrying).to_have_count(0)
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     tom.lose()
@@ -141,7 +140,7 @@ async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
     assert await ben.evaluate("window.said") == ["Tom Berger is safe and has stopped the session."]
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_loss_that_was_over_while_a_guardian_was_away_alarms_nobody_either(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     await ben.clock.install()
@@ -158,7 +157,7 @@ async def test_a_loss_that_was_over_while_a_guardian_was_away_alarms_nobody_eith
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     home = street.home
@@ -182,7 +181,7 @@ async def test_a_server_that_restarts_alarms_nobody(street: Street) -> None:
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_where_only_a_worker_may_notify_it_does_and_the_page_goes_on(street: Street) -> None:
     ben = await street.sign_in("ben", device=ONLY_A_WORKER_MAY)
     await street.connected(ben)
@@ -203,7 +202,7 @@ async def test_where_only_a_worker_may_notify_it_does_and_the_page_goes_on(stree
     await expect(ben.locator(".card.lost")).to_have_count(2)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_happened_while_a_guardian_was_away_is_said_when_they_are_back(street: Street) -> None:
     ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
     for ward in (ana, tom):
@@ -237,7 +236,7 @@ LATE = """
 
 
 @pytest.mark.parametrize("page", ["/", "/history/{ana}"])
-@story
+@pytest.mark.gen_test
 async def test_an_end_before_the_first_connection_is_told(street: Street, page: str) -> None:
     ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
     for ward in (ana, tom):
@@ -256,7 +255,7 @@ async def test_an_end_before_the_first_connection_is_told(street: Street, page: 
     street.excuse("/nowhere/")
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_end_that_another_device_was_first_to_hear_is_told_here_as_well(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
@@ -271,7 +270,7 @@ async def test_an_end_that_another_device_was_first_to_hear_is_told_here_as_well
 
 
 @pytest.mark.parametrize("page", ["/", "/history/{ana}"])
-@story
+@pytest.mark.gen_test
 async def test_the_last_words_of_a_session_that_has_ended_are_said(street: Street, page: str) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
@@ -304,7 +303,7 @@ async def test_the_last_words_of_a_session_that_has_ended_are_said(street: Stree
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_is_heard_before_the_page_is_true_again_stays_said(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     asked, answered = asyncio.Event(), asyncio.Event()
@@ -329,7 +328,7 @@ async def test_what_is_heard_before_the_page_is_true_again_stays_said(street: St
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_during_it(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
@@ -365,7 +364,7 @@ async def test_what_was_rendered_before_an_outage_does_not_hide_what_happened_du
     await expect(ben.locator("#said")).to_contain_text("Ana Winter writes: Somebody follows me")
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("page", ["dashboard", "session"])
 async def test_what_could_not_be_fetched_after_an_outage_is_fetched_later(street: Street, page: str) -> None:
     ana = await street.home.ward("ana")
@@ -384,7 +383,7 @@ async def test_what_could_not_be_fetched_after_an_outage_is_fetched_later(street
     street.excuse(*NO_NETWORK, "503")
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("page", ["dashboard", "session"])
 async def test_a_page_is_true_soon_after_the_connection_is_back_however_often_it_asked_in_vain(
     street: Street, page: str
@@ -405,7 +404,7 @@ async def test_a_page_is_true_soon_after_the_connection_is_back_however_often_it
     street.excuse(*NO_NETWORK, "503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_story_that_cannot_be_had_at_once_is_asked_for_again(street: Street) -> None:
     ana, path = await on_her_way(street)
     ben = await street.sign_in("ben")
@@ -423,7 +422,7 @@ async def test_a_story_that_cannot_be_had_at_once_is_asked_for_again(street: Str
     street.excuse(*NO_NETWORK, "503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_lacks_a_card_is_not_called_up_to_date(street: Street) -> None:
     people = street.home.server.people
     await people.guardianships.put("tom", "mallory", "accepted")
@@ -446,7 +445,7 @@ async def test_a_page_that_lacks_a_card_is_not_called_up_to_date(street: Street)
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_is_connected_is_not_called_away_while_a_card_is_fetched(street: Street) -> None:
     people = street.home.server.people
     await people.guardianships.put("tom", "mallory", "accepted")
@@ -481,7 +480,7 @@ GOES_SILENT = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_happened_before_the_silence_was_noticed_is_told(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=0) as street:
         ben = await street.sign_in("ben", device=GOES_SILENT)
@@ -500,7 +499,7 @@ async def test_what_happened_before_the_silence_was_noticed_is_told(tmp_path: Pa
         await expect(ben.locator("#said")).to_contain_text("did not come back")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_a_silent_connection_did_not_tell_is_told_though_it_is_shown(street: Street) -> None:
     ana, path = await on_her_way(street)
     ben = await street.sign_in("ben", path, device=GOES_SILENT)
@@ -527,7 +526,7 @@ async def test_what_a_silent_connection_did_not_tell_is_told_though_it_is_shown(
     assert sum("stopped" in text for text in await ben.evaluate("window.said")) == 0
 
 
-@story
+@pytest.mark.gen_test
 async def test_all_that_was_written_before_the_page_was_true_again_is_told(street: Street) -> None:
     ana, path = await on_her_way(street)
     ida, _ = await on_her_way(street, "ida")
@@ -557,7 +556,7 @@ async def test_all_that_was_written_before_the_page_was_true_again_is_told(stree
     street.excuse(*NO_NETWORK, "503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_nobody_is_told_what_they_wrote_themselves(street: Street) -> None:
     ben = await street.sign_in("ben")
     await street.connected(ben)
@@ -572,7 +571,7 @@ async def test_nobody_is_told_what_they_wrote_themselves(street: Street) -> None
     street.excuse("503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_heard_just_before_an_outage_is_not_told_again(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     held = asyncio.Event()
@@ -602,7 +601,7 @@ async def test_what_was_heard_just_before_an_outage_is_not_told_again(street: St
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_fails_now_and_then_alarms_nobody_twice(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
@@ -624,7 +623,7 @@ async def test_a_page_that_fails_now_and_then_alarms_nobody_twice(street: Street
     street.excuse("502")
 
 
-@story
+@pytest.mark.gen_test
 async def test_old_ends_are_no_news_even_where_the_first_connection_fails(street: Street) -> None:
     ben = await street.home.guardian("ben")  # who has stood somewhere
     await ben.answer("ping")
@@ -653,7 +652,7 @@ async def test_old_ends_are_no_news_even_where_the_first_connection_fails(street
     assert not any("stopped" in said for said in await page.evaluate("window.said"))
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_happens_to_several_at_once_is_read_together(street: Street) -> None:
     wards = [await street.home.ward(name) for name in ("ana", "tom", "ida")]
     for ward in wards:
@@ -669,7 +668,7 @@ async def test_what_happens_to_several_at_once_is_read_together(street: Street) 
     assert len(set(tops)) == 3
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_guardian_who_relies_on_the_sound_hears_that_nothing_is_heard_any_more(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_HEARD + IS_NOTIFIED)
     for name in ("Sound", "Notifications"):
@@ -712,7 +711,7 @@ async def alarmed(street: Street) -> Page:
 BACK = "Connected again. Everything is up to date."
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_alarm_is_taken_back_beside_what_happened_meanwhile(street: Street) -> None:
     tom, _ = await on_her_way(street, "tom")
     ben = await alarmed(street)
@@ -724,7 +723,7 @@ async def test_an_alarm_is_taken_back_beside_what_happened_meanwhile(street: Str
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_alarm_is_taken_back_though_the_connection_goes_once_more_before_that(street: Street) -> None:
     tom, _ = await on_her_way(street, "tom")
     ben = await alarmed(street)
@@ -760,7 +759,7 @@ IS_CALLED = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_sound_that_was_interrupted_comes_back_with_a_touch(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_HEARD + IS_CALLED)
     await ben.get_by_role("button", name="Sound").click()
@@ -783,7 +782,7 @@ WAITS_FOR_A_TOUCH = IS_TOUCHED + """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_finger_wakes_the_sound_as_well(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_HEARD + WAITS_FOR_A_TOUCH, has_touch=True)
     await ben.get_by_role("button", name="Sound").tap()
@@ -798,7 +797,7 @@ async def test_a_finger_wakes_the_sound_as_well(street: Street) -> None:
     await ben.wait_for_function("() => window.tones.length")
 
 
-@story
+@pytest.mark.gen_test
 async def test_no_sound_is_offered_where_the_browser_has_none(street: Street) -> None:
     ben = await street.sign_in("ben", device="delete window.AudioContext;")
     await ben.evaluate("localStorage.setItem('sound', 'on')")  # before its owner chose that
@@ -815,7 +814,7 @@ async def test_no_sound_is_offered_where_the_browser_has_none(street: Street) ->
     await expect(ben.get_by_text("Silent: only this page tells you anything.")).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
@@ -844,7 +843,7 @@ async def test_what_one_device_has_heard_the_other_is_told_as_well(street: Stree
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_where_a_connection_has_failed_there_is_no_other_before_the_server_can_be_had(street: Street) -> None:
     """Firefox lets whoever has failed often wait for up to a minute, also when the network is back."""
     ana = await street.sign_in("ana", "/ward")
@@ -875,7 +874,7 @@ NOTES_WHAT_A_CLOSE_SAYS = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_leaves_a_page_is_not_alarmed_though_its_connection_goes_first(street: Street) -> None:
     """Firefox ends it as soon as another page is asked for, however long that one takes."""
     ana = await street.sign_in("ana", "/ward", device=NOTES_WHAT_A_CLOSE_SAYS)
@@ -898,7 +897,7 @@ ACTS_AFTER_A_CLOSE = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_starts_or_stops_while_a_page_may_be_left_is_told_what_became_of_it(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", device=ACTS_AFTER_A_CLOSE)
     line, connections = ana.locator("#line"), street.home.server.connections
@@ -918,7 +917,7 @@ async def test_who_starts_or_stops_while_a_page_may_be_left_is_told_what_became_
     await hold(ana.locator("#stop"))
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_proxy_that_keeps_the_address_of_health_to_itself_keeps_nobody_away(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await expect(ana.locator("#start")).to_be_enabled()
@@ -932,7 +931,7 @@ async def test_a_proxy_that_keeps_the_address_of_health_to_itself_keeps_nobody_a
     street.excuse(*NO_NETWORK, "403 (Forbidden)")
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_has_an_iphone_with_ios_15_is_back_as_well_and_confirms_what_is_asked(street: Street) -> None:
     """Safari 15, beyond which some of them cannot go, has neither of these."""
     ana = await street.sign_in(
@@ -952,7 +951,7 @@ async def test_who_has_an_iphone_with_ios_15_is_back_as_well_and_confirms_what_i
     await expect(ana.locator(".done")).to_contain_text("at once")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.get_by_role("button", name="Start").click()
@@ -975,7 +974,7 @@ async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
     ana = await street.sign_in("ana", "/healthz")
     sockets = await swallow(ana, f"{street.home.url}/ward", "stop-live-session")
@@ -999,7 +998,7 @@ async def test_a_stop_that_has_no_answer_is_not_taken_for_one_nor_for_none(stree
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_start_that_has_no_answer_is_not_taken_for_one_nor_for_none(street: Street) -> None:
     ana = await street.sign_in("ana", "/healthz")
     sockets = await swallow(ana, f"{street.home.url}/ward", "start-live-session")
@@ -1018,7 +1017,7 @@ async def test_a_start_that_has_no_answer_is_not_taken_for_one_nor_for_none(stre
     await expect(line).to_contain_text("Your session has started")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_ward_on_another_page_knows_how_their_session_stands(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.get_by_role("button", name="Start").click()
@@ -1049,7 +1048,7 @@ async def test_a_ward_on_another_page_knows_how_their_session_stands(street: Str
     street.excuse(*NO_NETWORK, "503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_cannot_carry_the_session_on_says_so(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await ana.get_by_role("button", name="Start").click()
@@ -1070,7 +1069,7 @@ async def test_a_page_that_cannot_carry_the_session_on_says_so(street: Street) -
     street.excuse("net::ERR_FAILED")
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_end_that_worried_is_shown_for_its_time(
     tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1094,7 +1093,7 @@ async def test_an_end_that_worried_is_shown_for_its_time(
         await expect(ben.locator("#summary")).to_have_text("All is quiet")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_ward_is_not_promised_guardians_who_have_left(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     await expect(ana.locator("#promise")).to_contain_text("Ben Keller")
@@ -1106,7 +1105,7 @@ async def test_a_ward_is_not_promised_guardians_who_have_left(street: Street) ->
     await expect(ana.locator("#promise")).not_to_contain_text("Ben Keller")
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_signs_out_during_their_session_is_asked_first(street: Street) -> None:
     ana, phone = await street.sign_in("ana", "/account"), await street.home.ward("ana")
     await phone.answer("start-live-session")  # after the page was loaded
@@ -1139,7 +1138,7 @@ async def test_who_signs_out_during_their_session_is_asked_first(street: Street)
     await expect(ana.get_by_role("button", name="Sign out there Opera")).to_have_count(0)
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_is_signed_out_already_is_not_asked_about_a_session(street: Street) -> None:
     ben = await street.sign_in("ben", "/account")
     people = street.home.server.people
@@ -1148,7 +1147,7 @@ async def test_who_is_signed_out_already_is_not_asked_about_a_session(street: St
     await expect(ben).to_have_url(re.compile("/login"))
 
 
-@story
+@pytest.mark.gen_test
 async def test_whoever_hesitates_to_sign_out_is_asked_once(street: Street) -> None:
     ana = await street.sign_in("ana", "/account")
     await (await street.home.ward("ana")).answer("start-live-session")
@@ -1163,7 +1162,7 @@ async def test_whoever_hesitates_to_sign_out_is_asked_once(street: Street) -> No
     assert asked.empty()  # of what is still asked for, the answer would ask once more
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("is_seen", [True, False])
 async def test_who_signs_out_is_asked_though_the_server_says_nothing(street: Street, is_seen: bool) -> None:
     if is_seen:
@@ -1182,7 +1181,7 @@ async def test_who_signs_out_is_asked_though_the_server_says_nothing(street: Str
     await ana.unroute_all(behavior="wait")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
     await ana.get_by_role("button", name="Start").click()
@@ -1197,7 +1196,7 @@ async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(st
     await expect(unshared).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_heard_already_is_no_news_after_a_page_that_could_not_be_fetched(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")

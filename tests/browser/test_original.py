@@ -72,7 +72,7 @@ async def opened(browser: Browser, address: str) -> Page:
     return page
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("transports", [[], ["websocket"], ["polling"]], ids=["as it comes", "websocket", "polling"])
 async def test_it_connects_starts_sends_where_it_is_and_stops(
     browser: Browser, tmp_path: Path, transports: list[str]
@@ -101,7 +101,7 @@ async def test_it_connects_starts_sends_where_it_is_and_stops(
         await ben.expect("session-interrupted", patience=12)
 
 
-@pytest.mark.gen_test(timeout=40)
+@pytest.mark.gen_test
 async def test_from_a_site_that_is_not_allowed_it_hears_nothing(browser: Browser, tmp_path: Path) -> None:
     async with elsewhere() as origin, house(tmp_path) as home:
         for transport in ("polling", "websocket"):

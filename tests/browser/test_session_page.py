@@ -9,7 +9,6 @@ from server import House, Peer
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street, said_last
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 
 async def start(home: House, name: str) -> tuple[Peer, str]:
@@ -26,7 +25,7 @@ async def told(page: Page, sentence: str) -> None:
     await page.evaluate("window.tones = []")
 
 
-@story
+@pytest.mark.gen_test
 async def test_it_tells_all_that_the_dashboard_tells(street: Street) -> None:
     ana, path = await start(street.home, "ana")
     ben = await street.sign_in("ben", path, device=IS_HEARD + IS_NOTIFIED, viewport={"width": 390, "height": 700})
@@ -75,7 +74,7 @@ async def test_it_tells_all_that_the_dashboard_tells(street: Street) -> None:
     await expect(ben.get_by_role("heading", level=1)).to_have_text("Tom Berger")
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_reads_of_an_old_session_is_told_of_a_new_one(street: Street) -> None:
     ana, path = await start(street.home, "ana")
     await ana.answer("stop-live-session")
@@ -96,7 +95,7 @@ def says_that_it_is_not_there(page: str) -> Callable[[Route], Awaitable[None]]:
     return answer
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_is_not_there_for_a_moment_is_looked_for_again(street: Street) -> None:
     ana, path = await start(street.home, "ana")
     ben = await street.sign_in("ben", path)
@@ -111,7 +110,7 @@ async def test_a_page_that_is_not_there_for_a_moment_is_looked_for_again(street:
     street.excuse("404")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=1) as street:
         tom, toms = await start(street.home, "tom")
@@ -151,7 +150,7 @@ async def test_what_could_not_be_sent_any_more_can_be_copied(tmp_path: Path, bro
         street.excuse("status of 404")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(street: Street) -> None:
     ana, path = await start(street.home, "ana")
     ida, _ = await start(street.home, "ida")
@@ -177,7 +176,7 @@ async def test_what_happened_meanwhile_is_said_when_the_connection_is_back(stree
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_is_written_in_the_same_moment_stands_there_in_its_order(street: Street) -> None:
     ana, path = await start(street.home, "ana")
     ben = await street.sign_in("ben", path)
@@ -194,7 +193,7 @@ async def test_what_is_written_in_the_same_moment_stands_there_in_its_order(stre
     await expect(ben.locator(".timeline")).to_contain_text("Safe, stopped it")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_cannot_be_made_anew_does_not_pass_for_live(street: Street) -> None:
     _, path = await start(street.home, "ana")
     ben = await street.sign_in("ben", path)
@@ -206,7 +205,7 @@ async def test_a_page_that_cannot_be_made_anew_does_not_pass_for_live(street: St
     street.excuse("broken")
 
 
-@story
+@pytest.mark.gen_test
 async def test_without_script_it_shows_the_others_as_well(street: Street) -> None:
     _, path = await start(street.home, "ana")
     tom, toms = await start(street.home, "tom")

@@ -9,7 +9,6 @@ from server import PASSWORD, look_again
 from visitors import CHROMIUM, FLAGS, NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 PLACE = "geo:48.20820,16.37380?q=48.20820,16.37380"  # the mark is asked for: a map is only centred by the first of them
 FOLLOWS = "addEventListener('click', (event) => { event.preventDefault(); window.followed = event.target.href; })"
@@ -26,7 +25,7 @@ async def start(street: Street, note: str = "") -> tuple[Page, Page]:
     return ana, ben
 
 
-@story
+@pytest.mark.gen_test
 async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
     ana, ben = await start(street, "Walking home")
     card = ben.locator(".card")
@@ -53,7 +52,7 @@ async def test_ben_sees_ana_start_move_write_and_arrive(street: Street) -> None:
     await expect(ben.locator("#summary")).not_to_contain_text("live session")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_place_opens_in_the_map_that_a_device_has(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
@@ -66,7 +65,7 @@ async def test_a_place_opens_in_the_map_that_a_device_has(street: Street) -> Non
         assert await ben.evaluate("window.followed") == address
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_lost_network_is_told_and_the_session_goes_on(street: Street) -> None:
     ana, ben = await start(street)
     await ana.context.set_offline(True)
@@ -87,7 +86,7 @@ async def test_a_lost_network_is_told_and_the_session_goes_on(street: Street) ->
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_reload_a_crash_and_another_page_carry_the_session_on(street: Street) -> None:
     ana, ben = await start(street, "Walking home")
     begun = street.home.server.live.sessions.of_ward("ana")
@@ -109,7 +108,7 @@ async def test_a_reload_a_crash_and_another_page_carry_the_session_on(street: St
     assert street.home.server.live.sessions.of_ward("ana") is begun is not None
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_the_browser_had_kept_carries_the_session_on_too(tmp_path: Path) -> None:
     # Playwright's Chromium keeps none, unless it is told to; and one without windows never does.
     async with async_playwright() as playwright:
@@ -130,7 +129,7 @@ async def test_a_page_that_the_browser_had_kept_carries_the_session_on_too(tmp_p
         await browser.close()
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_session_goes_on_in_another_tab_when_its_own_is_closed(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
@@ -155,7 +154,7 @@ async def test_the_session_goes_on_in_another_tab_when_its_own_is_closed(street:
     assert "session-interrupted" not in await ben.all_so_far()
 
 
-@story
+@pytest.mark.gen_test
 async def test_of_two_devices_the_one_in_use_is_back_first(street: Street) -> None:
     laptop = await street.sign_in("ana", "/ward")
     phone = await started(street)
@@ -181,7 +180,7 @@ async def test_of_two_devices_the_one_in_use_is_back_first(street: Street) -> No
     await expect(laptop.locator("#line")).to_contain_text("Connected again")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_device_that_nobody_used_lets_others_go_before_it_once_in_each_outage(street: Street) -> None:
     await (await street.home.ward("ana")).answer("start-live-session")
     laptop = await street.sign_in("ana", "/healthz")
@@ -213,7 +212,7 @@ async def test_a_device_that_nobody_used_lets_others_go_before_it_once_in_each_o
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_new_password_in_another_tab_carries_the_session_on(street: Street) -> None:
     await street.home.guardian("ben")
     ana = await started(street)
@@ -233,7 +232,7 @@ async def test_a_new_password_in_another_tab_carries_the_session_on(street: Stre
     assert street.home.server.live.sessions.of_ward("ana") is begun is not None
 
 
-@story
+@pytest.mark.gen_test
 async def test_whoever_is_removed_during_a_session_sees_nothing_from_then_on(street: Street) -> None:
     ana, ben = await start(street)
     other = await ana.context.new_page()
@@ -247,7 +246,7 @@ async def test_whoever_is_removed_during_a_session_sees_nothing_from_then_on(str
     await expect(ana.locator("#watching-line")).to_contain_text("Nobody is connected")
 
 
-@story
+@pytest.mark.gen_test
 async def test_whoever_accepts_during_a_session_sees_it_at_once(street: Street) -> None:
     ana = await started(street)
     other = await ana.context.new_page()
@@ -265,7 +264,7 @@ async def test_whoever_accepts_during_a_session_sees_it_at_once(street: Street) 
     await expect(ana.locator("#watching-line")).to_contain_text("Mallory Moore")
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_invitation_by_link_makes_an_account_once(street: Street) -> None:
     ana = await street.sign_in("ana", "/people")
     await ana.get_by_role("button", name="Make an invitation link").click()

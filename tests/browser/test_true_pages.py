@@ -10,7 +10,6 @@ from server import PASSWORD
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, WORKER, Street, open_street, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 LOOKS_AGAIN = "document.dispatchEvent(new Event('visibilitychange'))"
 NOTES_WHAT_IS_SAID = """(element) => {
@@ -38,7 +37,7 @@ async def is_of(page: Page, who: str) -> None:
     await page.wait_for_function("(who) => !window.old && document.body?.dataset.viewer === who", arg=who)
 
 
-@story
+@pytest.mark.gen_test
 async def test_no_page_becomes_that_of_whoever_signs_in_in_the_same_browser(street: Street) -> None:
     people = street.home.server.people
     mallory, alex = [await people.accounts.identify(name) for name in ("mallory", "alex")]
@@ -81,7 +80,7 @@ async def test_no_page_becomes_that_of_whoever_signs_in_in_the_same_browser(stre
     street.excuse(*NO_NETWORK, "401", "404")
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_left_while_the_page_was_on_its_way_is_not_said_to_watch(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street)
@@ -104,19 +103,19 @@ async def test_who_left_while_the_page_was_on_its_way_is_not_said_to_watch(stree
     await ana.route("**/ward", late, times=1)
     await ana.evaluate(LOOKS_AGAIN)
     await late.asked.wait()
-    await ana.evaluate("dispatchEvent(new Event('offline'))")
+    await ana.context.set_offline(True)
     await expect(watching).to_have_text("Who is watching is not known just now.")
     await ben.leave()
     await watching.evaluate(NOTES_WHAT_IS_SAID)
-    async with ana.expect_websocket():
-        await ana.evaluate("dispatchEvent(new Event('online'))")
+    await ana.context.set_offline(False)
     await expect(ana.locator("#line")).to_have_text("Connected again.")
     late.let_go.set()
     await expect(watching).to_have_text("Nobody is connected just now")
     assert set(await ana.evaluate("window.said")) == {"Nobody is connected just now"}
+    street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_hint_takes_no_warning_away(street: Street) -> None:
     ana = await started(street)
     line, hint = ana.locator("#line"), ana.locator("#stop-hint")
@@ -134,7 +133,7 @@ async def test_a_hint_takes_no_warning_away(street: Street) -> None:
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_question_about_a_session_goes_with_it(street: Street) -> None:
     ana = await started(street)
     question, live = ana.locator("#sure"), street.home.server.live
@@ -194,7 +193,7 @@ NOTES_THE_OUTAGES = """addEventListener("DOMContentLoaded", () => {
 TOO_MANY = "Too many pages of yours are open"
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, max_connections=2, reconnect_grace=1) as street:
         others = {name: [await street.home.ward(name) for _ in range(2)] for name in ("ana", "ben")}
@@ -227,7 +226,7 @@ async def test_a_page_for_which_there_is_no_room_says_so_and_is_not_connected(tm
         street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_has_never_been_connected_has_lost_nothing(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
@@ -265,7 +264,7 @@ KNOWS_NO_KYIV = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_time_zone_that_the_browser_does_not_know_stops_no_page(street: Street) -> None:
     people = street.home.server.people
     ben = await people.accounts.identify("ben")
@@ -284,7 +283,7 @@ async def test_a_time_zone_that_the_browser_does_not_know_stops_no_page(street: 
     await expect(page.locator("[data-runs]")).to_be_attached()
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_is_signed_out_elsewhere_hears_of_it(street: Street) -> None:
     people, notes = street.home.server.people, list[Any]()
     device = IS_HEARD.replace("window.tones.push", "window.note?.") + IS_NOTIFIED.replace("notices.push", "note")
@@ -309,7 +308,7 @@ async def test_who_is_signed_out_elsewhere_hears_of_it(street: Street) -> None:
     street.excuse("401")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> None:
     guardianships, accounts = street.home.server.people.guardianships, street.home.server.people.accounts
     ana = await street.home.ward("ana")
@@ -333,7 +332,7 @@ async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> 
     street.excuse(*NO_NETWORK, "404")
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_end_that_is_not_told_any_more_is_no_removal(street: Street) -> None:
     guardianships, accounts = street.home.server.people.guardianships, street.home.server.people.accounts
     ana = await street.home.ward("ana")
@@ -359,7 +358,7 @@ async def test_an_end_that_is_not_told_any_more_is_no_removal(street: Street) ->
 
 
 @pytest.mark.parametrize("path", ["/", "/history/{ana}"])
-@story
+@pytest.mark.gen_test
 async def test_another_password_in_another_window_signs_nobody_out(street: Street, path: str) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
@@ -386,7 +385,7 @@ async def test_another_password_in_another_window_signs_nobody_out(street: Stree
     street.excuse("401")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_form_that_is_on_its_way_is_not_sent_twice(street: Street) -> None:
     people, sent, late = street.home.server.people, list[str](), HeldBack()
 
@@ -418,7 +417,7 @@ async def test_a_form_that_is_on_its_way_is_not_sent_twice(street: Street) -> No
     assert len(sent) == 2
 
 
-@story
+@pytest.mark.gen_test
 async def test_nothing_is_done_unasked_while_the_script_that_asks_is_late(street: Street) -> None:
     ana, late = await street.sign_in("ana", "/healthz"), HeldBack()
     await ana.context.route("**/page.js", late)
@@ -445,7 +444,7 @@ async def test_nothing_is_done_unasked_while_the_script_that_asks_is_late(street
     street.excuse("net::ERR_FAILED")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_network_that_swallows_everything_leaves_no_page_blank(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", **WORKER)
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
@@ -466,7 +465,7 @@ async def test_a_network_that_swallows_everything_leaves_no_page_blank(street: S
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street)
@@ -478,7 +477,7 @@ async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: 
     await expect(watching).to_have_text("Nobody is connected just now")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_clock_that_is_set_ends_no_session_but_sleep_may(street: Street) -> None:
     ana = await started(street, device=IS_NOTIFIED)
     line = ana.locator("#line")

@@ -12,7 +12,6 @@ from liveguard.errors import StorageUnavailable
 from liveguard.sessions import LiveSession, Moment
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 COUNTS_QUESTIONS = """
     window.questions = 0;
@@ -52,7 +51,7 @@ HAS_A_SCREEN = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_location_is_asked_for_only_when_pressed_and_goes_with_the_battery(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"], device=COUNTS_QUESTIONS + HALF_CHARGED)
@@ -73,7 +72,7 @@ async def test_a_location_is_asked_for_only_when_pressed_and_goes_with_the_batte
     await expect(share).to_have_attribute("aria-pressed", "false")
 
 
-@story
+@pytest.mark.gen_test
 async def test_how_rough_a_location_is_stands_where_it_is_sent_and_where_it_is_read(street: Street) -> None:
     rough = {**VIENNA, "accuracy": 4000}
     ana = await started(street, locale="de-DE", geolocation=rough, permissions=["geolocation"])
@@ -93,7 +92,7 @@ async def test_how_rough_a_location_is_stands_where_it_is_sent_and_where_it_is_r
     await expect(aloud).to_have_text("Dein Standort wird nicht mehr geteilt.")
 
 
-@story
+@pytest.mark.gen_test
 async def test_why_there_is_no_location_is_said(street: Street) -> None:
     ana = await started(street, device=CANNOT_TELL)
     share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
@@ -112,7 +111,7 @@ async def test_why_there_is_no_location_is_said(street: Street) -> None:
     await expect(ana.locator("#running")).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street: Street) -> None:
     small = {"width": 320, "height": 568}
     ana = await started(street, locale="de-DE", viewport=small, device=CANNOT_TELL)
@@ -140,7 +139,7 @@ async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street:
     assert not await is_in_sight()
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_note_is_in_sight_above_the_button_that_starts_on_a_small_phone(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": 320, "height": 568})
     note, start = await ana.locator("#note").bounding_box(), await ana.locator("#start").bounding_box()
@@ -148,7 +147,7 @@ async def test_the_note_is_in_sight_above_the_button_that_starts_on_a_small_phon
     assert note["y"] + note["height"] <= start["y"] - 12  # what keeps apart from the button is of the ground's colour
 
 
-@story
+@pytest.mark.gen_test
 async def test_how_long_it_takes_stands_in_one_line_also_after_ten_hours(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +169,7 @@ IS_MOVED = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_where_a_device_was_is_not_told_as_where_it_is(street: Street) -> None:
     ana = await started(street, device=IS_MOVED)
     ben = await street.home.guardian("ben")
@@ -207,7 +206,7 @@ async def test_where_a_device_was_is_not_told_as_where_it_is(street: Street) -> 
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_location_is_shared_in_the_session_for_which_that_was_asked(street: Street) -> None:
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
     share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
@@ -228,7 +227,7 @@ async def test_a_location_is_shared_in_the_session_for_which_that_was_asked(stre
     street.excuse("404")
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_opens_the_app_anew_knows_that_the_location_is_not_shared(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
@@ -262,7 +261,7 @@ async def test_who_opens_the_app_anew_knows_that_the_location_is_not_shared(stre
     await expect(unshared).to_be_hidden()
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_looks_at_another_page_knows_when_the_one_that_shares_the_location_is_gone(street: Street) -> None:
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
     await ana.get_by_role("button", name="location").click()
@@ -288,7 +287,7 @@ async def test_who_looks_at_another_page_knows_when_the_one_that_shares_the_loca
     await expect(unshared).to_be_hidden()
 
 
-@story
+@pytest.mark.gen_test
 async def test_of_another_session_that_began_meanwhile_nothing_is_shared_unasked(street: Street) -> None:
     ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
     share, line = ana.get_by_role("button", name="location"), ana.locator("#share-line")
@@ -326,7 +325,7 @@ NOTES_WHAT_IS_SAID = """(element) => {
 }"""
 
 
-@story
+@pytest.mark.gen_test
 async def test_aloud_is_said_what_changes_and_not_each_second(street: Street) -> None:
     ana = await started(street, device=IS_MOVED)
     ben = await street.home.guardian("ben")
@@ -358,7 +357,7 @@ async def test_aloud_is_said_what_changes_and_not_each_second(street: Street) ->
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_browser_that_refuses_a_location_does_not_keep_the_session_from_running(street: Street) -> None:
     ana = await started(street)
     await ana.get_by_role("button", name="location").click()
@@ -366,7 +365,7 @@ async def test_a_browser_that_refuses_a_location_does_not_keep_the_session_from_
     await expect(ana.locator("#running")).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
     ana = await started(street, device=HAS_A_SCREEN)
     await ana.wait_for_function("() => window.awake.join() === 'screen'")
@@ -387,7 +386,7 @@ async def test_the_screen_stays_on_while_a_session_runs(street: Street) -> None:
 WANTS_A_TOUCH = IS_TOUCHED + HAS_A_SCREEN + "window.mayLock = () => window.touched;"
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_screen_stays_on_from_the_first_touch_where_a_browser_waits_for_one(street: Street) -> None:
     await (await street.home.ward("ana")).answer("start-live-session")
     ana = await street.sign_in("ana", "/ward", device=WANTS_A_TOUCH, has_touch=True)
@@ -399,7 +398,7 @@ async def test_the_screen_stays_on_from_the_first_touch_where_a_browser_waits_fo
     assert await ana.evaluate("window.awake.join()") == "screen"
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_what_was_rendered_before_the_start_ends_nothing(street: Street, elsewhere: bool) -> None:
     ana = await street.sign_in("ana", "/ward")
@@ -429,7 +428,7 @@ async def test_what_was_rendered_before_the_start_ends_nothing(street: Street, e
     await expect(ana.locator("#running")).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_phone_is_not_told_of_a_keyboard(street: Street) -> None:
     ana = await started(street, is_mobile=True, has_touch=True)
     hint = ana.locator("#stop-hint")
@@ -439,7 +438,7 @@ async def test_a_phone_is_not_told_of_a_keyboard(street: Street) -> None:
     assert await hint.inner_text() == "Keep pressing for one second."
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_short_press_does_not_stop_a_click_is_asked_back_and_a_held_key_does(street: Street) -> None:
     ana = await started(street)
     stop, question = ana.locator("#stop"), ana.get_by_role("dialog")
@@ -488,7 +487,7 @@ HAS_NO_POINTER = """(button) => {
 }"""
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_click_of_an_assistive_technology_is_asked_back(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     for press in (HAS_NO_POINTER, TOUCHES_NOTHING):  # the second one leaves a moment in which a click is a finger's
@@ -521,7 +520,7 @@ NOTES_PLACES = """() => {
 }"""
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_start_that_is_refused_takes_no_running_session_away(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", device=HOLDS_A_START_BACK)
     await ana.get_by_role("button", name="Start").click()
@@ -532,7 +531,7 @@ async def test_a_start_that_is_refused_takes_no_running_session_away(street: Str
     await expect(ana.locator("#running")).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_note_that_another_start_has_overtaken_can_be_sent(street: Street) -> None:
     ana, phone = await street.sign_in("ana", "/ward", device=HOLDS_A_START_BACK), await street.home.ward("ana")
     note, text = ana.get_by_label("A note for them"), ana.locator("#text")
@@ -558,7 +557,7 @@ LOSES_A_START = """
 """
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_note_that_was_lost_with_its_start_can_be_sent_in_the_session_of_another_device(street: Street) -> None:
     ana, phone = await street.sign_in("ana", "/ward", device=LOSES_A_START), await street.home.ward("ana")
     note, text = ana.get_by_label("A note for them"), ana.locator("#text")
@@ -572,7 +571,7 @@ async def test_a_note_that_was_lost_with_its_start_can_be_sent_in_the_session_of
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Street) -> None:
     ana = await started(street)
     await ana.context.set_offline(True)
@@ -587,7 +586,7 @@ async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Stre
     street.excuse(*NO_NETWORK, "503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_session_begins_without_the_guardians_of_the_last_one(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street)
@@ -610,7 +609,7 @@ async def test_a_session_begins_without_the_guardians_of_the_last_one(street: St
     await expect(watching).to_have_text("Nobody is connected just now")
 
 
-@story
+@pytest.mark.gen_test
 async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
     ben = await street.home.guardian("ben")
     ana = await started(street)
@@ -624,7 +623,7 @@ async def test_nobody_is_said_to_watch_who_does_not(street: Street) -> None:
     street.excuse("503")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> None:
     ana, ben = await started(street, viewport=PHONE), await street.home.guardian("ben")
     for number in range(12):
@@ -697,7 +696,7 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_a_guardian_writes_is_said_though_the_page_cannot_be_had_for_long(street: Street) -> None:
     """On a bad network that takes seconds, and a minute where old connections of the browser are dead."""
     ana, ben = await started(street), await street.home.guardian("ben")
@@ -724,7 +723,7 @@ async def test_what_a_guardian_writes_is_said_though_the_page_cannot_be_had_for_
     await expect(said.last).to_have_text("Ben Keller writes: Wait")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_warning_shows_a_lost_connection_only_where_it_is_lost(street: Street) -> None:
     ana = await started(street)
     line, icon = ana.locator("#line"), ana.locator("#line .icon")
@@ -745,7 +744,7 @@ async def test_a_warning_shows_a_lost_connection_only_where_it_is_lost(street: S
 
 
 @pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 1200}])
-@story
+@pytest.mark.gen_test
 async def test_the_button_that_stops_stays_where_it_is(street: Street, size: dict[str, int]) -> None:
     ana = await street.sign_in("ana", "/ward", viewport=size)
     await expect(ana.locator("#start")).to_be_enabled()
@@ -764,7 +763,7 @@ async def test_the_button_that_stops_stays_where_it_is(street: Street, size: dic
     assert max(places) - min(places) < 1, places
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_said_and_typed_in_the_last_session_is_not_said_in_the_next(street: Street) -> None:
     ana, live = await started(street), street.home.server.live
     line, kept, note = ana.locator("#line"), ana.locator("#kept .unsent"), ana.get_by_label("A note for them")
@@ -802,7 +801,7 @@ async def test_what_was_said_and_typed_in_the_last_session_is_not_said_in_the_ne
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     ana = await street.sign_in("ana", "/ward")
     line, journaling = ana.locator("#line"), street.home.server.live._journaling
@@ -838,7 +837,7 @@ async def test_a_start_that_takes_long_is_not_said_to_be_none(street: Street, mo
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_server_that_is_busy_for_a_moment_is_no_dead_end(street: Street) -> None:
     ana = await started(street, **WORKER)
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
@@ -859,7 +858,7 @@ async def test_a_server_that_is_busy_for_a_moment_is_no_dead_end(street: Street)
     street.excuse("503", *NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_shell_opens_without_network_and_says_so(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward", **WORKER)
     await ana.wait_for_function("() => navigator.serviceWorker.controller !== null")
@@ -872,7 +871,7 @@ async def test_the_shell_opens_without_network_and_says_so(street: Street) -> No
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_page_can_be_installed(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     devtools = await ana.context.new_cdp_session(ana)
@@ -883,7 +882,7 @@ async def test_the_page_can_be_installed(street: Street) -> None:
     assert [one["errorId"] for one in problems["installabilityErrors"]] in ([], ["in-incognito"])
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_ward_who_was_away_for_too_long_is_not_promised_that_the_session_goes_on(
     tmp_path: Path, browser: Browser
 ) -> None:
@@ -903,7 +902,7 @@ async def test_a_ward_who_was_away_for_too_long_is_not_promised_that_the_session
         street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_location_that_is_shared_again_is_not_called_unshared(street: Street) -> None:
     place = {"latitude": 48.2, "longitude": 16.37}
     phone = await street.home.ward("ana")

@@ -9,7 +9,6 @@ from server import Peer
 from visitors import IS_HEARD, IS_NOTIFIED, MOVES, NO_NETWORK, WORKER, Street, said_last
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 REFUSES_TO_NOTIFY = """
     window.Notification = class {
@@ -78,7 +77,7 @@ async def live_through_it(street: Street, page: Page) -> Peer:
     return tom
 
 
-@story
+@pytest.mark.gen_test
 async def test_who_is_alerted_by_nothing_is_told_so_while_somebody_is_live(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_HEARD + IS_NOTIFIED)
     await street.connected(ben)
@@ -95,7 +94,7 @@ async def test_who_is_alerted_by_nothing_is_told_so_while_somebody_is_live(stree
         await expect(silent).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_each_change_is_heard_once_sound_was_allowed(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_HEARD)
     await live_through_it(street, ben)
@@ -140,7 +139,7 @@ async def test_each_change_is_heard_once_sound_was_allowed(street: Street) -> No
     assert await ben.evaluate("window.tones.length") == quiet
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_NOTIFIED)
     button = ben.get_by_role("button", name="Notifications")
@@ -163,7 +162,7 @@ async def test_a_hidden_page_notifies_where_that_is_permitted(street: Street) ->
     await tom.leave()
 
 
-@story
+@pytest.mark.gen_test
 async def test_where_the_browser_allows_no_notifications_the_page_says_so(street: Street) -> None:
     ben = await street.sign_in("ben", device=REFUSES_TO_NOTIFY)
     button = ben.get_by_role("button", name="Notifications")
@@ -174,7 +173,7 @@ async def test_where_the_browser_allows_no_notifications_the_page_says_so(street
     await expect(button).to_have_attribute("aria-pressed", "false")
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_notification_leads_to_its_session(street: Street) -> None:
     ben = await street.sign_in("ben", device=IS_NOTIFIED, viewport={"width": 390, "height": 500})
     await ben.get_by_role("button", name="Notifications").click()
@@ -215,7 +214,7 @@ TOUCHED = """async (about) => {
 }"""
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_workers_notification_leads_to_its_session_or_to_what_is_open(street: Street) -> None:
     ana = await street.home.ward("ana")
     about = (await ana.answer("start-live-session"))["data"]["sessionId"]
@@ -236,7 +235,7 @@ async def test_a_workers_notification_leads_to_its_session_or_to_what_is_open(st
     assert await worker.evaluate(TOUCHED, "") == ["opens /"]
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_tab_shows_how_many_run_and_whether_one_is_lost(street: Street) -> None:
     ben = await street.sign_in("ben")
     # To an admin nobody tells it, whether the tab is in sight or not.
@@ -263,7 +262,7 @@ async def test_the_tab_shows_how_many_run_and_whether_one_is_lost(street: Street
     await expect(icon).to_have_attribute("href", str(quiet))
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session")
@@ -291,7 +290,7 @@ async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Str
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_down(street: Street) -> None:
     ben = await street.sign_in("ben", "/healthz")
     await ben.clock.install()
@@ -306,7 +305,7 @@ async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_
     assert len(sockets) == 1
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_server_that_goes_away_is_noticed_as_well(street: Street) -> None:
     ben = await street.sign_in("ben")
     await street.connected(ben)
@@ -318,7 +317,7 @@ async def test_a_server_that_goes_away_is_noticed_as_well(street: Street) -> Non
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_is_typed_stays_while_the_page_changes_under_it(street: Street) -> None:
     ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
     await ana.answer("start-live-session")
@@ -351,7 +350,7 @@ async def test_what_is_typed_stays_while_the_page_changes_under_it(street: Stree
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_being_written_to_a_ward_stays_when_their_card_goes(street: Street) -> None:
     ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
     for ward in (ana, tom):
@@ -376,7 +375,7 @@ async def test_what_was_being_written_to_a_ward_stays_when_their_card_goes(stree
     await expect(kept).to_have_count(0)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_arrived_just_before_the_end_is_not_called_unsent(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
@@ -411,7 +410,7 @@ async def test_what_arrived_just_before_the_end_is_not_called_unsent(street: Str
     await expect(ben.locator("#kept .unsent")).to_have_count(0)
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_a_ward_types_stays_while_the_page_changes_under_it(street: Street) -> None:
     first = await street.home.guardian("ben")
     ana = await street.sign_in("ana", "/ward")
@@ -428,7 +427,7 @@ async def test_what_a_ward_types_stays_while_the_page_changes_under_it(street: S
     await expect(ana.get_by_label("Message to your guardians")).to_have_value("")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_being_written_is_still_there_when_the_page_is_loaded_anew(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     note, text = ana.get_by_label("A note for them"), ana.get_by_label("Message to your guardians")
@@ -470,7 +469,7 @@ async def test_what_was_being_written_is_still_there_when_the_page_is_loaded_ane
     await expect(ana.locator("#text")).to_have_value("")
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("who", ["ana", "ben"])
 async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Street, who: str) -> None:
     device = await street.home.ward("ana")
@@ -512,7 +511,7 @@ async def test_a_message_stays_in_its_field_until_the_server_has_it(street: Stre
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("who", ["ana", "ben"])
 async def test_what_has_arrived_after_all_is_not_called_unsent_any_more(street: Street, who: str) -> None:
     device, other = await street.home.ward("ana"), await street.home.guardian("ben")
@@ -556,7 +555,7 @@ async def test_what_has_arrived_after_all_is_not_called_unsent_any_more(street: 
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> None:
     ana = await street.home.ward("ana")
     session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
@@ -580,7 +579,7 @@ async def test_a_page_of_which_a_part_does_not_load_says_so(street: Street) -> N
     street.excuse("net::ERR_FAILED")
 
 
-@story
+@pytest.mark.gen_test
 async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
     windows = [
         await street.sign_in("ben", device=SEES_JUMPS, viewport={"width": width, "height": 800}, **MOVES)
@@ -605,7 +604,7 @@ async def test_nothing_jumps_when_cards_come_and_go(street: Street) -> None:
         assert await ben.evaluate("window.shift") < 0.1
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_happens_is_said_in_sight_of_whoever_reads_or_writes_further_down(street: Street) -> None:
     ana, tom = await street.home.ward("ana"), await street.home.ward("tom")
     for ward in (tom, ana):
@@ -627,7 +626,7 @@ async def test_what_happens_is_said_in_sight_of_whoever_reads_or_writes_further_
     assert await ben.locator(".card.lost h2 a").evaluate(top) >= await said.evaluate(bottom)
 
 
-@story
+@pytest.mark.gen_test
 async def test_where_nothing_is_said_the_page_below_is_seen_and_touched(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session", {"note": "Walking home"})
@@ -646,7 +645,7 @@ async def test_where_nothing_is_said_the_page_below_is_seen_and_touched(street: 
     await ana.leave()
 
 
-@story
+@pytest.mark.gen_test
 @pytest.mark.parametrize("size", [(844, 390), (360, 640)])
 async def test_however_much_is_said_nothing_that_is_written_or_reached_lies_behind_it(
     street: Street, size: tuple[int, int]
@@ -673,7 +672,7 @@ async def test_however_much_is_said_nothing_that_is_written_or_reached_lies_behi
     await tom.leave()
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_is_on_its_way_goes_on_from_there_when_more_changes(street: Street) -> None:
     ben = await street.sign_in("ben", device=SEES_LEAPS, viewport={"width": 390, "height": 800}, **MOVES)
     ana = await street.home.ward("ana")
@@ -693,7 +692,7 @@ async def test_what_is_on_its_way_goes_on_from_there_when_more_changes(street: S
     assert await ben.evaluate("window.leap") < 20
 
 
-@story
+@pytest.mark.gen_test
 async def test_nothing_moves_for_those_who_asked_for_it(street: Street) -> None:
     moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
     ana = await street.home.ward("ana")
@@ -712,7 +711,7 @@ async def test_nothing_moves_for_those_who_asked_for_it(street: Street) -> None:
     assert await ben.evaluate("window.most") == 0
 
 
-@story
+@pytest.mark.gen_test
 async def test_german_is_chosen_by_the_browser_or_the_account(street: Street) -> None:
     ben = await street.sign_in("ben", locale="de-AT")
     assert await ben.get_attribute("html", "lang") == "de-AT"
@@ -750,7 +749,7 @@ async def the_page_of_anas_session(street: Street) -> tuple[Page, Peer]:
     return ben, ana
 
 
-@story
+@pytest.mark.gen_test
 async def test_whoever_looks_at_the_page_of_a_session_watches_it_and_can_write(street: Street) -> None:
     ben, ana = await the_page_of_anas_session(street)
     assert (await ana.expect("guardians-changed", connectedGuardians=1))["guardianIds"] == ["ben"]
@@ -770,7 +769,7 @@ async def test_whoever_looks_at_the_page_of_a_session_watches_it_and_can_write(s
     await expect(ben.get_by_label("Message to Ana")).to_have_count(0)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_page_of_a_session_says_that_it_has_no_connection_and_catches_up(street: Street) -> None:
     ben, ana = await the_page_of_anas_session(street)
     await expect(ben.locator("#live:not(.stale)")).to_be_visible()
@@ -790,7 +789,7 @@ async def test_the_page_of_a_session_says_that_it_has_no_connection_and_catches_
     street.excuse(*NO_NETWORK)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_page_of_a_session_goes_with_the_right_to_see_it(street: Street) -> None:
     ben, ana = await the_page_of_anas_session(street)
     people = street.home.server.people
@@ -805,7 +804,7 @@ async def test_the_page_of_a_session_goes_with_the_right_to_see_it(street: Stree
     street.excuse("status of 404")
 
 
-@story
+@pytest.mark.gen_test
 async def test_what_was_copied_is_said_in_words_and_what_is_written_is_told_as_it_is(street: Street) -> None:
     accounts = street.home.server.people.accounts
     await accounts.change("ana", first_name="A$& {text}", last_name="")

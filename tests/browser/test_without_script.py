@@ -6,10 +6,9 @@ from server import PASSWORD
 from visitors import NO_NETWORK, Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-story = pytest.mark.gen_test(timeout=60)
 
 
-@story
+@pytest.mark.gen_test
 async def test_the_dashboard_is_right_and_reloads_itself(street: Street) -> None:
     ana = await street.home.ward("ana")
     await ana.answer("start-live-session", {"note": "Night bus"})
@@ -33,7 +32,7 @@ async def test_the_dashboard_is_right_and_reloads_itself(street: Street) -> None
     street.excuse("status of 401")
 
 
-@story
+@pytest.mark.gen_test
 async def test_people_history_and_the_account_work_and_the_wards_page_says_what_it_needs(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session", {"note": "Night bus"})
@@ -76,7 +75,7 @@ async def test_people_history_and_the_account_work_and_the_wards_page_says_what_
     await ben.wait_for_url(street.home.url + "/login")
 
 
-@story
+@pytest.mark.gen_test
 async def test_an_admin_ends_adds_and_disables(street: Street) -> None:
     tom = await street.home.ward("tom")
     await tom.answer("start-live-session")
@@ -92,7 +91,7 @@ async def test_an_admin_ends_adds_and_disables(street: Street) -> None:
     await expect(alex.get_by_role("heading", name="Zoe")).to_be_visible()
 
 
-@story
+@pytest.mark.gen_test
 async def test_a_page_that_gets_no_style_can_be_read(street: Street) -> None:
     page = await street.visit("/healthz")
     await page.route("**/app.css", lambda route: route.abort())

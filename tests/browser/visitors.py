@@ -52,7 +52,7 @@ MOVES = {"reduced_motion": "no-preference"}
 WORKER = {"service_workers": "allow"}
 NO_WORKER = "Service Worker registration blocked by Playwright"
 NO_NETWORK = ("net::ERR_", "WebSocket connection to", "when fetching the script")  # what Chromium says of it
-PATIENCE = 8000  # milliseconds
+PATIENCE = 20_000  # milliseconds
 
 # Devices that note what they sound and notify of.
 IS_HEARD = """
