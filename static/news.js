@@ -199,7 +199,7 @@ function revoke(sessionId) {
 function tell(kind, about) {
   const session = sessions.get(about);
   if (!session) return;
-  const sentence = (words[kind] ?? words.ended).replace("{name}", () => session.name);
+  const sentence = (words[kind] ?? words.ended_somehow).replace("{name}", () => session.name);
   // Whatever ends a session but its ward is as loud as a loss.
   say([{ kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about }]);
 }

@@ -8,7 +8,7 @@ from time import time
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
 from server import PASSWORD, Peer, started, test_settings
-from visitors import IS_HEARD, IS_NOTIFIED, IS_TOUCHED, NO_NETWORK, VIENNA, Street, hold, open_street
+from visitors import IS_HEARD, IS_NOTIFIED, IS_TOUCHED, NO_NETWORK, VIENNA, Street, hold, open_street, said_last
 
 from liveguard.web.pages import dashboard, history
 
@@ -1208,3 +1208,22 @@ async def test_what_was_heard_already_is_no_news_after_a_page_that_could_not_be_
     await ben.unroute("**/live?*")
     await expect(ben.locator("#said")).to_have_text("Connected again. Everything is up to date.")
     street.excuse(*NO_NETWORK)
+
+
+FORGETS_ENDS_BY_ADMINS = """async () => {
+    const script = document.querySelector("script[src*=dashboard]");
+    const { words } = await import(script.src.replace("dashboard.js", "news.js"));
+    delete words.ended_ended_by_admin;
+}"""
+
+
+@pytest.mark.gen_test
+async def test_of_an_end_for_a_reason_that_it_does_not_know_a_page_says_no_more_than_that(street: Street) -> None:
+    ben, ana = await street.sign_in("ben"), await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    await said_last(ben, "Ana Winter has started a session.")
+    await ben.evaluate(FORGETS_ENDS_BY_ADMINS)  # as a page from before there were any
+    live = street.home.server.live
+    (session,) = live.sessions.get_active_sessions()
+    await live.end_by_admin(session.id, "alex")
+    await said_last(ben, "The session of Ana Winter has ended.")
