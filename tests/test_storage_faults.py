@@ -73,9 +73,10 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
                     assert "seq" not in await newcomer.expect("guardian:session-started", wardId="ana")
                 assert (await home.fetch("/readyz")).status == 503
                 if fault in SAID:
-                    assert said(home, "cannot be written: SQLITE_") == said(home, "can be written again") + 1
+                    await until_said(home, failing=True)
             caught_up_after = await until_ready(home, 200)
-            assert fault not in SAID or said(home, "cannot be written: SQLITE_") == said(home, "can be written again")
+            if fault in SAID:
+                await until_said(home, failing=False)
             sessions = dict(read(database, "SELECT id, end_seq FROM sessions"))
             assert sessions[started["sessionId"]] is None
             assert sessions[before["sessionId"]]
@@ -85,7 +86,7 @@ async def test_while_the_storage_fails_sessions_go_on_and_afterwards_the_journal
                 f" its end, the loop was late by {1000 * late:.0f} ms at most"
             )
             # What is promised is 50 ms, of a machine with time for it; whoever waits for a database, waits longer.
-            assert 0 < late < (0.05 if torture else 0.25)
+            assert 0 < late < (0.05 if torture else 1)
             await home.stop(signal.SIGKILL)
         async with process(tmp_path, database=database) as home:
             ana, ben = await home.ward("ana"), await home.guardian("ben")
@@ -151,9 +152,17 @@ async def test_stopped_on_a_damaged_file_it_says_what_is_lost_and_begins_anew_be
                 assert f"it is kept as {aside}" in again.log
 
 
-def said(home: Process, what: str) -> int:
-    """How often it has said this of its database in the log."""
-    return home.log.count(f"WARNING liveguard.storage.database: The database {home.database} {what}")
+async def until_said(home: Process, *, failing: bool) -> None:
+    """Wait until the log, which is written behind what happens, says how the database does, once for each change."""
+
+    def said(what: str) -> int:
+        return home.log.count(f"WARNING liveguard.storage.database: The database {home.database} {what}")
+
+    for _ in range(500):
+        if said("cannot be written: SQLITE_") == said("can be written again") + failing:
+            return
+        await look_again()
+    raise AssertionError(home.log)
 
 
 async def remain(home: Process, seconds: float) -> None:
