@@ -135,7 +135,7 @@ class LiveSession:
         self.metadata = metadata
         self.start = start
         self.spared_until = 0.0  # seconds, monotonic: after a restart, the longest time is not over before that
-        self.carrier = carrier  # the connection whose end is the ward's going, or was
+        self.carrier = carrier  # the connection whose end is the ward's going
         self.room = room
         self.guardians: dict[str, Person] = {}  # all the accepted ones, connected or not
         self.state = State.STARTING
@@ -162,6 +162,7 @@ class LiveSession:
         self._leave(State.ACTIVE)
         self.state = State.INTERRUPTED
         heard = now.wall - round(1000 * (now.steady - self.carrier.last_heard)) if self.carrier else None
+        self.carrier = None  # or what is left of it would stay for as long as the ward is waited for
         self.interruption = Interruption(now, grace, heard)
         return SessionInterrupted(
             session_id=self.id,
