@@ -11,6 +11,7 @@ const words = JSON.parse(live.dataset.words);
 const time = timeOfDay(live.dataset.zone, live.dataset.hours);
 
 let since = now();
+let named = since; // the same when the line came up: what is read aloud does not change with each look
 let refusal = ""; // why there is no connection, where the server has said so
 let silence = null; // the timer of saying so
 let told = false; // it was said aloud, and not taken back
@@ -26,10 +27,11 @@ export function show(isKnown) {
     clearTimeout(silence);
     silence = null;
   }
-  if (isKnown !== line.hidden) {
-    line.hidden = isKnown;
-    line.lastElementChild.textContent = isKnown ? "" : sentence();
-  }
+  if (line.hidden) named = since;
+  line.hidden = isKnown;
+  // On the next day it has another sentence.
+  const [text, said] = [line.lastElementChild, isKnown ? "" : sentence()];
+  if (text.textContent !== said) text.textContent = said;
 }
 
 /** It is being said that the page knows again. Gives whether the opposite was said aloud. */
@@ -41,9 +43,7 @@ export function takeBack() {
 
 /** The connection is gone, or could not be had; why, where the server has said so. */
 export function lost(why) {
-  const before = refusal;
   refusal = why;
-  if (refusal !== before && isAway()) line.lastElementChild.textContent = sentence();
   silence ??= setTimeout(() => {
     told = true;
     announce([{ kind: "lost", sentence: sentence(), about: "" }]);
@@ -54,5 +54,5 @@ export function lost(why) {
 export const opened = () => (refusal = "");
 
 function sentence() {
-  return `${words.away.replace("{time}", time.format(since))} ${refusal}`.trim();
+  return `${words.away.replace("{time}", time(named))} ${refusal}`.trim();
 }

@@ -31,16 +31,23 @@ export function clock(milliseconds) {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
-/** How the page's reader writes a time of day, with its seconds. */
+/** How the page's reader writes a moment: the time of day, with its seconds, and the day where it is another one. */
 export function timeOfDay(zone, hours) {
+  const format = (how) => {
+    const language = document.documentElement.lang;
+    try {
+      return new Intl.DateTimeFormat(language, { ...how, timeZone: zone });
+    } catch {
+      return new Intl.DateTimeFormat(language, how); // in its own zone, where the browser is too old to know this one
+    }
+  };
   // Of `hour12`, browsers of some years make 24:05 at night, or 00:05 at noon.
-  const how = { timeStyle: "medium", ...(hours && { hourCycle: hours === "12" ? "h12" : "h23" }) };
-  const format = (timeZone) => new Intl.DateTimeFormat(document.documentElement.lang, { ...how, timeZone });
-  try {
-    return format(zone);
-  } catch {
-    return format(); // in its own zone, where the browser is too old to know this one
-  }
+  const time = format({ timeStyle: "medium", ...(hours && { hourCycle: hours === "12" ? "h12" : "h23" }) });
+  const day = format({ month: "short", day: "numeric" });
+  return (moment) => {
+    const [then, today] = [moment, now()].map((each) => day.format(each));
+    return then === today ? time.format(moment) : `${then}, ${time.format(moment)}`;
+  };
 }
 
 /** How long ago, in the words of the page. */

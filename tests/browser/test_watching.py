@@ -290,6 +290,21 @@ async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Str
     street.excuse(*NO_NETWORK)
 
 
+@pytest.mark.parametrize(("language", "day"), [("en-GB", r"since \d+ \w+, \d"), ("de-DE", r"seit \d+\. \w+\.?, \d")])
+@pytest.mark.gen_test
+async def test_a_page_without_connection_since_another_day_says_which(street: Street, language: str, day: str) -> None:
+    ben = await street.sign_in("ben", locale=language)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.clock.install()
+    await ben.context.set_offline(True)
+    away = ben.locator("#away span")
+    await expect(away).to_be_visible()
+    assert not re.search(day, await away.inner_text())
+    await ben.clock.fast_forward(24 * 3600_000)
+    await expect(away).to_contain_text(re.compile(day))
+    street.excuse(*NO_NETWORK)
+
+
 @pytest.mark.gen_test
 async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_down(street: Street) -> None:
     ben = await street.sign_in("ben", "/healthz")
