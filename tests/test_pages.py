@@ -942,6 +942,23 @@ async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: P
 
 
 @pytest.mark.gen_test
+async def test_only_an_invitation_is_not_for_who_it_comes_from(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana",)) as home:
+        browser, people = await sign_in(home, "ana"), home.server.people
+        ana, alex = [await people.accounts.identify(name) for name in ("ana", "alex")]
+        invitation = (await browser.get(f"/link/{await people.links.for_invitation(ana)}")).text
+        assert "This is your own invitation." in invitation and "<form class=" not in invitation
+        # Still signed in, and yet the password is forgotten.
+        forgotten = f"/link/{await people.links.for_reset(ana, by=alex)}"
+        assert 'name="password"' in (await browser.get(forgotten)).text
+        assert (await browser.post(forgotten, {"password": "a long one indeed"})).status == 303
+        sign_in_link = f"/link/{await people.links.for_sign_in(ana)}"
+        assert "data-at-once" in (await browser.get(sign_in_link)).text
+        assert (await browser.post(sign_in_link)).status == 303
+        assert (await browser.get("/")).status == 200
+
+
+@pytest.mark.gen_test
 async def test_whoever_has_an_account_already_comes_from_the_invitation_to_the_sign_in(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         people = home.server.people

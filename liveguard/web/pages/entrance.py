@@ -148,7 +148,6 @@ class Link(Entrance):
             "link.html",
             purpose="welcome" if is_new else link.purpose,
             person=person,
-            own=self.visitor is not None and person is not None and self.user.id == person.id,
             path=self.request.path,
             least_password=LEAST_PASSWORD,
             problem=problem,
