@@ -1,7 +1,7 @@
 """What an admin does in a browser, and what those whom it concerns see of it in theirs."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 from visitors import Street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -83,6 +83,42 @@ async def test_nobody_else_gets_there(street: Street) -> None:
     answer = await ben.goto(street.home.url + "/admin")
     assert answer is not None and answer.status == 403
     street.excuse("status of 403")
+
+
+@pytest.mark.gen_test
+async def test_what_is_refused_is_said_beside_the_field_on_a_phone_as_well(street: Street) -> None:
+    small = {"viewport": {"width": 390, "height": 700}}
+
+    async def is_told(page: Page, field: Locator, sentence: str) -> None:
+        await expect(field).to_be_focused()
+        await expect(field).to_have_attribute("aria-invalid", "true")
+        await expect(field).to_have_accessible_description(sentence)
+        for part in (field, page.locator(".problem")):
+            await expect(part).to_be_in_viewport(ratio=1)
+
+    page = await street.sign_in("alex", "/admin", **small)
+    email = page.get_by_label("Email", exact=True)
+    await page.get_by_label("First name").fill("Benno")
+    await email.fill("ben@example.org")
+    await page.get_by_role("button", name="Add").click()
+    await is_told(page, email, "There is an account with this email already.")
+    await expect(email).to_have_value("ben@example.org")
+    await expect(page.get_by_label("First name")).to_have_value("Benno")
+
+    await street.go_on(page, "ana", "/people")
+    email = page.get_by_label("Invite somebody who has an account")
+    await email.fill("nobody@example.org")
+    await page.get_by_role("button", name="Invite", exact=True).click()
+    await is_told(page, email, "Nobody here has this email. You can invite them by a link instead.")
+    await expect(email).to_have_value("nobody@example.org")
+
+    await page.goto(street.home.url + "/account")
+    old = page.get_by_label("Current password")
+    await old.fill("not this one")
+    await page.get_by_label("New password").fill(NEW_PASSWORD)
+    await page.get_by_role("button", name="Change the password").click()
+    await is_told(page, old, "The current password is not right.")
+    street.excuse("status of 409", "status of 404", "status of 401")
 
 
 @pytest.mark.gen_test

@@ -98,9 +98,9 @@ class Password(Account):
                 # All logins have ended. A new one for this browser: whoever has stolen the one before, is out.
                 await self.begin_login(self.user, known)
         except WrongCredentials as refusal:
-            await self.again(refusal, "password_wrong")
+            await self.again(refusal, "password_wrong", wrong="old")
         except (InvalidPayload, RateLimited) as refusal:
-            await self.again(refusal, code_of(refusal))
+            await self.again(refusal, code_of(refusal), wrong="new" if isinstance(refusal, InvalidPayload) else "old")
         else:
             self.go("/account", done="password")
 

@@ -73,7 +73,9 @@ class AddPerson(Admin):
             user = await people.accounts.add(email, first_name=first_name, last_name=last_name)
         except (InvalidPayload, Conflict) as refusal:
             self.set_status(status_of(refusal))
-            await self.show_admin(code_of(refusal), email=email, first_name=first_name, last_name=last_name)
+            problem = code_of(refusal)
+            typed = {"email": email, "first_name": first_name, "last_name": last_name}
+            await self.show_admin(problem, wrong="first_name" if problem == "name_missing" else "email", **typed)
         else:
             token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
             show_link(self, "welcome", token, back="/admin", name=user.name)

@@ -16,8 +16,8 @@ class People(Page):
         done, problem = (self.get_query_argument(name, "") for name in ("done", "problem"))
         await self.show_people(done=done, problem=problem)
 
-    async def show_people(self, *, done: str = "", problem: str = "", email: str = "") -> None:
-        """The page, perhaps with what was done or what went wrong."""
+    async def show_people(self, *, done: str = "", problem: str = "", **typed: str) -> None:
+        """The page, perhaps with what was done or what went wrong, and then with what was typed."""
         guardianships = self.services.people.guardianships
         theirs = await guardianships.of_guardian(self.user)
         self.show(
@@ -28,7 +28,7 @@ class People(Page):
             wards=[pair for pair in theirs if pair.status != "pending"],
             done=done,
             problem=problem,
-            email=email[:254],
+            typed=typed,
         )
 
 
@@ -48,7 +48,7 @@ class Invite(People):
 
     async def _again(self, status: int, problem: str, email: str) -> None:
         self.set_status(status)
-        await self.show_people(problem=problem, email=email)
+        await self.show_people(problem=problem, wrong="email", email=email[:254])
 
 
 class InviteByLink(Page):
