@@ -573,6 +573,28 @@ async def test_an_admin_sees_the_lost_first_and_need_not_type_twice(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.gen_test
+async def test_a_name_with_what_nobody_sees_is_not_called_a_missing_one(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ana", "alex")) as home:
+        ana, alex, newcomer = await sign_in(home, "ana"), await sign_in(home, "alex", "/admin"), home.browser()
+        people = home.server.people
+        link = f"/link/{await people.links.for_invitation(await people.accounts.identify('ana'))}"
+        await newcomer.get(link)
+        forms = ((ana, "/account/name"), (alex, "/admin/people"), (newcomer, link))
+        name = {"first_name": "Nora", "last_name": "Winter"}
+        others = {"email": "nora@example.org", "password": "a long one indeed"}
+        for browser, path in forms:
+            for field in name:
+                # As a telephone's list of contacts gives it away.
+                copied = {field: f"\u202a{name[field]}\u202c"}
+                answer = await browser.post(path, {**name, **others, **copied})
+                assert answer.status == 400
+                assert "A name has at most 100 characters, and none that cannot be seen." in answer.text
+                if path == "/account/name":
+                    assert re.findall('name="([^"]+)"[^>]*aria-invalid', answer.text) == [field]
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
 async def test_whoever_is_new_is_welcomed_and_asked_for_no_new_password(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:
         alex, newcomer = await sign_in(home, "alex", "/admin"), home.browser()

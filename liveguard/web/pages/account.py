@@ -66,7 +66,8 @@ class Name(Account):
                 raise InvalidPayload("firstName is missing")
             await self.services.people.accounts.change(self.user.id, first_name=first, last_name=last)
         except InvalidPayload as refusal:
-            await self.again(refusal, "name_missing", wrong="first_name", first_name=first, last_name=last)
+            wrong = "last_name" if refusal.message.startswith("lastName") else "first_name"
+            await self.again(refusal, code_of(refusal), wrong=wrong, first_name=first, last_name=last)
         else:
             self.go("/account", done="saved")
 

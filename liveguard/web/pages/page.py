@@ -42,6 +42,15 @@ REASONS: dict[type[Refusal], str] = {
 }
 """What the page of an error tells more of than its status does."""
 
+WRONG = {
+    "password": "password_short",
+    "email": "email_invalid",
+    "firstName is missing": "name_missing",
+    "firstName": "name_invalid",
+    "lastName": "name_invalid",
+}
+"""What a form says of a field, by how its refusal begins."""
+
 
 class Page(Door):
     """A door behind which there is a page for people. ``page`` is its name in the navigation."""
@@ -240,7 +249,5 @@ async def in_parts(texts: Iterable[list[bytes]]) -> AsyncIterator[bytes]:
 def code_of(refusal: Refusal) -> str:
     """What a form says about a refusal: its code, or the field that is wrong."""
     if isinstance(refusal, InvalidPayload):
-        field = refusal.message.split()[0]
-        known = {"password": "password_short", "email": "email_invalid", "firstName": "name_missing"}
-        return known.get(field, refusal.code)
+        return next((code for words, code in WRONG.items() if refusal.message.startswith(words)), refusal.code)
     return refusal.code
