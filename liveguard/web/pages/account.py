@@ -4,7 +4,7 @@ import re
 
 from liveguard.errors import InvalidPayload, RateLimited, Refusal, WrongCredentials
 from liveguard.people.accounts import LEAST_PASSWORD
-from liveguard.web.pages.page import Page, code_of
+from liveguard.web.pages.page import Page, code_of, field_of
 from liveguard.web.render import LANGUAGES, zone, zones
 from liveguard.web.statuses import status_of
 
@@ -66,8 +66,7 @@ class Name(Account):
                 raise InvalidPayload("firstName is missing")
             await self.services.people.accounts.change(self.user.id, first_name=first, last_name=last)
         except InvalidPayload as refusal:
-            wrong = "last_name" if refusal.message.startswith("lastName") else "first_name"
-            await self.again(refusal, code_of(refusal), wrong=wrong, first_name=first, last_name=last)
+            await self.again(refusal, code_of(refusal), wrong=field_of(refusal), first_name=first, last_name=last)
         else:
             self.go("/account", done="saved")
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from liveguard import __version__
 from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound, UnknownEmail
 from liveguard.people import Guardianship
-from liveguard.web.pages.page import AdminPage, code_of
+from liveguard.web.pages.page import AdminPage, code_of, field_of
 from liveguard.web.pages.people import show_link
 from liveguard.web.statuses import status_of
 
@@ -73,9 +73,8 @@ class AddPerson(Admin):
             user = await people.accounts.add(email, first_name=first_name, last_name=last_name)
         except (InvalidPayload, Conflict) as refusal:
             self.set_status(status_of(refusal))
-            problem = code_of(refusal)
             typed = {"email": email, "first_name": first_name, "last_name": last_name}
-            await self.show_admin(problem, wrong="first_name" if problem == "name_missing" else "email", **typed)
+            await self.show_admin(code_of(refusal), wrong=field_of(refusal), **typed)
         else:
             token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
             show_link(self, "welcome", token, back="/admin", name=user.name)

@@ -251,3 +251,8 @@ def code_of(refusal: Refusal) -> str:
     if isinstance(refusal, InvalidPayload):
         return next((code for words, code in WRONG.items() if refusal.message.startswith(words)), refusal.code)
     return refusal.code
+
+
+def field_of(refusal: Refusal) -> str:
+    """Which of the fields that say who somebody is a refusal is about."""
+    return {"firstName": "first_name", "lastName": "last_name"}.get(refusal.message.split()[0], "email")
