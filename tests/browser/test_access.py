@@ -468,6 +468,26 @@ async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street) -> None:
 
 
 @long
+async def test_where_a_ward_writes_is_in_sight_when_the_page_is_loaded_however_much_was_written(street: Street) -> None:
+    phone = await street.home.ward("ana")
+    await phone.answer("start-live-session")
+    for number in range(5):
+        await phone.answer("send-message", {"text": f"{number}: what people write on their way is about as long"})
+    ana = await street.sign_in("ana", "/ward", locale="de-DE")
+    for width, height in ((390, 844), (360, 740), (1280, 720)):
+        await ana.set_viewport_size({"width": width, "height": height})
+        for gone in (True, False):
+            ben = None if gone else await street.home.guardian("ben")
+            await ana.reload()
+            await expect(ana.locator("#told-line")).to_be_visible(visible=gone)
+            assert await ana.evaluate("scrollY") == 0
+            await expect(ana.locator("#messages li").last).to_be_in_viewport()
+            assert not await ana.locator("#text").evaluate(COVERED), (width, gone)
+            if ben:
+                await ben.leave()
+
+
+@long
 async def test_a_ward_sees_in_german_as_well_where_to_write(street: Street) -> None:
     ana, phone = await street.sign_in("ana", "/ward", locale="de-DE"), await street.home.ward("ana")
     field = ana.locator("#text")
