@@ -612,6 +612,16 @@ async def test_whoever_is_new_is_welcomed_and_asked_for_no_new_password(tmp_path
 
 
 @pytest.mark.gen_test
+async def test_whom_another_admin_has_disabled_meanwhile_gets_no_link_and_the_page_says_why(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("alex",)) as home:
+        alex = await sign_in(home, "alex", "/admin")
+        await home.server.people.accounts.disable("ben")
+        answer = await alex.post("/admin/people/ben/reset")
+        assert (answer.status, answer.headers["Location"]) == (303, "/admin?done=disabled")
+        assert "The account is disabled." in (await alex.get("/admin?done=disabled")).text
+
+
+@pytest.mark.gen_test
 async def test_an_id_may_have_any_letters(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:
         who = "https://idp.example.org/u/7?x=%2F#ä"

@@ -6,7 +6,15 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from liveguard import __version__
-from liveguard.errors import Conflict, InvalidPayload, NoActiveSession, NotAllowed, NotFound, UnknownEmail
+from liveguard.errors import (
+    AccountInactive,
+    Conflict,
+    InvalidPayload,
+    NoActiveSession,
+    NotAllowed,
+    NotFound,
+    UnknownEmail,
+)
 from liveguard.people import Guardianship
 from liveguard.web.pages.page import AdminPage, code_of, field_of
 from liveguard.web.pages.people import show_link
@@ -92,7 +100,11 @@ class ChangePerson(AdminPage):
         elif change == "enable":
             await people.accounts.enable(user_id, by=self.user)
         elif change == "reset":
-            user = await people.accounts.identify(user_id)
+            try:
+                user = await people.accounts.identify(user_id)
+            except AccountInactive:
+                self.go("/admin", done="disabled")  # by another admin meanwhile
+                return
             token = await people.links.for_reset(user, by=self.user, login_id=self.login_id)
             show_link(self, "reset", token, back="/admin", name=user.name)
             return
