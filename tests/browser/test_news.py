@@ -962,6 +962,7 @@ async def test_a_stop_without_connection_is_said_not_to_be_one(street: Street) -
     await stop.hover()
     await ana.mouse.down()
     await expect(ana.locator("#line")).to_contain_text("Not stopped")
+    await expect(ana.locator("#line")).to_contain_text("does not see that you are safe")
     await ana.mouse.up()
     # The tries to come back go on and take nothing away.
     async with ana.expect_request("**/healthz"):
