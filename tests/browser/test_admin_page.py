@@ -77,6 +77,27 @@ async def test_people_are_added_disabled_enabled_and_get_a_new_password(street: 
 
 
 @pytest.mark.gen_test
+async def test_whom_an_admin_looks_for_is_in_sight_also_below_many_sessions(street: Street) -> None:
+    for ward in ("ana", "tom", "ida"):
+        await (await street.home.ward(ward)).answer("start-live-session")
+    alex = await street.sign_in("alex", "/admin", viewport={"width": 390, "height": 700})
+    sought = alex.get_by_label("Find by name or email")
+    await sought.fill("mallory")
+    await sought.press("Enter")
+    row = alex.get_by_role("rowheader", name="Mallory Moore")
+    await expect(alex.locator("tbody tr")).to_have_count(1)
+    await expect(row).to_be_in_viewport()
+    # Whoever was disabled by mistake is enabled again without being looked for.
+    for change in ("Disable", "Enable"):
+        await alex.get_by_role("button", name=f"{change} Mallory Moore").click()
+        if change == "Disable":
+            await alex.get_by_role("dialog").get_by_role("button", name="Disable").click()
+        await expect(alex.locator(".done")).to_contain_text(f"The account is {change.lower()}d.")
+        await expect(alex.locator("tbody tr")).to_have_count(1)
+        await expect(row).to_be_attached()
+
+
+@pytest.mark.gen_test
 async def test_nobody_else_gets_there(street: Street) -> None:
     ben = await street.sign_in("ben")
     await expect(ben.get_by_role("link", name="Admin")).to_have_count(0)

@@ -96,9 +96,9 @@ class ChangePerson(AdminPage):
     async def post(self, user_id: str, change: str) -> None:
         people = self.services.people
         if change == "disable":
-            await people.accounts.disable(user_id, by=self.user)
+            user = await people.accounts.disable(user_id, by=self.user)
         elif change == "enable":
-            await people.accounts.enable(user_id, by=self.user)
+            user = await people.accounts.enable(user_id, by=self.user)
         elif change == "reset":
             try:
                 user = await people.accounts.identify(user_id)
@@ -110,7 +110,7 @@ class ChangePerson(AdminPage):
             return
         else:
             raise NotFound
-        self.go("/admin", done=f"{change}d")
+        self.go("/admin", q=user.email, done=f"{change}d")
 
 
 class Arrange(Admin):
