@@ -166,13 +166,16 @@ const happened = {
   "guardian:access-revoked": ({ sessionId }) => revoke(sessionId),
   message: ({ from, sessionId, text, timestamp }) => {
     if (from.role !== "ward") return;
-    const name = sessions.get(sessionId)?.name ?? `${from.firstName} ${from.lastName}`.trim();
+    const name = called(sessionId) ?? `${from.firstName} ${from.lastName}`.trim();
     const news = unread(sessionId, name, Date.parse(timestamp), text);
     if (news.length) say(news);
   },
 };
 
 const nameOf = ({ wardFirstName, wardLastName, wardEmail }) => `${wardFirstName} ${wardLastName}`.trim() || wardEmail;
+
+/** As the page calls a session's ward now: by the email as well, where two have one name. */
+const called = (sessionId) => document.getElementById(`s-${sessionId}`)?.dataset.name ?? sessions.get(sessionId)?.name;
 
 /** A session is gone, and nobody has told how: it may be over for long, or not be this guardian's to know of. */
 async function findOut(sessionId) {
@@ -199,7 +202,7 @@ function revoke(sessionId) {
 function tell(kind, about) {
   const session = sessions.get(about);
   if (!session) return;
-  const sentence = (words[kind] ?? words.ended_somehow).replace("{name}", () => session.name);
+  const sentence = (words[kind] ?? words.ended_somehow).replace("{name}", () => called(about));
   // Whatever ends a session but its ward is as loud as a loss.
   say([{ kind: kind.startsWith("ended_") ? "lost" : kind, sentence, about }]);
 }

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,6 +66,7 @@ class Card:
     id: str
     ward_id: str
     name: str
+    email: str  # where somebody else on the page has the same name, or else empty
     first_name: str
     state: str
     start: int
@@ -98,6 +100,11 @@ def in_order(memories: Iterable[Memory], now: int) -> list[Memory]:
     return ordered
 
 
+def namesakes(names: Iterable[str]) -> frozenset[str]:
+    """Those that are there twice: by such a name alone, one person is taken for another."""
+    return frozenset(name for name, times in Counter(names).items() if times > 1)
+
+
 def said(memory: Memory, viewer: User) -> list[Said]:
     """The conversation as one viewer sees it."""
     return [_said(memory, place, viewer) for place in range(len(memory.messages))]
@@ -123,7 +130,7 @@ def _said(memory: Memory, place: int, viewer: User) -> Said:
     )
 
 
-def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
+def card_of(memory: Memory, viewer: User, compact: bool, has_namesake: bool) -> Card:
     """The card of a session for one viewer."""
     session, newest = memory.session, memory.trail.newest
     metadata = session.metadata or {}
@@ -133,6 +140,7 @@ def card_of(memory: Memory, viewer: User, compact: bool) -> Card:
         id=session.id,
         ward_id=session.ward.id,
         name=session.ward.name,
+        email=session.ward.email if has_namesake else "",
         first_name=session.ward.first_name or session.ward.name,
         state="lost" if interruption else "live",
         start=session.start.wall,
@@ -201,9 +209,11 @@ class Cards:
         self._in_words = lru_cache(maxsize=256)(self._render_ago)
         self.ago = lru_cache(maxsize=4096)(self._find_ago)  # finding them takes time as well, if not as much
 
-    def render(self, memory: Memory, viewer: User, reader: Reader, compact: bool, now: int) -> Rendered:
+    def render(
+        self, memory: Memory, viewer: User, reader: Reader, compact: bool, has_namesake: bool, now: int
+    ) -> Rendered:
         """The card of a session as HTML, but for what ticks."""
-        card = card_of(memory, viewer, compact)
+        card = card_of(memory, viewer, compact, has_namesake)
         return Rendered(self._renderer.render("card.html", reader, card=card, now=now, tick=_tick).strip())
 
     def _find_ago(self, language: str, seconds: int) -> bytes:
@@ -218,19 +228,24 @@ class Cards:
 class Glance:
     """The cards of one viewer at one moment, as bytes. What is the same for all of them is looked up once."""
 
-    def __init__(self, cards: Cards, viewer: User, reader: Reader, compact: bool, now: int) -> None:
+    def __init__(
+        self, cards: Cards, viewer: User, reader: Reader, compact: bool, twice: frozenset[str], now: int
+    ) -> None:
         self._cards = cards
         self._seen = viewer, reader, compact
         today = datetime.fromtimestamp(now // 1000, reader.tzinfo).toordinal()
         self._key = repr((viewer.id, reader, compact, today))  # a text knows its hash
         self._now = now
+        self._twice = twice
         self._ago, self._language = cards.ago, reader.language
 
     def card(self, memory: Memory, heard: int) -> list[bytes]:
         """The card of a session, whose ward was last heard of at the moment ``heard``, in pieces."""
-        rendered = memory.rendered.get(self._key)
+        has_namesake = bool(self._twice) and memory.session.ward.name in self._twice
+        key = f"{self._key} of two" if has_namesake else self._key
+        rendered = memory.rendered.get(key)
         if rendered is None:
-            rendered = memory.rendered[self._key] = self._cards.render(memory, *self._seen, self._now)
+            rendered = memory.rendered[key] = self._cards.render(memory, *self._seen, has_namesake, self._now)
         pieces: list[bytes] = rendered.pieces.copy()
         for place, kind, moment in rendered.ticks:
             if kind == "heard":

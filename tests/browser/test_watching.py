@@ -727,6 +727,39 @@ async def test_nothing_moves_for_those_who_asked_for_it(street: Street) -> None:
 
 
 @pytest.mark.gen_test
+async def test_of_two_who_have_one_name_their_guardian_knows_which_is_which(street: Street) -> None:
+    ana, tom = "ana@example.org", "tom@example.org"
+    await street.home.server.people.accounts.change("tom", first_name="Ana", last_name="Winter")
+    lost = await street.home.ward("ana")
+    await lost.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    await street.connected(ben)
+    of_ana, of_tom = (ben.locator(f".card[data-ward={ward}]") for ward in ("ana", "tom"))
+    await expect(of_ana).to_be_visible()
+    await expect(ben.get_by_text(ana)).to_have_count(0)  # nobody else is called so
+
+    await (other := await street.home.ward("tom")).answer("start-live-session")
+    await expect(of_tom.get_by_role("heading")).to_have_text(f"Ana Winter {tom}")
+    await expect(of_ana.get_by_role("heading")).to_have_text(f"Ana Winter {ana}")
+    lost.lose()
+    await said_last(ben, f"The connection to Ana Winter ({ana}) is lost.")
+    await of_tom.get_by_role("link", name=tom).click()
+    await expect(ben.locator("#others")).to_contain_text(f"Ana Winter ({ana})")
+    await expect(ben.locator("#page dl")).to_contain_text(tom)
+    await ben.goto(street.home.url + "/history")
+    await ben.get_by_label("Who").select_option(f"Ana Winter ({tom})")
+
+    await ben.goto(street.home.url)
+    await expect(of_ana.get_by_role("heading")).to_have_text(f"Ana Winter {ana}")
+    await other.answer("stop-live-session")
+    await expect(of_tom).to_have_count(0)
+    await expect(of_ana.get_by_role("heading")).to_have_text("Ana Winter")
+
+    alex = await street.go_on(ben, "alex", "/admin")
+    await expect(alex.locator("[aria-labelledby=sessions] li")).to_contain_text(ana)
+
+
+@pytest.mark.gen_test
 async def test_german_is_chosen_by_the_browser_or_the_account(street: Street) -> None:
     ben = await street.sign_in("ben", locale="de-AT")
     assert await ben.get_attribute("html", "lang") == "de-AT"

@@ -54,6 +54,7 @@ class Admin(AdminPage):
                     "id": session.id,
                     "ward_id": session.ward.id,
                     "name": session.ward.name,
+                    "email": session.ward.email,
                     "start": session.start.wall,
                     "lost": session.interruption is not None,
                 }

@@ -12,7 +12,7 @@ from liveguard.errors import Refusal
 from liveguard.events import Person
 from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
-from liveguard.web.cards import MOST_FULL, Glance, in_order
+from liveguard.web.cards import MOST_FULL, Glance, in_order, namesakes
 from liveguard.web.pages.page import Page, in_parts
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -44,7 +44,10 @@ class View:
         self.compact = len(memories) > MOST_FULL
         self.newest = max((memory.version for memory in memories), default=0)
         order = [memory.session.id for memory in self.memories]
-        self.kind = f"{services.chronicle.epoch}-{'c' if self.compact else 'f'}"
+        guarded = (memory.session for memory in memories if page.user.id in memory.session.guardians)
+        self.twice = namesakes(session.ward.name for session in guarded)
+        twice = _sum(sorted(self.twice)) if self.twice else ""
+        self.kind = f"{services.chronicle.epoch}-{'c' if self.compact else 'f'}{twice}"
         self.who = _sum([*sorted(order), "", *surroundings])
         # Whoever holds this and asks again, is told nothing unless something that they see has changed.
         self.version = f"{self.kind}.{self.who}.{_sum(order)}.{self.newest}"
@@ -67,7 +70,7 @@ class Watching(Page):
 
     def cards(self, memories: list[Memory], view: View) -> Iterator[list[bytes]]:
         """The cards of these sessions as this viewer sees them now, each in pieces."""
-        glance = Glance(self.services.cards, self.user, self.reader, view.compact, view.now)
+        glance = Glance(self.services.cards, self.user, self.reader, view.compact, view.twice, view.now)
         for memory in memories:
             yield glance.card(memory, last_sign_of_life(memory.session, view.moment))
 

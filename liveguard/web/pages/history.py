@@ -1,6 +1,7 @@
 """What was: sessions that have ended, their days, their exports, and the story of each one."""
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -15,7 +16,7 @@ from liveguard.people import Entry, PastSession, User
 from liveguard.tables import csv_line
 from liveguard.trail import Point
 from liveguard.web.bodies import LARGEST_PAGE
-from liveguard.web.cards import Place, in_order, last_word, said_at_start
+from liveguard.web.cards import Place, in_order, last_word, namesakes, said_at_start
 from liveguard.web.drawing import draw_bars, draw_trail
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
@@ -102,6 +103,7 @@ class History(Page):
         self.show(
             "history.html",
             wards=wards,
+            twice=namesakes(ward.name for ward in wards),
             ward=asked.ward,
             since=asked.first,
             until=asked.last,
@@ -206,12 +208,13 @@ class Session(Page):
         """What a guardian must not miss while they look at one session: how the others of their wards are, and whether
         its own ward has still not been heard of."""
         past = list(map(Past.of, await self.services.people.history.worrying(self.user, self.now - WORRIES_FOR)))
-        visible = self.services.live.visible_to(self.user)
-        guarded = [one for one in visible if self.user.id in one.guardians and one.id != session_id]
+        guarded = [one for one in self.services.live.visible_to(self.user) if self.user.id in one.guardians]
         return {
+            "twice": namesakes(one.ward.name for one in guarded),
             "others": [
                 {**running(memory, self.user), "last_word": last_word(memory, self.user)}
                 for memory in in_order(map(self.services.chronicle.of, guarded), self.now)
+                if memory.session.id != session_id
             ],
             "worrying": [one for one in past if one.id != session_id],
             "unstopped": next((one for one in past if one.id == session_id), None),
@@ -225,12 +228,10 @@ class Session(Page):
 
     async def _ended(self, session_id: str) -> dict[str, Any]:
         ended = await self.services.people.history.get(self.user, session_id)
-        by = ""
-        if ended.ended_by:
-            try:
-                by = (await self.services.people.accounts.find(ended.ended_by)).name
-            except Refusal:
-                by = ended.ended_by
+        by = ended.ended_by or ""
+        if by:
+            with suppress(Refusal):
+                by = (await self.services.people.accounts.find(by)).name
         past = Past.of(ended)
         return {**past._asdict(), "running": False, "lost": False, "worrying": past.worrying, "ended_by": by}
 
@@ -256,6 +257,7 @@ def running(memory: Memory, viewer: User) -> dict[str, Any]:
         "id": session.id,
         "ward_id": session.ward.id,
         "name": session.ward.name,
+        "email": session.ward.email,
         "first_name": session.ward.first_name or session.ward.name,
         "start": session.start.wall,
         "running": True,

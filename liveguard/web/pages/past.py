@@ -16,6 +16,7 @@ class Past(NamedTuple):
     id: str
     ward_id: str
     name: str
+    email: str
     start: int
     end: int
     duration: int
@@ -29,6 +30,7 @@ class Past(NamedTuple):
             session.session_id,
             session.ward_id,
             f"{session.ward_first_name} {session.ward_last_name}".strip() or session.ward_email,
+            session.ward_email,
             milliseconds(session.start_time),
             milliseconds(session.end_time),
             session.duration,
