@@ -165,7 +165,7 @@ async function look() {
     const newest = () => $("messages").lastElementChild?.id;
     const before = newest();
     morph($("messages"), document.adoptNode(page.getElementById("messages")));
-    if (newest() !== before) scrollToEnd();
+    if (newest() !== before) scrollToNewest();
     const news = unheard($("messages"), words);
     tell(news, news.every((one) => fresh.includes(one)));
     if (!lookAgain) fresh = [];
@@ -187,8 +187,10 @@ function tell(news, isSaid = false) {
   if (getComputedStyle($("stop").parentElement).position === "sticky") $("write").scrollIntoView({ block: "nearest" });
 }
 
-function scrollToEnd() {
-  $("messages").scrollTop = $("messages").scrollHeight;
+/** Of a newest message that is longer than its place, the beginning is seen. */
+function scrollToNewest() {
+  const messages = $("messages");
+  messages.scrollTop = (messages.lastElementChild?.offsetTop ?? 0) - messages.offsetTop;
   keepInSight();
 }
 
@@ -381,7 +383,7 @@ if (state === "running") become("running");
 const written = () => (state === "idle" ? [$("note"), $("text")] : [$("text")]);
 if (!outlive(written, () => started)) keepWhatIsWritten();
 $("stop").disabled = false;
-scrollToEnd();
+scrollToNewest();
 
 // Until now the page was about to say that it stands still.
 document.documentElement.dataset.runs = "";

@@ -697,6 +697,21 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
 
 
 @pytest.mark.gen_test
+async def test_what_a_guardian_writes_at_length_is_read_from_its_beginning(street: Street) -> None:
+    ana, ben = await started(street, viewport=PHONE), await street.home.guardian("ben")
+    begins = ana.locator("#messages li", has_text="the church").locator(".from")
+    await ben.answer("send-message", {"wardId": "ana", "text": "Are you there?"})
+    await ben.answer("send-message", {"wardId": "ana", "text": "Go left, past the church, and wait there. " * 12})
+    await expect(begins).to_be_in_viewport(ratio=1)
+    await ana.reload()
+    await expect(begins).to_be_in_viewport(ratio=1)
+    await ana.locator("#text").fill("On my way")
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator("#messages li").last).to_contain_text("On my way")
+    await expect(ana.locator("#messages li").last).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.gen_test
 async def test_what_a_guardian_writes_is_said_though_the_page_cannot_be_had_for_long(street: Street) -> None:
     """On a bad network that takes seconds, and a minute where old connections of the browser are dead."""
     ana, ben = await started(street), await street.home.guardian("ben")
