@@ -1077,8 +1077,11 @@ def test_scripts_write_midnight_and_noon_by_the_clock_that_was_chosen(
     module = f"data:text/javascript,{quote((resources.static() / 'clock.js').read_text())}"
     script = f"""
         globalThis.document = {{ documentElement: {{ lang: "{language}" }} }};
-        const {{ timeOfDay }} = await import("{module}");
-        for (const hour of [0, 12]) console.log(timeOfDay("UTC", "{hours}").format(Date.UTC(2026, 0, 31, hour, 5, 6)));
+        const {{ learn, timeOfDay }} = await import("{module}");
+        for (const moment of [0, 12].map((hour) => Date.UTC(2026, 0, 31, hour, 5, 6))) {{
+          learn(moment);
+          console.log(timeOfDay("UTC", "{hours}")(moment));
+        }}
     """
     said = subprocess.run(
         ["node", "--input-type=module", "-e", script], check=True, capture_output=True, text=True, timeout=20
