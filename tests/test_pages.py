@@ -283,6 +283,14 @@ async def test_an_open_dashboard_hears_whom_one_guards(tmp_path: Path) -> None:
 
 
 @pytest.mark.gen_test
+async def test_who_watches_over_nobody_is_led_to_their_own_way_first(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        page = (await home.fetch("/", who="ana", headers={"Accept-Language": "en"})).text
+        ways = re.findall(r'<a class="(button[^"]*)" href="(/[^"]*)"', page)
+        assert ways == [("button", "/ward"), ("button quiet", "/people")]
+
+
+@pytest.mark.gen_test
 async def test_it_hears_of_what_the_command_line_changes_as_well(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         version = (await home.fetch("/live?since=", who="chloe")).json["version"]
