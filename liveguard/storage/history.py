@@ -62,7 +62,6 @@ class History:
         cursor: str | None = None,
     ) -> Page:
         """The sessions that began in ``since`` ≤ time < ``until``. Raises :class:`InvalidPayload` for the cursor."""
-        limit = max(1, min(limit, MOST))
         time, seq = _position(cursor)
         span = {
             "since": min(max(since or 0, 0), END_OF_TIME),

@@ -1,16 +1,15 @@
 """Questions that cost next to nothing: can the file be read, can it be written, and how large is it?"""
 
 import asyncio
-import sqlite3
 
 from liveguard.storage.database import Database
-from liveguard.storage.numbering import touch
+from liveguard.storage.numbering import last_seq, touch
 from liveguard.storage.rows import one
 
 
 async def read(database: Database) -> None:
     """Read something, beside all that is live. Raises StorageUnavailable."""
-    await database.read_aside(_read)
+    await database.read_aside(last_seq)
 
 
 def write(database: Database) -> "asyncio.Future[None]":
@@ -21,7 +20,3 @@ def write(database: Database) -> "asyncio.Future[None]":
 def size(database: Database) -> "asyncio.Future[int]":
     """The bytes of the file, as SQLite knows them: under its name, it may not be there any more."""
     return database.submit(lambda db: int(one(db, "PRAGMA page_count") * one(db, "PRAGMA page_size")), write=False)
-
-
-def _read(db: sqlite3.Connection) -> None:
-    db.execute("SELECT value FROM sequence").fetchone()

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from liveguard.events import Person, Reason
-from liveguard.storage.rows import decoded, one, select, table
+from liveguard.storage.numbering import last_seq
+from liveguard.storage.rows import decoded, select, table
 
 MOST_MISSED = 200
 MISSED_FOR = 7 * 24 * 3600 * 1000  # milliseconds
@@ -75,7 +76,7 @@ def note_first_visits(db: sqlite3.Connection, visits: Sequence[Visit]) -> None:
 
 def guardian_views(db: sqlite3.Connection, visits: Sequence[Visit], newest: int) -> list[GuardianView]:
     """The view of each visit, in their order; ``newest`` is the number drawn last, as far as the redo log knows."""
-    looked_up_to = int(one(db, "SELECT value FROM sequence"))
+    looked_up_to = last_seq(db)
     seq = max(looked_up_to, newest)
     asked = table(list({visit.guardian_id for visit in visits}))
     users = {

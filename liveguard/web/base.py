@@ -51,7 +51,7 @@ class Door(RequestHandler):
     sets_cookies = True  # its answer can
     by_cookie = False  # the visitor is signed in by a cookie, which the browser adds to whatever it sends
 
-    def initialize(self, route: str, **own: Any) -> None:
+    def initialize(self, route: str) -> None:
         self.route = route
 
     @property

@@ -31,7 +31,7 @@ class NativeConnection(Wire, Connection):
         visitor: Visitor,
         *,
         as_ward: bool,
-        since: int | None = None,
+        since: int | None,
     ) -> None:
         Wire.__init__(self, wires)
         Connection.__init__(self, connections, visitor, as_ward=as_ward, as_guardian=not as_ward)

@@ -25,7 +25,7 @@ from liveguard.web.statuses import status_of
 class Entrance(OpenPage):
     """A page through which somebody may come in."""
 
-    async def let_in(self, user: User, to: str = "/", known: SignIn | None = None) -> None:
+    async def let_in(self, user: User, to: str, known: SignIn | None = None) -> None:
         """Sign somebody in, in this browser, and show them a page."""
         people = self.services.people
         await self.begin_login(user, known)

@@ -68,7 +68,7 @@ class Page(Door):
         self.preferences = await self.services.people.preferences.of(self.user)
         self.waiting = await self.services.people.guardianships.waiting_for(self.user)
 
-    async def begin_login(self, user: User, known: SignIn | None = None) -> None:
+    async def begin_login(self, user: User, known: SignIn | None) -> None:
         """Let this browser be signed in as somebody, by a login that was never there before; with a password that was
         ``known`` a moment ago, if there is one. Raises WrongCredentials where it is not the password any more."""
         agent = self.request.headers.get("User-Agent", "")
