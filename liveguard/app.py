@@ -28,7 +28,7 @@ from liveguard.live import Live
 from liveguard.memory import Memory
 from liveguard.people import People
 from liveguard.rounds import Rounds
-from liveguard.storage import Storage
+from liveguard.storage import Storage, probes
 from liveguard.web import api, monitoring
 from liveguard.web.application import LARGEST_BODY, Application, Route
 from liveguard.web.assets import Assets
@@ -128,6 +128,8 @@ class Server:
         await self.chronicle.restore(self.live.sessions.get_active_sessions())
         self._http.add_sockets(self._sockets)
         self._rounds.begin()
+        # Where the database cannot be written, the log says so now, and not only once a session begins.
+        probes.write(self.storage.database).add_done_callback(asyncio.Future.exception)
         try:
             token = await self.people.links.for_set_up()
         except StorageUnavailable as fault:

@@ -118,6 +118,21 @@ async def test_a_server_starts_on_a_full_disk_as_well_and_takes_up_what_was_runn
 
 @pytest.mark.slow
 @pytest.mark.gen_test
+async def test_that_nothing_can_be_written_is_said_at_the_start_and_not_by_the_first_session(tmp_path: Path) -> None:
+    with disk_of_its_own(tmp_path / "disk"):
+        database = tmp_path / "disk" / "liveguard.db"
+        async with process(tmp_path, database=database) as home:
+            await home.stop()
+        before = len(home.log)
+        with full_disk(home):
+            async with process(tmp_path, database=database) as home:
+                assert "liveguard_journal_healthy 0.0" in (await home.fetch("/metrics")).text
+                await home.stop()
+        assert home.log[before:].count(f"The database {database} cannot be written: SQLITE_FULL") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
 async def test_on_a_full_disk_a_server_without_an_admin_serves_and_says_that_it_has_no_link(tmp_path: Path) -> None:
     with disk_of_its_own(tmp_path / "disk"):
         database = tmp_path / "disk" / "liveguard.db"
