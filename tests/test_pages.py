@@ -96,6 +96,18 @@ async def test_a_wrong_password_and_an_unknown_person_look_the_same(tmp_path: Pa
 
 
 @pytest.mark.gen_test
+async def test_of_many_who_may_start_the_last_are_a_number_while_all_is_quiet(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        people = home.server.people
+        for number in range(30):
+            ward = await people.accounts.add(f"w{number:02}@example.org", first_name=f"Ward{number:02}")
+            await people.guardianships.arrange(ward.email, "mallory@example.org", "accepted")
+        calm = (await home.fetch("/", who="mallory")).text.partition('id="calm"')[2].partition("</div>")[0]
+        assert calm.count("Ward") == 11
+        assert "and 19 others." in calm
+
+
+@pytest.mark.gen_test
 async def test_only_admins_see_the_admins_page_and_an_unknown_page_is_one_as_well(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         assert (await home.fetch("/admin", who="alex")).status == 200
