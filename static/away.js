@@ -28,7 +28,7 @@ export function show(isKnown) {
     silence = null;
   }
   if (line.hidden) named = since;
-  line.hidden = isKnown;
+  if (line.hidden !== isKnown) line.hidden = isKnown;
   // On the next day it has another sentence.
   const [text, said] = [line.lastElementChild, isKnown ? "" : sentence()];
   if (text.textContent !== said) text.textContent = said;
