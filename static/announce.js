@@ -11,6 +11,8 @@ const TONES = {
 };
 
 const TOGETHER = 300; // milliseconds
+const LOUD = 10000; // for so long a loss stays in sight, whatever others write
+const MOST_LOUD = 2; // and no more of them than leave room for what is new
 
 let saidAt = -TOGETHER;
 let lately = []; // what was said then
@@ -41,7 +43,7 @@ function uncover() {
 export function announce(news, before = justNow(news)) {
   const said = document.getElementById("said");
   saidAt = performance.now();
-  lately = [...before, ...news];
+  lately = [...before, ...news].map((one) => ({ at: saidAt, ...one }));
   said.replaceChildren(...lately.map(line).flatMap((one) => [one, " "]).slice(0, -1));
   // The loudest of them is heard.
   const loud = (wanted) => news.find((one) => one.kind === wanted);
@@ -57,10 +59,13 @@ export function announce(news, before = justNow(news)) {
   }
 }
 
-/** What happens to several at the same moment is read together, and none of them is lost to the next. */
+/** What happens to several at the same moment is read together, and none of them is lost to the next; nor is a loss to
+ * what somebody else writes a little later. */
 function justNow(news) {
   const told = new Set(news.map((one) => one.about));
-  return performance.now() - saidAt < TOGETHER ? lately.filter(({ about }) => about && !told.has(about)) : [];
+  const others = lately.filter(({ about }) => about && !told.has(about));
+  if (performance.now() - saidAt < TOGETHER) return others;
+  return others.filter(({ kind, at }) => kind === "lost" && performance.now() - at < LOUD).slice(-MOST_LOUD);
 }
 
 /** A sentence, which leads to the page of the session, if there is one and it is another page. */

@@ -129,6 +129,25 @@ async def test_a_ward_who_does_not_come_back_is_not_taken_for_one_who_is_safe(tm
 
 
 @pytest.mark.gen_test
+async def test_what_somebody_else_writes_does_not_take_a_loss_away(street: Street) -> None:
+    ben, tom = await listening_to_tom(street)
+    ana, _ = await on_her_way(street)
+    said, loss = ben.locator("#said"), "The connection to Tom Berger is lost."
+    await ben.clock.install()
+    tom.lose()
+    await said_last(ben, loss)
+    for text in ("On the bridge", "At the corner"):
+        await ben.clock.fast_forward(1000)
+        await ana.answer("send-message", {"text": text})
+        await said_last(ben, f"Ana Winter writes: {text}")
+        await expect(said.locator("> *")).to_have_count(2)
+        await expect(said.get_by_role("link", name=loss)).to_be_visible()
+    await ben.clock.fast_forward(10_000)
+    await ana.answer("send-message", {"text": "Nearly there"})
+    await expect(said).to_have_text("Ana Winter writes: Nearly there")
+
+
+@pytest.mark.gen_test
 async def test_who_only_turns_a_page_alarms_nobody(street: Street) -> None:
     ben, tom = await listening_to_tom(street)
     tom.lose()
