@@ -10,7 +10,7 @@ import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, outlive, putAside, withoutUnsent, write } from "./write.js";
 
 const AGAIN = 2000; // milliseconds
-const SETTLES = 1500; // milliseconds: where the button that stops was, the one that starts may be a moment later
+const SETTLES = 1500; // milliseconds: where a button was that starts or stops, there may be another one a moment later
 
 const $ = (id) => document.getElementById(id);
 const ward = $("ward");
@@ -30,7 +30,7 @@ let overdue = false; // it was said that the session has probably ended
 let noteSent = ""; // with the start
 let noteUnsure = false; // it may have gone with the session that runs: its start has no answer
 let startLost = false; // a start was asked for, and has no answer
-let settling = null; // the timer after an end, until when nothing starts
+let settling = null; // the timer after a start or an end, until when nothing is done by a second press
 let stopLost = false; // a stop was asked for, and did not arrive or has no answer
 
 learn(Number(ward.dataset.now));
@@ -94,7 +94,7 @@ const socket = new Socket("/ws/ward", {
     // Of a start that has no answer, more is known in a moment; until then its ward does not believe that all is well.
     if (!startLost) say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = overdue = refused = false;
-    allowStart();
+    allow();
     look();
   },
   received: (event, data) => received[event]?.(data),
@@ -104,7 +104,7 @@ const socket = new Socket("/ws/ward", {
     const [starting, stopping] = [state === "starting", state === "stopping"];
     if (starting) become("idle");
     if (stopping) become("running");
-    allowStart();
+    allow();
     // Each try that fails ends here as well, and must not take away what was said meanwhile.
     if (starting) {
       startLost = true;
@@ -202,11 +202,12 @@ function keepInSight() {
 // -- what is shown ----------------------------------------------------------------------------------------------------
 
 function become(next) {
-  if (isUnderWay() && next === "idle") settle();
+  const before = isUnderWay();
   state = next;
   changes += 1;
   ward.dataset.state = next;
   const running = isUnderWay();
+  if (running !== before) settle();
   if (!running) {
     // Before the focus is looked for, which goes back to where it was. The answer would be one about the next session,
     $("sure").close("no");
@@ -239,18 +240,20 @@ function become(next) {
   tick();
 }
 
-/** Whoever presses the button that stops once more, since they saw nothing happen yet, must not start the next one. */
+/** Whoever presses the button that stops once more, since they saw nothing happen yet, must not start the next one; nor
+ * share their location by the one that starts. */
 function settle() {
   clearTimeout(settling);
   settling = setTimeout(() => {
     settling = null;
-    allowStart();
+    allow();
   }, SETTLES);
-  allowStart();
+  allow();
 }
 
-function allowStart() {
+function allow() {
   $("start").disabled = !socket.open || settling !== null;
+  $("share").disabled = settling !== null;
 }
 
 function isUnderWay() {

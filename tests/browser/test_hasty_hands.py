@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import Route, expect
-from visitors import Street, hold, started
+from visitors import VIENNA, Street, hold, started
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -99,6 +99,26 @@ async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: St
     await start.click()
     await expect(ana.locator("#running")).to_be_visible()
     assert await ben.all_so_far() == ["guardian:session-started"]
+
+
+@pytest.mark.gen_test
+async def test_a_second_press_on_the_button_that_starts_shares_no_location(street: Street) -> None:
+    device = {"viewport": PHONE, "geolocation": VIENNA, "permissions": ["geolocation"]}
+    ana = await street.sign_in("ana", "/ward", **device)
+    start, share = ana.locator("#start"), ana.locator("#share")
+    await expect(start).to_be_enabled()
+    await ana.clock.install()
+    box = await start.bounding_box()
+    assert box is not None
+    place = (box["x"] + box["width"] / 2, box["y"] + 10)
+    await ana.mouse.click(*place)
+    await expect(share).to_be_visible()
+    assert await share.evaluate("(share, [x, y]) => share.contains(document.elementFromPoint(x, y))", list(place))
+    await ana.mouse.click(*place)
+    await expect(share).to_have_attribute("aria-pressed", "false")
+    await ana.clock.fast_forward(1500)
+    await share.click()
+    await expect(share).to_have_attribute("aria-pressed", "true")
 
 
 @pytest.mark.gen_test
