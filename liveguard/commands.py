@@ -14,9 +14,8 @@ from liveguard.auth import tokens_for
 from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.desk import at_desk, one_line_of_sqlite, say
-from liveguard.errors import ConfigurationError, InvalidPayload, NotFound, Refusal
+from liveguard.errors import ConfigurationError, InvalidPayload, NotAllowed, NotFound, Refusal
 from liveguard.people import Guardianship, PastSession, User
-from liveguard.people.accounts import admitted
 from liveguard.people.transfer import UserEntry, export_people, import_people, is_export
 from liveguard.storage.files import check_is_no_file_of, not_replaced
 from liveguard.storage.upkeep import back_up, drafted, problems
@@ -144,7 +143,9 @@ def _password() -> str:
 async def token(arguments: Namespace) -> None:
     """``liveguard token``"""
     async with at_desk() as desk:
-        user = admitted(await desk.people.accounts.find(arguments.email))
+        user = await desk.people.accounts.find(arguments.email)
+        if not user.is_active:
+            raise NotAllowed(f"{user.email} is disabled: `liveguard user enable` lets them in again")
         # One that was made here would be none of the server's, if that has been told another.
         desk.settings.check_secret_is_there()
         tokens = tokens_for(desk.settings)
@@ -160,7 +161,8 @@ async def guardian_add(arguments: Namespace) -> None:
         ward = await desk.people.accounts.find(arguments.ward)
         guardian = await desk.people.accounts.find(arguments.guardian)
         pair = await desk.people.guardianships.put(ward.id, guardian.id, arguments.status)
-    say([f"{guardian.email} guards {ward.email}: {pair.status}"])
+    note = "" if pair.guardian_is_active else "; they hear of nothing before `liveguard user enable`"
+    say([f"{guardian.email} guards {ward.email}: {pair.status}{note}"])
 
 
 async def guardian_list(arguments: Namespace) -> None:

@@ -61,6 +61,19 @@ async def test_on_a_read_only_disk_a_change_says_where_to_look(tmp_path: Path) -
 
 
 @pytest.mark.gen_test
+async def test_of_a_disabled_account_it_is_said_what_it_keeps_from_working(tmp_path: Path) -> None:
+    database = tmp_path / "liveguard.db"
+    await move_in(database)
+    environment = environment_of(tmp_path, database=database)
+    ana, ben = "ana@example.org", "ben@example.org"
+    assert (await run_cli(environment, "guardian", "add", ana, ben))[1] == f"{ben} guards {ana}: accepted\n"
+    assert (await run_cli(environment, "user", "disable", ben))[0] == 0
+    added = (await run_cli(environment, "guardian", "add", ana, ben))[1]
+    assert added == f"{ben} guards {ana}: accepted; they hear of nothing before `liveguard user enable`\n"
+    assert await complaint(database, "token", ben) == f"{ben} is disabled: `liveguard user enable` lets them in again"
+
+
+@pytest.mark.gen_test
 async def test_of_a_file_that_another_program_keeps_locked_everything_says_so(tmp_path: Path) -> None:
     database = tmp_path / "liveguard.db"
     await move_in(database)
