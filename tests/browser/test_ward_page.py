@@ -880,6 +880,7 @@ async def test_the_shell_opens_without_network_and_says_so(street: Street) -> No
     await ana.context.set_offline(True)
     await ana.reload()
     await expect(ana.get_by_role("heading")).to_have_text("No connection")
+    await expect(ana.locator("main")).to_contain_text("it goes on; if not, it ends")
     assert await ana.locator("main").evaluate("(main) => getComputedStyle(main).maxWidth") != "none"  # with its style
     await ana.context.set_offline(False)
     await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
