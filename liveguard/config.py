@@ -221,7 +221,7 @@ class Settings:
             found.append(f"{PREFIX}{keys[0]} needs {PREFIX}JWT_ALGORITHM to be RS256, ES256 or EdDSA")
         if self.jwt_algorithm != "HS256" and len(keys) != 1:
             either = f"{PREFIX}JWT_PUBLIC_KEY or {PREFIX}JWT_JWKS_URL"
-            found.append(f"{PREFIX}JWT_ALGORITHM {self.jwt_algorithm} needs either {either}")
+            found.append(f"{PREFIX}JWT_ALGORITHM {self.jwt_algorithm} needs either {either}, not both")
         if self.database.is_dir():
             found.append(f"{PREFIX}DATABASE is a folder, not a file: {self.database}")
         return found
