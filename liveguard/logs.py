@@ -11,7 +11,7 @@ import select
 import sys
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
@@ -120,9 +120,9 @@ class Aside(logging.Handler):
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
 
 
-def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
-    """Log to ``stream``, the standard error by default, from this level on."""
-    handler = Aside(sys.stderr.fileno()) if stream is None else logging.StreamHandler(stream)
+def configure(log_format: str, level: str) -> None:
+    """Log to the standard error, from this level on."""
+    handler = Aside(sys.stderr.fileno())
     handler.setFormatter(FORMATTERS[log_format]())
     root = logging.getLogger()
     root.handlers[:] = [handler]

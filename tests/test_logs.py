@@ -1,13 +1,13 @@
 """The log: one event is one line, and what does not print is written out, whatever somebody has sent."""
 
 import fcntl
-import io
+import itertools
 import json
 import logging
 import os
 import re
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -30,13 +30,26 @@ def root() -> Iterator[logging.Logger]:
         logging.getLogger(name).setLevel(before)
 
 
+def written(root: logging.Logger, log_format: str, happens: Callable[[logging.Logger], None]) -> list[str]:
+    """The lines that are written of what happens."""
+    reader, writer = os.pipe()
+    handler = logs.Aside(writer)
+    handler.setFormatter(logs.FORMATTERS[log_format]())
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    happens(logging.getLogger("liveguard.tests"))
+    logging.getLogger("liveguard.tests").info("That is all")
+    with os.fdopen(reader, "rb") as lines:
+        found = list(itertools.takewhile(lambda line: b"That is all" not in line, lines))
+    handler.close()
+    os.close(writer)
+    return b"".join(found).decode().splitlines()
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("sent", UNRULY, ids=ascii)
 def test_whatever_somebody_has_sent_is_one_line_that_prints(root: logging.Logger, log_format: str, sent: str) -> None:
-    stream = io.StringIO()
-    logs.configure(log_format, "info", stream)
-    logging.getLogger("liveguard.tests").info("from %s to %s", sent, "Ana Ünal")
-    (line,) = stream.getvalue().splitlines()
+    (line,) = written(root, log_format, lambda log: log.info("from %s to %s", sent, "Ana Ünal"))
     assert line.isprintable()
     message = json.loads(line)["message"] if log_format == "json" else line
     assert message.endswith(f"from {sent.encode('unicode_escape').decode()} to Ana Ünal")
@@ -45,13 +58,13 @@ def test_whatever_somebody_has_sent_is_one_line_that_prints(root: logging.Logger
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("sent", UNRULY, ids=ascii)
 def test_so_is_each_line_of_a_traceback(root: logging.Logger, log_format: str, sent: str) -> None:
-    stream = io.StringIO()
-    logs.configure(log_format, "info", stream)
-    try:
-        raise ValueError(f"a{sent}INFO forged")
-    except ValueError:
-        logging.getLogger("liveguard.tests").exception("It broke")
-    lines = stream.getvalue().splitlines()
+    def fail(log: logging.Logger) -> None:
+        try:
+            raise ValueError(f"a{sent}INFO forged")
+        except ValueError:
+            log.exception("It broke")
+
+    lines = written(root, log_format, fail)
     assert all(line.isprintable() for line in lines)
     assert not any(line.startswith("INFO") for line in lines)
     assert log_format == "text" or len(lines) == 1
