@@ -72,14 +72,23 @@ function show(fetchedPage) {
   const wanted = document.adoptNode(fetchedPage.getElementById("page") ?? fetchedPage.getElementById("main"));
   if (!gone) learn(Number(fetchedPage.getElementById("live").dataset.now));
   const focused = page.contains(document.activeElement);
+  const place = placeToWrite();
   keepWhatIsWritten(wanted);
   morphChildren(page, wanted);
   refresh(live, words);
+  // What comes in above it, is seen where it ends, and takes the field away from under no finger.
+  if (place?.isSeen) scrollBy(0, (placeToWrite()?.top ?? place.top) - place.top);
   // Where the focus was may be gone.
   if (focused && document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
   // An end that the socket does not tell, to an admin say, is told as well.
   const ended = page.querySelector("article[data-reason]");
   if (ended) hear("session-ended", { sessionId: ended.id.slice(2), reason: ended.dataset.reason });
+}
+
+/** Where the field to write in is just now. */
+function placeToWrite() {
+  const box = document.getElementById("write")?.getBoundingClientRect();
+  return box && { top: box.top, isSeen: box.top > 0 && box.bottom < innerHeight };
 }
 
 // -- what a guardian writes -------------------------------------------------------------------------------------------

@@ -206,6 +206,33 @@ async def test_a_page_that_cannot_be_made_anew_does_not_pass_for_live(street: St
 
 
 @pytest.mark.gen_test
+async def test_who_writes_below_a_long_story_sees_what_comes_in_and_where_they_write(street: Street) -> None:
+    ana, path = await start(street.home, "ana")
+    for number in range(20):
+        await ana.answer("send-message", {"text": f"Message {number}"})
+    ben = await street.sign_in("ben", path, viewport={"width": 390, "height": 700})
+    await street.connected(ben)
+    field = ben.get_by_label("Message to Ana")
+    await expect(field).not_to_be_in_viewport()
+    await ben.get_by_role("link", name="To the newest").click()
+    await expect(field).to_be_in_viewport(ratio=1)
+    await field.fill("I am")
+    before = await field.bounding_box()
+    for text in ("Somebody follows me", "Where are you?"):
+        await ana.answer("send-message", {"text": text})
+        await expect(ben.locator(".timeline li").last).to_contain_text(text)
+        await expect(ben.locator(".timeline li").last).to_be_in_viewport(ratio=1)
+        assert await field.bounding_box() == before
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("I am")
+    # Who reads further up, stays there.
+    await ben.evaluate("scrollTo(0, 300)")
+    await ana.answer("send-message", {"text": "Hello?"})
+    await expect(ben.locator(".timeline li").last).to_contain_text("Hello?")
+    assert await ben.evaluate("scrollY") == 300
+
+
+@pytest.mark.gen_test
 async def test_without_script_it_shows_the_others_as_well(street: Street) -> None:
     _, path = await start(street.home, "ana")
     tom, toms = await start(street.home, "tom")
