@@ -80,7 +80,7 @@ async def test_people_are_added_disabled_enabled_and_get_a_new_password(street: 
 async def test_whom_an_admin_looks_for_is_in_sight_also_below_many_sessions(street: Street) -> None:
     for ward in ("ana", "tom", "ida"):
         await (await street.home.ward(ward)).answer("start-live-session")
-    alex = await street.sign_in("alex", "/admin", viewport={"width": 390, "height": 700})
+    alex = await street.sign_in("alex", "/admin", viewport={"width": 320, "height": 568})
     sought = alex.get_by_label("Find by name or email")
     await sought.fill("mallory")
     await sought.press("Enter")
