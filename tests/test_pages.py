@@ -609,8 +609,21 @@ async def test_a_name_with_what_nobody_sees_is_not_called_a_missing_one(tmp_path
                 answer = await browser.post(path, {**name, **others, **copied})
                 assert answer.status == 400
                 assert "A name has at most 100 characters, and none that cannot be seen." in answer.text
-                if path != link:
-                    assert re.findall('name="([^"]+)"[^>]*aria-invalid', answer.text) == [field]
+                assert re.findall('name="([^"]+)"[^>]*aria-invalid', answer.text) == [field]
+
+
+@pytest.mark.gen_test
+async def test_a_form_behind_a_link_marks_the_field_of_which_it_says_that_it_is_wrong(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        people, newcomer = home.server.people, home.browser()
+        link = f"/link/{await people.links.for_invitation(await people.accounts.identify('ana'))}"
+        await newcomer.get(link)
+        good = {"first_name": "Nora", "email": "nora@example.org", "password": "a long one indeed"}
+        bad = {"first_name": " ", "email": "ben@example.org", "password": "short"}
+        for field, value in (*bad.items(), ("email", "nobody")):
+            answer = (await newcomer.post(link, {**good, field: value})).text
+            (marked,) = re.findall('name="([^"]+)"[^>]* aria-invalid="true" aria-describedby="problem', answer)
+            assert (marked, answer.count('id="problem"')) == (field, 1)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """How people come in and go: the sign-in, one-time links, the sign-out."""
 
 import contextlib
-from typing import Any
 
 from liveguard.errors import (
     AccountInactive,
@@ -17,7 +16,7 @@ from liveguard.errors import (
 from liveguard.people import Link as OneTimeLink
 from liveguard.people import User
 from liveguard.people.accounts import LEAST_PASSWORD, SignIn
-from liveguard.web.pages.page import OpenPage, Page, code_of
+from liveguard.web.pages.page import OpenPage, Page, code_of, field_of
 from liveguard.web.render import zone
 from liveguard.web.statuses import status_of
 
@@ -98,7 +97,7 @@ class Link(Entrance):
             user = await self._follow(link, token)
         except (InvalidPayload, Conflict) as refusal:
             self.set_status(status_of(refusal))
-            await self._show(link, person, code_of(refusal))
+            await self._show(link, person, code_of(refusal), field_of(refusal))
         except (NotFound, AuthenticationError):
             self._gone()
         else:
@@ -140,10 +139,10 @@ class Link(Entrance):
         self.set_status(410)
         self.show("error.html", status=410, reason="")
 
-    async def _show(self, link: OneTimeLink, person: User | None, problem: str = "") -> None:
+    async def _show(self, link: OneTimeLink, person: User | None, problem: str = "", wrong: str = "") -> None:
         accounts = self.services.people.accounts
         is_new = link.purpose == "reset" and person is not None and not await accounts.has_password(person)
-        sent: dict[str, Any] = {name: self.text(name) for name in ("email", "first_name", "last_name")}
+        sent = {name: self.text(name) for name in ("email", "first_name", "last_name")}
         self.show(
             "link.html",
             purpose="welcome" if is_new else link.purpose,
@@ -151,7 +150,7 @@ class Link(Entrance):
             path=self.request.path,
             least_password=LEAST_PASSWORD,
             problem=problem,
-            **sent,
+            typed={**sent, "wrong": wrong},
         )
 
 

@@ -254,5 +254,6 @@ def code_of(refusal: Refusal) -> str:
 
 
 def field_of(refusal: Refusal) -> str:
-    """Which of the fields that say who somebody is a refusal is about."""
-    return {"firstName": "first_name", "lastName": "last_name"}.get(refusal.message.split()[0], "email")
+    """Which of the fields that say who somebody is, or shall be, a refusal is about."""
+    fields = {"firstName": "first_name", "lastName": "last_name", "password": "password"}
+    return fields.get(refusal.message.split()[0], "email")
