@@ -65,7 +65,8 @@ const received = {
   "session-ended": ({ reason }) => {
     become("idle");
     look();
-    say(words[`ended_${reason}`] ?? words.ended);
+    // Whoever has not stopped it must not believe that somebody still watches.
+    say(words[`ended_${reason}`] ?? words.ended, reason === "manual_stop" ? "" : "problem");
   },
   "session-error": ({ code, event }) => {
     if (code === "no_active_session" && event === "stop-live-session") become("idle");

@@ -36,6 +36,7 @@ async def test_a_session_is_ended_in_an_emergency_and_it_is_written_down_who_did
     alex = await street.sign_in("alex", "/admin")
     await confirm(alex, "End session Ana Winter")
     await expect(ana.locator("#line")).to_contain_text("ended by an admin")
+    await expect(ana.locator("#line")).to_have_class("line problem")
     await expect(ben.locator(".card")).to_have_count(0)
     await expect(alex.get_by_role("button", name="End session")).to_have_count(0)
     await expect(alex.get_by_role("status").filter(has_text="The session has ended.")).to_be_visible()
