@@ -22,8 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:R
 
 Deed = Callable[[World, "Step"], None]
 
-ENOUGH = 1500  # schedules in which each of the mutants is found out; most need a few
-
 PACES = ("at once", "one round", "two rounds", "to the database", "at rest")
 
 
@@ -271,27 +269,21 @@ def machine(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Lifecycle
 
 
-def play(machine: type[Lifecycle], schedules: int, *, derandomize: bool, explain: bool = True) -> None:
-    """Play so many schedules. One that goes wrong is made as short as it can be, where it has to be explained."""
+@pytest.mark.slow
+def test_whatever_happens_in_whatever_order_the_rules_hold(machine: type[Lifecycle], torture: bool) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=schedules,
+            max_examples=10_000 if torture else 100,
             stateful_step_count=50,
-            derandomize=derandomize,
+            derandomize=not torture,
             database=None,
             deadline=None,
-            phases=[Phase.generate, Phase.shrink] if explain else [Phase.generate],
+            phases=[Phase.generate, Phase.shrink],
             print_blob=False,
-            report_multiple_bugs=explain,
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-@pytest.mark.slow
-def test_whatever_happens_in_whatever_order_the_rules_hold(machine: type[Lifecycle], torture: bool) -> None:
-    play(machine, 10_000 if torture else 100, derandomize=not torture)
 
 
 def follow(
@@ -336,8 +328,11 @@ def test_an_end_that_was_written_late_is_told_in_its_order(machine: type[Lifecyc
     )
 
 
-# What finds these out at once: among the schedules that are drawn it may be rare, and each of those takes its time.
+# What finds each of them out; of some, it shows as soon as a session begins.
 KNOWN: dict[str, tuple[Step, ...]] = {
+    "a ward has no queue": (),
+    "what is over ends what has ended": (),
+    "an end keeps its place": (),
     "ends that are not written are nobody's to learn": (
         Step("a ward stops and starts", "tom", "ben", 0, True, 31, "one round"),
         Step("a guardian leaves", "ana", "ana", 0, True, 5, "at rest"),
@@ -448,5 +443,4 @@ def test_without_one_of_the_guards_they_do_not(
     for change in MUTANTS[mutant]:
         change.apply(monkeypatch)
     with pytest.raises(AssertionError):
-        follow(machine, *KNOWN.get(mutant, ()), here=("ben", "ben", "ana"))
-        play(machine, ENOUGH, derandomize=True, explain=False)
+        follow(machine, *KNOWN[mutant], here=("ben", "ben", "ana"))
