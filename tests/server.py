@@ -11,6 +11,7 @@ Ben and Chloe guard Ana, Ben guards Tom and Ida. Mallory knows nobody, Alex is t
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -28,19 +29,23 @@ from family import quick_passwords
 from lines import Client
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-from liveguard import memory
+from liveguard import app, memory
 from liveguard.app import Server
 from liveguard.clock import SystemClock
 from liveguard.config import Settings
 from liveguard.people.transfer import import_people
 from liveguard.storage import Storage
 from liveguard.storage.files import make_place
+from liveguard.web.assets import Assets
 from liveguard.web.websocket import TEXT
 
 SECRET = "a secret of the tests, which is long enough"
 PASSWORD = "correct horse battery staple"
 PATIENCE = 5.0
 PROGRAM = ("-m", "liveguard")  # what Python is to run
+
+# A server reads its files when it starts and compresses them when they are asked for; those of one run share them.
+app.Assets = functools.cache(Assets)  # type: ignore[misc]
 
 CAST = {
     "ana": "Ana Winter",
