@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import openapi_spec_validator
 import pytest
 import test_who_hears
 from jsonschema import Draft202012Validator
 from lines import Client
-from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 from server import PASSWORD, Answer, House, Peer, house, token_of
 from socketio_lines import WebSocketClient
 from test_app import locked
@@ -176,6 +174,10 @@ async def test_each_route_for_programs_is_described_and_no_other(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.gen_test
 async def test_what_describes_http_is_openapi(tmp_path: Path) -> None:
+    # Half a second of a core, which this test alone needs, and each process that collects the tests would take.
+    import openapi_spec_validator
+    from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+
     async with house(tmp_path) as home:
         described = await document(home, "openapi")
         openapi_spec_validator.validate(described)
