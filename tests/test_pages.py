@@ -1006,6 +1006,7 @@ async def test_an_invitation_by_link_makes_an_account_and_a_guardian(tmp_path: P
         assert "Nora Neu" in (await ana.get("/people")).text
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
 async def test_only_an_invitation_is_not_for_who_it_comes_from(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("ana",)) as home:
