@@ -139,9 +139,12 @@ async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street:
     assert not await is_in_sight()
 
 
+@pytest.mark.parametrize("size", [(320, 568), (312, 675)])  # or 390x844 with letters a quarter larger
 @pytest.mark.gen_test
-async def test_the_note_is_in_sight_above_the_button_that_starts_on_a_small_phone(street: Street) -> None:
-    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": 320, "height": 568})
+async def test_the_note_is_in_sight_above_the_button_that_starts_on_a_small_phone(
+    street: Street, size: tuple[int, int]
+) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", viewport={"width": size[0], "height": size[1]})
     note, start = await ana.locator("#note").bounding_box(), await ana.locator("#start").bounding_box()
     assert note is not None and start is not None
     assert note["y"] + note["height"] <= start["y"] - 12  # what keeps apart from the button is of the ground's colour
