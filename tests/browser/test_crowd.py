@@ -165,3 +165,25 @@ async def test_what_is_being_written_goes_on_when_the_cards_become_shorter(stree
     await wards[3].answer("stop-live-session")
     await expect(kept).to_contain_text("w3: This was not sent, and cannot be any more")
     await expect(kept.get_by_role("textbox")).not_to_be_editable()
+
+
+@pytest.mark.gen_test
+async def test_who_writes_in_a_card_stays_where_they_are_when_another_card_goes(street: Street) -> None:
+    wards = await crowd(street, [f"w{number}" for number in range(11)])
+    for ward in wards:
+        await ward.answer("start-live-session")
+    ben = await street.sign_in("ben", viewport={"width": 800, "height": 600})
+    await street.connected(ben)
+    field = ben.get_by_label("Message to w1", exact=True)
+    await field.press_sequentially("Where are ")
+    before = await field.bounding_box()
+    assert before is not None
+    steps = ((wards[10], "stop", 10), (wards[9], "stop", 9), (wards[10], "start", 10), (wards[9], "start", 11))
+    for ward, step, number in steps:
+        await ward.answer(f"{step}-live-session")
+        await expect(ben.locator(".card")).to_have_count(number)
+        after = await field.bounding_box()
+        assert after is not None
+        assert abs(after["y"] - before["y"]) < 2
+    await ben.keyboard.type("you?")
+    await expect(field).to_have_value("Where are you?")
