@@ -239,7 +239,9 @@ async def test_an_end_that_could_not_be_written_yet_stands_on_all_pages(
         # Once it is written, an open page hears of it, for what it shows may be less than there is now.
         for name, write in written.items():
             monkeypatch.setattr(journal, name, write)
-        await home.server.live._journaling._write_what_waits()
+        catching_up = home.server.live._journaling._catching_up
+        assert catching_up is not None
+        await catching_up
         assert await shows_the_end(home, session_id) != version
         assert "seq" in (await home.fetch(f"/api/sessions/{session_id}", who="ben")).json
 
