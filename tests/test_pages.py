@@ -23,7 +23,8 @@ from liveguard.errors import StorageUnavailable
 from liveguard.people import Entry, User
 from liveguard.sessions import Moment
 from liveguard.tables import csv_line
-from liveguard.trail import Point
+from liveguard.trail import Changes, Point
+from liveguard.web.drawing import draw_trail
 from liveguard.web.pages.dashboard import Dashboard
 from liveguard.web.pages.entrance import local_path
 from liveguard.web.pages.history import BLINK, gpx, without_blinks
@@ -916,6 +917,36 @@ async def test_exports_hold_what_somebody_may_see_and_no_formula(tmp_path: Path)
 )
 def test_a_trail_on_the_date_line_is_written_as_the_schema_of_gpx_has_it(longitude: float, written: str) -> None:
     assert f'<trkpt lat="-17.500000" lon="{written}">' in gpx([Point(0, -17.5, longitude)])
+
+
+@pytest.mark.gen_test
+async def test_where_nothing_was_heard_for_long_nobody_knows_the_way(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        await ana.answer("start-live-session")
+        session_id = (await ana.answer("stop-live-session"))["data"]["sessionId"]
+        # Each minute, as a program says it; then under the ground for ten; and once with half a minute more.
+        minutes = [0, 1, 2, 3, 13, 14, 15.5, 16.5]
+        points = [Point(int(minute * 60_000), 48.2, 16.37 + minute / 1000) for minute in minutes]
+        await home.server.storage.chronicle.write([], {session_id: Changes(points, True, None)})
+        page = (await home.fetch(f"/history/{session_id}", who="ben")).text
+        known, guessed = (re.search(rf'<path class="{name}" d="([^"]+)"', page) for name in ("way", "way guessed"))
+        assert known is not None
+        assert guessed is not None
+        assert [len(leg.split("L")) - 1 for leg in known[1].split("M")[1:]] == [3, 3]
+        assert [len(leg.split("L")) - 1 for leg in guessed[1].split("M")[1:]] == [1]
+        trail = (await home.fetch(f"/history/{session_id}/trail.gpx", who="ben")).text
+        assert [part.count("<trkpt") for part in trail.split("<trkseg>")[1:]] == [4, 4]
+        assert trail.count("</trkseg>") == 2
+
+
+def test_a_way_of_which_little_is_said_is_known_all_the_same() -> None:
+    each_hour = [Point(hour * 3_600_000, 48.2, 16.37 + hour / 100) for hour in range(9)]
+    for points in ([], each_hour[:1], each_hour):
+        drawing = draw_trail(points)
+        assert drawing is None or not drawing.guessed
+    assert (drawing := draw_trail(each_hour)) is not None
+    assert drawing.path.count("L") == 8
 
 
 def test_a_story_does_not_tell_that_a_guardian_went_from_page_to_page() -> None:

@@ -16,6 +16,7 @@ METRES_PER_DEGREE = 111_320.0
 WIDTH, HEIGHT, MARGIN = 320, 200, 18
 LEAST_SPAN = 60.0  # metres that a drawing shows at least, so that standing still does not look like wandering
 MOST_POINTS = 240
+SILENCE = 2 * 60_000  # milliseconds, at least, after which nobody knows which way somebody went
 STEPS = (1, 2, 5)
 
 
@@ -24,6 +25,7 @@ class TrailDrawing:
     """A trail, drawn: all lengths in units of a view of 320 by 200."""
 
     path: str
+    guessed: str  # straight to where somebody was after a silence
     start: tuple[float, float]
     latest: tuple[float, float]
     accuracy: float  # radius of the circle around the latest point, 0 when unknown
@@ -43,8 +45,10 @@ def draw_trail(points: Sequence[Point]) -> TrailDrawing | None:
     scale, x_shift, y_shift = _fit([*flat, *_around(flat[-1], accuracy)])
     drawn = [(round(x * scale + x_shift, 1), round(y_shift - y * scale, 1)) for x, y in flat]
     metres, length = _scale_bar(scale)
+    path, guessed = _paths(drawn, silences(points))
     return TrailDrawing(
-        path=_path(drawn),
+        path=path,
+        guessed=guessed,
         start=drawn[0],
         latest=drawn[-1],
         accuracy=round(accuracy * scale, 1),
@@ -98,14 +102,27 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
     return [*points[:-1:step], points[-1]]
 
 
-def _path(places: list[tuple[float, float]]) -> str:
-    text: list[str] = []
-    last = None
-    for place in places:
-        if place != last:
-            text.append(f"{'L' if text else 'M'}{place[0]:g} {place[1]:g}")
-        last = place
-    return "".join(text)
+def silences(points: Sequence[Point]) -> list[bool]:
+    """Of each leg, whether nothing was heard in it for long, also beside how often something usually was."""
+    waits = [later.moment - earlier.moment for earlier, later in pairwise(points)]
+    usual = sorted(waits)[len(waits) // 2] if waits else 0
+    return [wait > max(SILENCE, 4 * usual) for wait in waits]
+
+
+def _paths(places: list[tuple[float, float]], silent: list[bool]) -> tuple[str, str]:
+    """The legs of a way, and those of which only their ends are known."""
+    known, guessed = [f"M{_at(places[0])}"], []
+    for (one, other), silence in zip(pairwise(places), silent, strict=True):
+        if silence and one != other:
+            guessed.append(f"M{_at(one)}L{_at(other)}")
+            known.append(f"M{_at(other)}")
+        elif one != other:
+            known.append(f"L{_at(other)}")
+    return "".join(known), "".join(guessed)
+
+
+def _at(place: tuple[float, float]) -> str:
+    return f"{place[0]:g} {place[1]:g}"
 
 
 def _heading(points: Sequence[Point], flat: list[tuple[float, float]]) -> float | None:

@@ -17,7 +17,7 @@ from liveguard.tables import csv_line
 from liveguard.trail import Point
 from liveguard.web.bodies import LARGEST_PAGE
 from liveguard.web.cards import Place, in_order, last_word, namesakes, said_at_start
-from liveguard.web.drawing import draw_bars, draw_trail
+from liveguard.web.drawing import draw_bars, draw_trail, silences
 from liveguard.web.pages.page import Page
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -289,10 +289,11 @@ def without_blinks(entries: list[Entry]) -> list[Entry]:
 def gpx(trail: list[Point]) -> str:
     """A trail in the format that maps and watches read. All of it are numbers, so nothing needs escaping."""
     points = "".join(
-        f'<trkpt lat="{point.latitude:.6f}" lon="{_east(point.longitude):.6f}">'
+        ("</trkseg><trkseg>\n" if silence else "")
+        + f'<trkpt lat="{point.latitude:.6f}" lon="{_east(point.longitude):.6f}">'
         + (f"<ele>{point.altitude:.1f}</ele>" if point.altitude is not None else "")
         + f"<time>{datetime.fromtimestamp(point.moment / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}</time></trkpt>\n"
-        for point in trail
+        for point, silence in zip(trail, [False, *silences(trail)], strict=False)
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -303,8 +304,7 @@ def gpx(trail: list[Point]) -> str:
 
 def _east(longitude: float) -> float:
     """As the schema of GPX has it: there is no longitude of 180, as it is the one of -180."""
-    rounded = round(longitude, 6)
-    return -180.0 if rounded == 180 else rounded
+    return -180.0 if (rounded := round(longitude, 6)) == 180 else rounded
 
 
 def _line(cells: Iterable[Any]) -> str:
