@@ -38,6 +38,12 @@ export async function ownPage() {
   return page?.getElementById("ward") ? page : null;
 }
 
+/** How this session has ended while nobody could say it: the reason; "away" where it cannot be known. */
+export async function howEnded(id) {
+  const { page } = await fetchPage(`/history/${id}`);
+  return page?.getElementById(`s-${id}`)?.dataset.reason ?? "away";
+}
+
 /** What the page of a running session says, rendered for a ward. */
 export const isRunning = (page) => page.getElementById("ward").dataset.state === "running";
 
@@ -99,6 +105,7 @@ export function carryOn(line) {
           delete line.dataset.unshared;
         }
         line.dataset.start = start;
+        line.dataset.session = data.sessionId;
         say("running");
       } else if (event === "message" && data.from.role !== "ward") {
         told = [writes(`${data.from.firstName} ${data.from.lastName}`.trim(), data.text, words)];
@@ -140,7 +147,10 @@ export function carryOn(line) {
     if (isLate) return;
     if (!page) nextTry = setTimeout(look, AGAIN);
     else if (isRunning(page)) say("running");
-    else if (line.dataset.state !== "over") over("away");
+    else if (line.dataset.state !== "over") {
+      const reason = await howEnded(line.dataset.session);
+      if (changes === before) over(reason);
+    }
   }
 
   /** Nor what was written meanwhile; of an earlier session, it is no news. */

@@ -4,7 +4,7 @@ import { keepAwake, letSleep } from "./awake.js";
 import { awakeOrAsleep, clock, learn, now } from "./clock.js";
 import { hold } from "./hold.js";
 import { morph } from "./morph.js";
-import { begins, isRunning, later, ownPage, MOST_TOLD, quoted, unheard, writes } from "./own.js";
+import { begins, howEnded, isRunning, later, ownPage, MOST_TOLD, quoted, unheard, writes } from "./own.js";
 import { Share } from "./share.js";
 import { Socket } from "./socket.js";
 import { ofWhatIsUnsent, outlive, putAside, withoutUnsent, write } from "./write.js";
@@ -49,6 +49,7 @@ const received = {
     }
     startLost = false;
     started = Date.parse(data.startTime);
+    ward.dataset.session = data.sessionId;
     become("running");
     if (data.durable === false) say(words.not_durable);
     else if (isNew) say(words.started);
@@ -65,8 +66,7 @@ const received = {
   "session-ended": ({ reason }) => {
     become("idle");
     look();
-    // Whoever has not stopped it must not believe that somebody still watches.
-    say(words[`ended_${reason}`] ?? words.ended, reason === "manual_stop" ? "" : "problem");
+    sayHowItEnded(reason);
   },
   "session-error": ({ code, event }) => {
     if (code === "no_active_session" && event === "stop-live-session") become("idle");
@@ -158,7 +158,10 @@ async function look() {
   if (page && state === "running") {
     if (!isRunning(page)) {
       become("idle");
-      return say(words.ended_away);
+      const over = changes;
+      const reason = await howEnded(ward.dataset.session);
+      if (changes === over) sayHowItEnded(reason);
+      return;
     }
     if (noteUnsure) findNote(page.getElementById("ward").dataset);
     // Who has left since it was asked for, must not come back with it; the next look is under way then.
@@ -266,6 +269,11 @@ function say(sentence, kind = "") {
   line.className = `line ${kind}`;
   line.lastElementChild.textContent = sentence;
   keepInSight();
+}
+
+/** Whoever has not stopped it must not believe that somebody still watches. */
+function sayHowItEnded(reason) {
+  say(words[`ended_${reason}`] ?? words.ended, reason === "manual_stop" ? "" : "problem");
 }
 
 function tick() {

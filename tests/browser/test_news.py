@@ -1061,7 +1061,7 @@ async def test_a_ward_on_another_page_knows_how_their_session_stands(street: Str
     await phone.answer("stop-live-session")
     await ana.route("**/ward", lambda route: route.fulfill(status=503), times=1)
     await ana.context.set_offline(False)
-    await expect(line).to_contain_text("has ended while this page had no connection")
+    await expect(line).to_contain_text("Your session is stopped. Whoever watches over you sees that you are safe.")
     # Nothing is left to ask about.
     await ana.get_by_role("button", name="Sign out").first.click()
     await expect(ana.get_by_role("button", name="Sign in")).to_be_visible()

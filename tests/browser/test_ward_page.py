@@ -584,9 +584,37 @@ async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Stre
     await live.end_by_admin(session.id, "alex")
     await ana.route("**/ward", lambda route: route.fulfill(status=503), times=1)
     await ana.context.set_offline(False)
-    await expect(ana.locator("#line")).to_contain_text("has ended while this page had no connection")
+    await expect(ana.locator("#line.problem")).to_have_text("Your session was ended by an admin.")
     await expect(ana.locator("#idle")).to_be_visible()
     street.excuse(*NO_NETWORK, "503")
+
+
+LOSES_WHAT_FOLLOWS_A_STOP = """
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (text) {
+      send.call(this, text);
+      if (text.includes("stop-live-session")) queueMicrotask(() => dispatchEvent(new Event("offline")));
+    };
+"""
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.gen_test
+async def test_a_ward_whose_stop_had_no_answer_reads_that_they_have_stopped(street: Street, is_known: bool) -> None:
+    ana, ben = await started(street, device=LOSES_WHAT_FOLLOWS_A_STOP), await street.home.guardian("ben")
+    line = ana.locator("#line")
+    if not is_known:
+        await ana.route("**/history/*", lambda route: route.fulfill(status=503))
+    await ana.locator("#stop").focus()
+    await ana.locator("#stop").press("Enter", delay=1100)
+    assert (await ben.expect("session-ended"))["reason"] == "manual_stop"
+    if is_known:
+        await expect(line).to_have_text("Your session is stopped. Whoever watches over you sees that you are safe.")
+        await expect(line).not_to_have_class("line problem")
+    else:
+        await expect(line).to_contain_text("has ended while this page had no connection. The history says how.")
+    await expect(ana.locator("#idle")).to_be_visible()
+    street.excuse("503")
 
 
 @pytest.mark.gen_test

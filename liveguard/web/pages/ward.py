@@ -27,6 +27,7 @@ class Ward(Page):
             rough=ROUGH,
             messages=said(memory, self.user) if memory else [],
             session={
+                "id": memory.session.id,
                 "start": memory.session.start.wall,
                 "note": note_of(memory.session.metadata or {}),
                 "watchers": [person.name for person in memory.watching.values()],
