@@ -209,7 +209,8 @@ def _minute(reader: Reader, minute: int) -> str:
     local = datetime.fromtimestamp(minute * 60, reader.tzinfo)
     if (reader.hours or _usual_hours(reader.locale)) == "24":
         return format(local, "%H:%M")
-    return format_skeleton("hm", local, reader.tzinfo, locale=reader.locale)
+    # Where a line ends, it stays in one piece.
+    return format_skeleton("hm", local, reader.tzinfo, locale=reader.locale).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 @lru_cache

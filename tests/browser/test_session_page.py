@@ -1,6 +1,8 @@
 """The page of one session: a guardian who follows one ward misses nothing, of this ward or of another."""
 
+import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,15 @@ from server import House, Peer
 from visitors import IS_HEARD, IS_NOTIFIED, NO_NETWORK, Street, open_street, said_last
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LINES_OF_A_TIME = """(element) => {
+    const texts = [...element.childNodes].filter((node) => /\\d:\\d\\d/.test(node.data));
+    const [time] = texts[0].data.matchAll(/\\d+:\\d\\d\\s[AP]M/g);
+    const range = document.createRange();
+    range.setStart(texts[0], time.index);
+    range.setEnd(texts[0], time.index + time[0].length);
+    return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+}"""
 
 
 async def start(home: House, name: str) -> tuple[Peer, str]:
@@ -230,6 +241,21 @@ async def test_who_writes_below_a_long_story_sees_what_comes_in_and_where_they_w
     await ana.answer("send-message", {"text": "Hello?"})
     await expect(ben.locator(".timeline li").last).to_contain_text("Hello?")
     assert await ben.evaluate("scrollY") == 300
+
+
+@pytest.mark.gen_test
+async def test_a_time_of_day_stays_in_one_line(street: Street) -> None:
+    _, path = await start(street.home, "ana")
+    people = street.home.server.people
+    ahead = 12 - datetime.now(UTC).hour
+    noon = f"Etc/GMT{-ahead:+d}"  # where it is, as the sign of this name has it, the longest hour to read
+    for who, page, place in (("ben", path, ".timeline time"), ("alex", "/admin", ".people p.soft")):
+        reader = await people.accounts.identify(who)
+        await people.preferences.choose(reader, language="en", time_zone=noon, hours="12")
+        window = await street.sign_in(who, page, locale="en-US", viewport={"width": 390, "height": 800})
+        text = window.locator(place).first
+        await expect(text).to_contain_text(re.compile(r"\d:\d\d\s[AP]M"))
+        assert await text.evaluate(LINES_OF_A_TIME) == 1
 
 
 @pytest.mark.gen_test
