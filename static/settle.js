@@ -6,14 +6,14 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const glides = new WeakMap(); // the glide of each element that is, or was, on its way
 
 /** Make a change, then let the elements that it moved start from where they were. `elements` is asked twice. What has the
- * focus stays as high as it was: somebody may be writing there. */
+ * focus in one of them stays as high as it was: somebody may be writing there. Else the browser keeps what is read. */
 export function settle(elements, change) {
   const before = new Map();
   for (const element of elements()) before.set(element, place(element));
   const { activeElement: focused } = document;
-  const held = place(focused);
+  const held = [...before.keys()].some((element) => element.contains(focused)) && place(focused);
   change();
-  if (visible(held) && focused.isConnected) scrollBy(0, place(focused).top - held.top);
+  if (held && visible(held) && focused.isConnected) scrollBy(0, place(focused).top - held.top);
   const after = elements();
   // One that is still on its way goes on from where it is seen, to where it belongs now.
   for (const element of after) glides.get(element)?.cancel();

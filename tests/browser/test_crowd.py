@@ -187,3 +187,23 @@ async def test_who_writes_in_a_card_stays_where_they_are_when_another_card_goes(
         assert abs(after["y"] - before["y"]) < 2
     await ben.keyboard.type("you?")
     await expect(field).to_have_value("Where are you?")
+
+
+@pytest.mark.gen_test
+async def test_who_only_reads_stays_where_they_are_when_another_card_comes_or_goes(street: Street) -> None:
+    wards = await crowd(street, [f"w{number}" for number in range(6)])
+    for ward in wards[:5]:
+        await ward.answer("start-live-session")
+    ben = await street.sign_in("ben", viewport={"width": 390, "height": 700})
+    await street.connected(ben)
+    read = ben.locator(".card[data-name=w1]")
+    # As after a click beside all that can be pressed, and after what had the focus has gone.
+    for focus in ("document.activeElement.blur()", "document.getElementById('main').focus({ preventScroll: true })"):
+        await ben.evaluate(focus)
+        await read.evaluate("(card) => scrollBy(0, card.getBoundingClientRect().top - 150)")
+        for step, number in (("start", 6), ("stop", 5)):
+            await wards[5].answer(f"{step}-live-session")
+            await expect(ben.locator(".card")).to_have_count(number)
+            box = await read.bounding_box()
+            assert box is not None
+            assert abs(box["y"] - 150) < 2
