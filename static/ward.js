@@ -395,7 +395,8 @@ if (state === "running") become("running");
 const written = () => (state === "idle" ? [$("note"), $("text")] : [$("text")]);
 if (!outlive(written, () => started)) keepWhatIsWritten();
 $("stop").disabled = false;
-scrollToNewest();
+// Who watches may take some of its place, and so does a telephone that is turned.
+new ResizeObserver(scrollToNewest).observe($("messages"));
 
 // Until now the page was about to say that it stands still.
 document.documentElement.dataset.runs = "";

@@ -743,6 +743,19 @@ async def test_what_a_guardian_writes_at_length_is_read_from_its_beginning(stree
 
 
 @pytest.mark.gen_test
+async def test_what_a_guardian_wrote_stays_in_sight_when_they_have_left(street: Street) -> None:
+    ana, ben = await started(street, viewport={"width": 390, "height": 844}), await street.home.guardian("ben")
+    for text in ("Where are you?", "Can you hear me?", "Wait there", "I am coming"):
+        await ben.answer("send-message", {"wardId": "ana", "text": text})
+    newest = ana.locator("#messages li").last
+    await expect(newest).to_contain_text("I am coming")
+    await expect(newest).to_be_in_viewport(ratio=1)
+    await ben.leave()
+    await expect(ana.locator("#told-line")).to_be_visible()
+    await expect(newest).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.gen_test
 async def test_what_a_guardian_writes_is_said_though_the_page_cannot_be_had_for_long(street: Street) -> None:
     """On a bad network that takes seconds, and a minute where old connections of the browser are dead."""
     ana, ben = await started(street), await street.home.guardian("ben")
