@@ -211,6 +211,23 @@ async def test_a_ward_who_did_not_stop_is_told_how_it_ended_until_the_next_sessi
             assert "ended by itself" not in (await home.fetch("/ward", who="ana")).text
 
 
+@pytest.mark.gen_test
+async def test_of_two_who_have_one_name_each_page_says_which_has_not_stopped(tmp_path: Path) -> None:
+    async with house(tmp_path, reconnect_grace=0) as home:
+        await home.server.people.accounts.change("tom", first_name="Ana", last_name="Winter")
+        tom, ana, ben = await home.ward("tom"), await home.ward("ana"), await home.guardian("ben")
+        await tom.answer("start-live-session")
+        running = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        tom.lose()
+        await ben.expect("session-ended", reason="ward_disconnected")
+        changes = (await home.fetch("/live?since=", who="ben")).json
+        pages = [(await home.fetch(path, who="ben")).text for path in ("/", f"/history/{running}", "/history")]
+        for page in (changes["worrying"], *pages[:2]):
+            assert page.count("Ana Winter (tom@example.org) has not stopped the last session") == 1
+        for page in (changes["ended"], pages[0], pages[2]):
+            assert page.count('<span class="name">Ana Winter (tom@example.org)</span>') == 1
+
+
 @pytest.mark.parametrize("fails", [("end",), ("start", "end")])
 @pytest.mark.slow
 @pytest.mark.gen_test

@@ -78,10 +78,14 @@ class Watching(Page):
         """What the page shows beside the cards."""
         people = self.services.people
         wards: list[Person] = await people.guardianships.wards_of(self.user)
+        ended = [Past.of(one) for one in await people.history.last(self.user, LATELY)]
+        worrying = [Past.of(one) for one in await people.history.worrying(self.user, self.now - WORRIES_FOR)]
+        names = {one.ward_id: one.name for one in (*ended, *worrying)} | {ward.id: ward.name for ward in wards}
         return {
             "ward_names": [ward.name for ward in wards],
-            "ended": [Past.of(one) for one in await people.history.last(self.user, LATELY)],
-            "worrying": [Past.of(one) for one in await people.history.worrying(self.user, self.now - WORRIES_FOR)],
+            "ended": ended,
+            "worrying": worrying,
+            "twice": namesakes(names.values()),
         }
 
 

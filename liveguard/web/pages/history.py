@@ -209,8 +209,9 @@ class Session(Page):
         its own ward has still not been heard of."""
         past = list(map(Past.of, await self.services.people.history.worrying(self.user, self.now - WORRIES_FOR)))
         guarded = [one for one in self.services.live.visible_to(self.user) if self.user.id in one.guardians]
+        names = {one.ward_id: one.name for one in past} | {one.ward.id: one.ward.name for one in guarded}
         return {
-            "twice": namesakes(one.ward.name for one in guarded),
+            "twice": namesakes(names.values()),
             "others": [
                 {**running(memory, self.user), "last_word": last_word(memory, self.user)}
                 for memory in in_order(map(self.services.chronicle.of, guarded), self.now)
@@ -221,10 +222,8 @@ class Session(Page):
         }
 
     def _running(self, session_id: str) -> Memory | None:
-        for session in self.services.live.visible_to(self.user):
-            if session.id == session_id:
-                return self.services.chronicle.of(session)
-        return None
+        visible = self.services.live.visible_to(self.user)
+        return next((self.services.chronicle.of(one) for one in visible if one.id == session_id), None)
 
     async def _ended(self, session_id: str) -> dict[str, Any]:
         ended = await self.services.people.history.get(self.user, session_id)
