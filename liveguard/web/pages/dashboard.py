@@ -44,8 +44,8 @@ class View:
         self.compact = len(memories) > MOST_FULL
         self.newest = max((memory.version for memory in memories), default=0)
         order = [memory.session.id for memory in self.memories]
-        guarded = (memory.session for memory in memories if page.user.id in memory.session.guardians)
-        self.twice = namesakes(session.ward.name for session in guarded)
+        viewer = page.user.id  # asked for once: each open dashboard does this once a second
+        self.twice = namesakes([memory.session.ward.name for memory in memories if viewer in memory.session.guardians])
         twice = _sum(sorted(self.twice)) if self.twice else ""
         self.kind = f"{services.chronicle.epoch}-{'c' if self.compact else 'f'}{twice}"
         self.who = _sum([*sorted(order), "", *surroundings])
