@@ -129,8 +129,9 @@ export class Socket {
   lost(code) {
     this.open = false;
     for (const id of this.answers.keys()) this.answer(id, "unknown");
-    this.on.closed?.(code, this.refusal);
-    if (code === 4401) {
+    const isSignedOut = code === 4401;
+    this.on.closed?.(code, isSignedOut ? "signed_out" : this.refusal);
+    if (isSignedOut) {
       // Signed out, or disabled: the server says so on the page itself. Where it was another password, and this browser
       // chose it, it is being signed in anew.
       this.finished = true;

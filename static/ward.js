@@ -69,6 +69,7 @@ const received = {
     sayHowItEnded(reason);
   },
   "session-error": ({ code, event }) => {
+    if (code === "authentication_required" || code === "account_inactive") return; // with that, the connection ends
     if (code === "no_active_session" && event === "stop-live-session") become("idle");
     else if (event === "start-live-session") {
       // It may have been started elsewhere meanwhile, and runs.

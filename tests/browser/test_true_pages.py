@@ -308,6 +308,36 @@ async def test_who_is_signed_out_elsewhere_hears_of_it(street: Street) -> None:
     street.excuse("401")
 
 
+TELLS_WHAT_IS_SAID = """addEventListener("DOMContentLoaded", () => {
+    const line = document.querySelector("#line, #own-session");
+    const note = new MutationObserver(() => window.noted?.(line.textContent));
+    if (line) note.observe(line, { childList: true, subtree: true });
+});"""
+
+
+@pytest.mark.parametrize("path", ["/ward", "/account"])
+@pytest.mark.parametrize("is_disabled", [False, True])
+@pytest.mark.gen_test
+async def test_a_ward_who_is_signed_out_is_not_promised_to_be_back(
+    street: Street, path: str, *, is_disabled: bool
+) -> None:
+    people, said = street.home.server.people, list[str]()
+    ana = await started(street, device=TELLS_WHAT_IS_SAID)
+    await ana.expose_function("noted", lambda text: said.append(text))
+    ben = await street.home.guardian("ben")
+    await ana.goto(street.home.url + path)
+    await ben.expect("session-resumed")
+    user = await people.accounts.identify("ana")
+    if is_disabled:
+        await people.accounts.disable(user.id)
+    else:
+        await people.logins.end_all(user)
+    await expect(ana).to_have_title("⚠ Sign in · liveguard")
+    assert [one for one in said if "Whether you are still signed in here will show in a moment." in one]
+    assert not [one for one in said if "If you are back soon" in one or "Something went wrong" in one]
+    street.excuse("401")
+
+
 @pytest.mark.gen_test
 async def test_a_guardian_who_was_removed_while_away_is_told(street: Street) -> None:
     guardianships, accounts = street.home.server.people.guardianships, street.home.server.people.accounts
