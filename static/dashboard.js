@@ -136,7 +136,7 @@ function arrange(page) {
 function take(rendered, id) {
   const card = parse(rendered[id]);
   delete rendered[id];
-  scrollToEnd(card);
+  scrollToNewest(card);
   return card;
 }
 
@@ -155,33 +155,39 @@ function move(card, before) {
 /** Fill in cards anew. All are looked at before the first is changed: each look after a change lays out the whole page. */
 function redraw(changed) {
   const known = changed.map(([id, html]) => [document.getElementById(id), html]).filter(([card]) => card);
-  const seen = known.map(([card, html]) => [card, html, isAtEnd(card)]);
-  settle(parts, () => seen.forEach(([card, html, atEnd]) => fill(card, parse(html), atEnd)));
+  const seen = known.map(([card, html]) => [card, html, isAtNewest(card)]);
+  settle(parts, () => seen.forEach(([card, html, atNewest]) => fill(card, parse(html), atNewest)));
 }
 
-function isAtEnd(card) {
+function isAtNewest(card) {
   const messages = card.querySelector(".messages");
-  return !messages || messages.scrollHeight - messages.scrollTop - messages.clientHeight < 30;
+  return !messages || placeOfNewest(messages) - messages.scrollTop < 30;
 }
 
-function fill(card, wanted, atEnd) {
+/** How far down it is seen: all of it, or its beginning where it is longer than its place. */
+function placeOfNewest(messages) {
+  const top = (messages.lastElementChild?.offsetTop ?? 0) - messages.offsetTop;
+  return Math.min(top, messages.scrollHeight - messages.clientHeight);
+}
+
+function fill(card, wanted, atNewest) {
   const newest = () => card.querySelector(".messages")?.lastElementChild?.id;
   const before = newest();
   if (!wanted.querySelector("[data-write]")) keepWhatIsWritten(card, wanted.classList.contains("compact") ? "" : "over");
   morph(card, wanted);
-  if (atEnd && newest() !== before) scrollToEnd(card);
+  if (atNewest && newest() !== before) scrollToNewest(card);
 }
 
-function scrollToEnd(card) {
+function scrollToNewest(card) {
   const messages = card.querySelector(".messages");
-  if (messages) requestAnimationFrame(() => (messages.scrollTop = messages.scrollHeight));
+  if (messages) requestAnimationFrame(() => (messages.scrollTop = placeOfNewest(messages)));
 }
 
 function parts() {
   return [...cards.children, document.getElementById("calm"), document.getElementById("ended")];
 }
 
-for (const list of cards.querySelectorAll(".messages")) list.scrollTop = list.scrollHeight;
+for (const list of cards.querySelectorAll(".messages")) list.scrollTop = placeOfNewest(list);
 
 // -- what a guardian writes -------------------------------------------------------------------------------------------
 

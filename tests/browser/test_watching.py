@@ -47,6 +47,12 @@ NOTES_WHAT_WAS_COPIED = """
 LEFT_TO_SCROLL = """((list) => list.scrollHeight - list.scrollTop - list.clientHeight)(
     document.querySelector(".messages li").parentNode)"""
 
+BEGINS_IN_SIGHT = """() => {
+    const newest = document.querySelector(".messages li:last-child");
+    const [list, box] = [newest.parentNode, newest].map((element) => element.getBoundingClientRect());
+    return box.top >= list.top - 1 && box.top < list.bottom - 20;
+}"""
+
 # A glide takes minutes, so that whatever is further away in the next frame has leapt there.
 SEES_LEAPS = """
     window.leap = 0;
@@ -330,6 +336,37 @@ async def test_a_server_that_goes_away_is_noticed_as_well(street: Street) -> Non
     assert await ben.evaluate("performance.now() - window.began") < 3000
     await expect(ben.locator("#live:not(.stale)")).to_be_visible()
     street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.gen_test
+async def test_what_a_ward_writes_at_length_is_read_from_its_beginning(street: Street) -> None:
+    ana = await street.home.ward("ana")
+    await ana.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    newest = ben.locator(".messages li").last
+    for number in range(4):  # enough to scroll
+        await ana.answer("send-message", {"text": f"At number {number}"})
+
+    async def is_seen_from_its_beginning(text: str) -> None:
+        await expect(newest).to_contain_text(text)
+        await ben.wait_for_function(BEGINS_IN_SIGHT)
+
+    for _ in range(2):
+        await ana.answer("send-message", {"text": "A man in a grey coat" + "\n" * 30 + "follows me"})
+        await is_seen_from_its_beginning("grey coat")
+        # Whoever reads there, sees what comes next as well.
+        await ana.answer("send-message", {"text": "On the bridge"})
+        await is_seen_from_its_beginning("On the bridge")
+        assert await ben.evaluate(LEFT_TO_SCROLL) < 2
+    await ana.answer("send-message", {"text": "It is\n" * 30})
+    await is_seen_from_its_beginning("It is")
+    await ben.reload()
+    await is_seen_from_its_beginning("It is")
+    # Who reads further up, stays there.
+    await ben.locator(".messages").evaluate("(list) => { list.scrollTop = 0; }")
+    await ana.answer("send-message", {"text": "Safe"})
+    await expect(newest).to_contain_text("Safe")
+    assert await ben.locator(".messages").evaluate("(list) => list.scrollTop") == 0
 
 
 @pytest.mark.gen_test
