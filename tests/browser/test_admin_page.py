@@ -140,6 +140,16 @@ async def test_what_is_refused_is_said_beside_the_field_on_a_phone_as_well(stree
     await page.get_by_label("New password").fill(NEW_PASSWORD)
     await page.get_by_role("button", name="Change the password").click()
     await is_told(page, old, "The current password is not right.")
+
+    people = street.home.server.people
+    token = await people.links.for_invitation(await people.accounts.identify("ana"))
+    await page.context.clear_cookies()
+    await page.goto(f"{street.home.url}/link/{token}")
+    await page.get_by_label("First name").fill("Benno")
+    await page.get_by_label("Email").fill("ben@example.org")
+    await page.get_by_label("Password").fill(NEW_PASSWORD)
+    await page.get_by_role("button", name="Make my account").click()
+    await is_told(page, page.get_by_label("Email"), "There is an account with this email already. Sign in first")
     street.excuse("status of 409", "status of 404", "status of 401")
 
 
