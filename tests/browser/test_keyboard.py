@@ -1,9 +1,11 @@
 """The whole story without a mouse: whatever can be pressed, is reached by the Tab key and pressed by a key."""
 
+from pathlib import Path
+
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 from server import PASSWORD
-from visitors import Street
+from visitors import Street, open_street
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -125,3 +127,24 @@ async def test_ana_invites_and_removes_and_mallory_accepts_by_the_keyboard_alone
     await press(question.get_by_role("button", name="Remove"))
     await expect(ana.locator(".done")).to_contain_text("at once")
     await expect(remove).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"), [("/", "#ended .rows a"), ("/", "#worrying a"), ("ida", "#others .lost-line a")]
+)
+@pytest.mark.gen_test
+async def test_what_has_the_focus_stays_what_it_is_when_another_session_ends(
+    tmp_path: Path, browser: Browser, path: str, place: str
+) -> None:
+    async with open_street(tmp_path, browser, reconnect_grace=0) as street:
+        wards = {name: await street.home.ward(name) for name in ("ida", "tom", "ana")}
+        begun = {name: (await ward.answer("start-live-session"))["data"]["sessionId"] for name, ward in wards.items()}
+        ben = await street.sign_in("ben", f"/history/{begun['ida']}" if path == "ida" else path)
+        await street.connected(ben)
+        wards["tom"].lose()
+        await reach(ben.locator(place).first)
+        wards["ana"].lose()
+        await expect(ben.locator(place)).to_have_count(2)
+        await expect(ben.locator(place).first).to_contain_text("Ana Winter")
+        await ben.keyboard.press("Enter")
+        await ben.wait_for_url(f"{street.home.url}/history/{begun['tom']}")
