@@ -664,6 +664,22 @@ async def test_whoever_is_new_is_welcomed_and_asked_for_no_new_password(tmp_path
         assert "Choose a new password" in forgotten and "Welcome" not in forgotten
 
 
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_a_password_may_be_as_long_as_the_form_lets_it_be_whatever_its_letters(tmp_path: Path) -> None:
+    async with house(tmp_path, with_password=("ben",)) as home:
+        ben = await sign_in(home, "ben", "/account")
+        (longest,) = set(re.findall('type="password"[^>]*maxlength="([0-9]+)"', (await ben.get("/account")).text))
+        long_one = "ü" * int(longest)
+        done = await ben.post("/account/password", {"old": PASSWORD, "new": long_one})
+        assert (done.status, done.headers.get("Location")) == (303, "/account?done=password")
+        again = home.browser()
+        await again.get("/login")
+        assert (await again.post("/login", {"email": "ben@example.org", "password": long_one})).status == 303
+        known = {"email": "ben@example.org", "password": long_one}
+        assert (await home.fetch("/api/login", "POST", body=known)).status == 200
+
+
 @pytest.mark.gen_test
 async def test_whom_another_admin_has_disabled_meanwhile_gets_no_link_and_the_page_says_why(tmp_path: Path) -> None:
     async with house(tmp_path, with_password=("alex",)) as home:

@@ -199,8 +199,8 @@ def admitted(user: User) -> User:
 
 def check_possible(password: str) -> None:
     """Raises InvalidPayload for what cannot be a password at all."""
-    if not password or len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
-        raise InvalidPayload(f"password must have 1 to {MAX_PASSWORD:,} bytes")
+    if not password or len(password) > MAX_PASSWORD:
+        raise InvalidPayload(f"password must have 1 to {MAX_PASSWORD:,} characters")
 
 
 def check_chosen(password: str) -> None:
