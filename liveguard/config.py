@@ -122,7 +122,7 @@ def public_key(text: str) -> str:
     if text.lstrip().startswith("-----BEGIN"):
         return text.replace("\\n", "\n")
     try:
-        return Path(text).read_text(encoding="ascii")
+        return file_path(text).read_text(encoding="ascii")
     except (OSError, ValueError):
         raise ValueError("is neither a key nor a file that can be read") from None
 

@@ -255,7 +255,8 @@ def test_a_public_key_with_the_shared_secret_algorithm_is_a_mistake() -> None:
 def test_a_public_key_may_be_text_in_one_line_or_a_file(tmp_path: Path) -> None:
     pem = "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----\n"
     (tmp_path / "key.pem").write_text(pem)
-    for value in (pem, pem.replace("\n", "\\n"), str(tmp_path / "key.pem")):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in (pem, pem.replace("\n", "\\n"), str(tmp_path / "key.pem"), "~/key.pem"):
         assert read(JWT_ALGORITHM="ES256", JWT_PUBLIC_KEY=value).jwt_public_key == pem
 
 
