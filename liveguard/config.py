@@ -222,6 +222,8 @@ class Settings:
         if self.jwt_algorithm != "HS256" and len(keys) != 1:
             either = f"{PREFIX}JWT_PUBLIC_KEY or {PREFIX}JWT_JWKS_URL"
             found.append(f"{PREFIX}JWT_ALGORITHM {self.jwt_algorithm} needs either {either}, not both")
+        if self.jwt_algorithm != "HS256" and self.jwt_secret is not None:
+            found.append(f"{PREFIX}JWT_SECRET signs nothing with JWT_ALGORITHM {self.jwt_algorithm}: leave it out")
         if self.database.is_dir():
             found.append(f"{PREFIX}DATABASE is a folder, not a file: {self.database}")
         return found

@@ -252,7 +252,12 @@ def test_a_public_key_with_the_shared_secret_algorithm_is_a_mistake() -> None:
     assert line.startswith("LIVEGUARD_JWT_PUBLIC_KEY needs LIVEGUARD_JWT_ALGORITHM")
 
 
-def test_a_public_key_may_be_text_in_one_line_or_a_file(tmp_path: Path) -> None:
+def test_a_secret_beside_the_keys_of_a_provider_is_a_mistake_and_not_repeated() -> None:
+    line = refusal(JWT_ALGORITHM="RS256", JWT_JWKS_URL="https://id.example.org/keys", JWT_SECRET=SECRET)
+    assert line == "LIVEGUARD_JWT_SECRET signs nothing with JWT_ALGORITHM RS256: leave it out"
+
+
+def test_a_public_key_may_be_text_in_one_line_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pem = "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----\n"
     (tmp_path / "key.pem").write_text(pem)
     monkeypatch.setenv("HOME", str(tmp_path))
