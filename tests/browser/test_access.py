@@ -489,18 +489,29 @@ async def test_where_a_ward_writes_is_in_sight_when_the_page_is_loaded_however_m
 
 @long
 async def test_a_ward_sees_in_german_as_well_where_to_write(street: Street) -> None:
-    ana, phone = await street.sign_in("ana", "/ward", locale="de-DE"), await street.home.ward("ana")
-    field = ana.locator("#text")
-    for width, height in ((390, 844), (375, 667), (360, 640)):
+    ana = await street.sign_in("ana", "/ward", locale="de-DE", is_mobile=True, has_touch=True)
+    phone = await street.home.ward("ana")
+    field, line = ana.locator("#text"), ana.locator("#line")
+    for width, height in ((390, 844), (375, 667), (360, 640), (375, 553), (320, 568)):
         await ana.set_viewport_size({"width": width, "height": height})
         await ana.locator("#start").click()
+        await expect(ana.locator("#told-line")).to_be_visible()
         await expect(field, f"at {width}").to_be_in_viewport(ratio=1)
         assert not await field.evaluate(COVERED), width
         fits = await field.evaluate("(e) => { e.value = e.placeholder; return e.scrollWidth <= e.clientWidth; }")
         assert fits, width
         await field.fill("")
+        await field.blur()
+        # Also while there is no connection.
+        await ana.evaluate("scrollTo(0, 0)")
+        await ana.context.set_offline(True)
+        await expect(line).to_contain_text("Keine Verbindung")
+        assert not await field.evaluate(COVERED), width
+        await ana.context.set_offline(False)
+        await expect(line).to_contain_text("Wieder verbunden")
         await phone.answer("stop-live-session")
         await expect(ana.locator("#idle")).to_be_visible()
+    street.excuse(*NO_NETWORK)
 
 
 @long

@@ -113,7 +113,7 @@ async def test_why_there_is_no_location_is_said(street: Street) -> None:
 
 @pytest.mark.gen_test
 async def test_what_is_said_of_the_location_is_in_sight_on_a_small_phone(street: Street) -> None:
-    small = {"width": 320, "height": 568}
+    small = {"width": 320, "height": 500}
     ana = await started(street, locale="de-DE", viewport=small, device=CANNOT_TELL)
     share, line = ana.locator("#share"), ana.locator("#share-line")
 
