@@ -51,7 +51,7 @@ export class Share {
     if (this.place.active || !isUnshared({ ...ward.dataset, start })) return;
     const permission = await navigator.permissions?.query({ name: "geolocation" });
     if (this.start !== start) return;
-    if (!kept("sessionStorage", shareOf(start)) || permission?.state !== "granted") return this.say(words.sharing_over);
+    if (!kept("sessionStorage", shareOf(start)) || permission?.state !== "granted") return this.say(words.not_shared);
     this.place.start();
     this.show();
   }
@@ -110,7 +110,7 @@ export class Share {
     let said = before;
     if (this.problem) said = this.problem;
     else if (this.place.active && this.told) said = this.isRough ? words.sharing_roughly : words.sharing_begun;
-    else if (!this.place.active && [words.sharing_begun, words.sharing_roughly].includes(before)) said = words.sharing_over;
+    else if (!this.place.active && [words.sharing_begun, words.sharing_roughly].includes(before)) said = words.not_shared;
     if (said !== before) status.textContent = said;
   }
 }

@@ -1206,7 +1206,7 @@ async def test_a_ward_on_another_page_knows_that_their_location_is_not_shared(st
     ana = await street.sign_in("ana", "/ward", geolocation=VIENNA, permissions=["geolocation"])
     await ana.get_by_role("button", name="Start").click()
     await expect(ana.locator("#running")).to_be_visible()
-    unshared = ana.get_by_text("Your location is not shared meanwhile.")
+    unshared = ana.get_by_text("This page does not share your location.")
     await ana.goto(f"{street.home.url}/people")
     await expect(unshared).to_be_hidden()
     await ana.goto(f"{street.home.url}/ward")

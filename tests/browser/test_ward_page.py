@@ -89,7 +89,7 @@ async def test_how_rough_a_location_is_stands_where_it_is_sent_and_where_it_is_r
     await expect(aloud).to_have_text("Dein Standort wird geteilt.")
     await expect(read).not_to_contain_text("accurate")
     await ana.locator("#share").click()
-    await expect(aloud).to_have_text("Dein Standort wird nicht mehr geteilt.")
+    await expect(aloud).to_have_text("Diese Seite teilt deinen Standort nicht.")
 
 
 @pytest.mark.gen_test
@@ -221,7 +221,7 @@ async def test_a_location_is_shared_in_the_session_for_which_that_was_asked(stre
     await ana.goto(f"{street.home.url}/static/none")
     await ana.context.clear_permissions()
     await ana.goto(f"{street.home.url}/ward")
-    await expect(line).to_have_text("Your location is no longer shared.")
+    await expect(line).to_have_text("This page does not share your location.")
     await ana.context.grant_permissions(["geolocation"])
     await hold(ana.locator("#stop"))
     await ana.get_by_role("button", name="Start").click()
@@ -247,14 +247,14 @@ async def test_who_opens_the_app_anew_knows_that_the_location_is_not_shared(stre
     await ana.close()
     await ben.expect("session-interrupted")
     await new.goto(f"{street.home.url}/ward")
-    await expect(line).to_have_text("Your location is no longer shared.")
-    await expect(new.locator("#share-status")).to_have_text("Your location is no longer shared.")
+    await expect(line).to_have_text("This page does not share your location.")
+    await expect(new.locator("#share-status")).to_have_text("This page does not share your location.")
     # Nobody has asked for it in this window.
     await expect(share).to_have_attribute("aria-pressed", "false")
     await new.goto(f"{street.home.url}/people")
     await expect(unshared).to_be_visible()
     await new.goto(f"{street.home.url}/ward")
-    await expect(line).to_have_text("Your location is no longer shared.")
+    await expect(line).to_have_text("This page does not share your location.")
     await share.click()
     await expect(line).to_contain_text("Location sent")
     await share.click()
@@ -262,6 +262,30 @@ async def test_who_opens_the_app_anew_knows_that_the_location_is_not_shared(stre
     await new.goto(f"{street.home.url}/people")
     await expect(new.locator("#own-session")).to_be_visible()
     await expect(unshared).to_be_hidden()
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_shares_no_more_does_not_speak_for_another_one_that_does(street: Street) -> None:
+    ben = await street.home.guardian("ben")
+    ana = await started(street, geolocation=VIENNA, permissions=["geolocation"])
+    other = await ana.context.new_page()
+    await other.clock.install()
+    await other.goto(f"{street.home.url}/ward")
+    for page in (ana, other):
+        await page.get_by_role("button", name="location").click()
+        await expect(page.locator("#share-line")).to_contain_text("Location sent")
+    await ana.get_by_role("button", name="location").click()
+    await expect(ana.locator("#share-status")).to_have_text("This page does not share your location.")
+    await ana.context.set_geolocation({**VIENNA, "latitude": 48.3})
+    await other.clock.fast_forward(5000)
+    while (await ben.expect("location-updated"))["location"]["latitude"] != 48.3:
+        pass
+    # Nor does a page that looks elsewhere, and whose switch was on when it left.
+    await other.goto(f"{street.home.url}/people")
+    await ana.get_by_role("button", name="location").click()
+    await expect(ana.locator("#share-line")).to_contain_text("Location sent")
+    await expect(other.locator("#unshared")).to_have_text("This page does not share your location.")
+    await expect(other.locator("#unshared")).to_be_visible()
 
 
 @pytest.mark.gen_test
@@ -346,7 +370,7 @@ async def test_aloud_is_said_what_changes_and_not_each_second(street: Street) ->
     await expect(line).to_contain_text("Location sent")
     await share.click()
     failed = "Your device cannot tell where it is just now. It keeps trying."
-    begun, over = "Your location is shared.", "Your location is no longer shared."
+    begun, over = "Your location is shared.", "This page does not share your location."
     assert await ana.evaluate(said) == [begun, failed, begun, over]
 
     watching = ana.locator("#watching")
