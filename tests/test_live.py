@@ -7,7 +7,7 @@ import pytest
 from cast import CAST, Stage, WardDevice, settle
 from tornado.testing import ExpectLog
 
-from liveguard.events import SessionEnded
+from liveguard.events import SessionEnded, timestamp
 from liveguard.sessions import LiveSession
 from liveguard.turns import MOST_WAITING
 
@@ -217,7 +217,8 @@ async def test_what_waits_for_a_disk_that_hangs_is_written_by_a_server_that_stop
 
 
 async def test_a_start_whose_guardians_nobody_can_read_is_none_and_the_next_one_is(stage: Stage) -> None:
-    ben = await stage.guardian("ben")
+    ben, earlier = await stage.guardian("ben"), await stage.ward("ana")
+    earlier.leave()  # who guarded her by then, nobody goes by any more
     stage.neighbour.lock_all()
     ana = await stage.ward("ana")
     failed, stop = ana.start(), ana.stop()
@@ -300,6 +301,8 @@ async def test_a_lost_ward_is_told_at_once_and_the_return_carries_the_session_on
     ana.lose()
     await settle()
     assert ben.news() == ["session-interrupted"]
+    lost, since = ben.last("session-interrupted"), stage.clock.wall
+    assert (lost["since"], lost["endsAt"]) == (timestamp(since), timestamp(since + 30_000))
     stage.clock.advance(12)
     back = await stage.ward("ana")
     assert back.news() == ["session-started", "session-resumed"]
@@ -536,14 +539,23 @@ def is_in_memory(session_id: str) -> bool:
 async def test_after_a_crash_the_session_is_interrupted_and_carried_on(stage: Stage) -> None:
     ana = await stage.ward("ana")
     ana.start({"note": "home"})
+    ana.locate(52.25)
     await settle()
+    await stage.live.write_lazily()
+    stage.clock.advance(90)
+    stage.grace = 120
     await stage.restart(crash=True)
     ben = await stage.guardian("ben")
     (session,) = ben.last("guardian:snapshot")["sessions"]
     assert (session["state"], session["metadata"]) == ("interrupted", {"note": "home"})
+    assert session["lastLocation"]["latitude"] == 52.25
+    stage.clock.advance(119)
     back = await stage.ward("ana")
     assert back.news() == ["session-started", "session-resumed"]
     assert ben.news()[-1] == "session-resumed"
+    back.stop()
+    await settle()
+    assert ben.last("session-ended")["duration"] == 209
 
 
 async def test_a_restart_gives_a_ward_time_to_come_back_whatever_the_wall_clock_says(stage: Stage) -> None:
