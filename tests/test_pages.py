@@ -854,6 +854,20 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_pa
         assert page.count('class="ended"') == running.count('class="ended"') + 1
 
 
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_the_story_of_a_session_that_an_early_version_wrote_down_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        await ana.answer("stop-live-session")
+        await home.server.chronicle.write()
+        # It did not note who was watching when a session began.
+        change_elsewhere(home.database, "UPDATE session_entries SET data = json_remove(data, '$.here')")
+        page = await home.fetch(f"/history/{session_id}", who="ben")
+        assert (page.status, "Guardians: " in page.text) == (200, True)
+
+
 @pytest.mark.gen_test
 async def test_what_is_of_another_day_than_the_start_of_its_session_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
