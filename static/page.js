@@ -13,6 +13,12 @@ aloud.className = "hidden";
 aloud.setAttribute("role", "status");
 document.body.append(aloud);
 
+// What stands in such a line when a page is loaded, no screen reader need say: what comes in afterwards, it does.
+const LOADED = 500; // milliseconds, after which it knows the page
+addEventListener("load", () => setTimeout(() => {
+  for (const text of document.querySelectorAll(".done > span, #problem > span")) text.replaceWith(text.cloneNode(true));
+}, LOADED));
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button || button.classList.contains("copied")) return;

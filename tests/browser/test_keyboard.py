@@ -148,3 +148,24 @@ async def test_what_has_the_focus_stays_what_it_is_when_another_session_ends(
         await expect(ben.locator(place).first).to_contain_text("Ana Winter")
         await ben.keyboard.press("Enter")
         await ben.wait_for_url(f"{street.home.url}/history/{begun['tom']}")
+
+
+# As a screen reader: it knows nothing of what happens before the page is there.
+NOTES_WHAT_COMES_IN = """
+    window.said = [];
+    const note = (changes) => changes.forEach(({ target, addedNodes }) => {
+      if (addedNodes.length && target.matches("[role=status], [role=alert]")) said.push(target.textContent.trim());
+    });
+    addEventListener("load", () => new MutationObserver(note).observe(document, { childList: true, subtree: true }));
+"""
+
+
+@pytest.mark.gen_test
+async def test_what_was_done_and_what_went_wrong_is_said_when_the_page_is_there(street: Street) -> None:
+    ana = await street.sign_in("ana", "/account", device=NOTES_WHAT_COMES_IN)
+    await ana.get_by_label("First name").fill("Anna")
+    await ana.keyboard.press("Enter")
+    await expect(ana.locator(".done")).to_be_visible()
+    await ana.wait_for_function("(line) => said.includes(line)", arg=await ana.locator(".done").inner_text())
+    await ana.goto(f"{street.home.url}/people?problem=link_over")
+    await ana.wait_for_function("() => said.some((text) => text.startsWith('This link was used'))")
