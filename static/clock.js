@@ -1,27 +1,31 @@
 // The server's time, and what ticks by it. The visitor's own clock may be wrong; how fast it runs is not.
 
+const SLEEPS = 1000; // milliseconds; two clocks are never quite of one opinion
+
 let ahead = null;
 let slept = 0; // milliseconds
 let last = { run: performance.now(), date: Date.now(), unseen: document.hidden };
 
 /** The server's clock showed this moment (milliseconds since the epoch) just now. */
 export function learn(moment) {
-  ahead = moment - performance.now();
+  ahead = moment - awakeOrAsleep();
 }
 
 /** The server's time now, in milliseconds since the epoch. */
 export function now() {
-  return ahead === null ? Date.now() : performance.now() + ahead;
+  return ahead === null ? Date.now() : awakeOrAsleep() + ahead;
 }
 
 /** Milliseconds to measure durations with, which go on while the device sleeps; to be asked for again and again. It
  * sleeps when nobody looks: where somebody does, and its clock leaps, it was set. */
 export function awakeOrAsleep() {
   const here = { run: performance.now(), date: Date.now(), unseen: document.hidden };
-  if (last.unseen) slept += Math.max(0, here.date - last.date - (here.run - last.run));
+  const leap = here.date - last.date - (here.run - last.run);
+  if (last.unseen && leap > SLEEPS) slept += leap;
   last = here;
   return here.run + slept;
 }
+document.addEventListener("visibilitychange", awakeOrAsleep); // so that it is known whether somebody looked until now
 
 /** A duration such as 4:05 or 1:04:05. */
 export function clock(milliseconds) {

@@ -384,7 +384,7 @@ function keepWhatIsWritten() {
 // -- the screen and the shell -----------------------------------------------------------------------------------------
 
 document.addEventListener("visibilitychange", () => {
-  tick(); // so that it is known whether somebody looked until now
+  tick();
   if (state === "running") keepAwake();
   if (!document.hidden) look();
 });

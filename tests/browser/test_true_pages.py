@@ -523,3 +523,24 @@ async def test_a_clock_that_is_set_ends_no_session_but_sleep_may(street: Street)
     await expect(line).to_contain_text("No connection for too long")
     await ana.context.close()
     street.excuse(*NO_NETWORK)
+
+
+# A device's clock that a test sets ahead; what a page measures by does not go on with it: so it is after sleep as well.
+IS_AHEAD = "const { now } = Date; Date.now = () => now() + (window.ahead ?? 0);"
+AN_HOUR = "window.ahead = 3600e3;"
+
+
+@pytest.mark.gen_test
+async def test_what_ticks_counts_the_sleep_of_a_device_that_has_no_network_yet(street: Street) -> None:
+    ana = await started(street, device=IS_NOTIFIED + IS_AHEAD)
+    ben = await street.sign_in("ben", device=IS_NOTIFIED + IS_AHEAD)
+    await expect(ben.locator(".card.live")).to_be_visible()
+    for page, away in ((ana, ana.locator("#line.away")), (ben, ben.locator("#away"))):
+        await page.context.set_offline(True)
+        await expect(away).to_be_visible()
+        await page.evaluate(f"window.away = true; {LOOKS_AGAIN}")
+        await page.evaluate(f"{AN_HOUR} window.away = false; {LOOKS_AGAIN}")
+    await expect(ana.locator("#duration")).to_contain_text("1:00:")
+    await expect(ben.locator(".card .clock")).to_contain_text("1:00:")
+    await expect(ben.locator(".card .heard")).to_have_text("1 h ago")
+    street.excuse(*NO_NETWORK)
