@@ -66,13 +66,14 @@ async function fetchChanges() {
     const person = answer.status === 401 ? await whoIsHere() : undefined;
     if (person === null) return signedOut();
     if (person && !isOfViewer(person)) return location.reload();
-    if (answer.ok) {
+    // A network that asks to sign in at its own page first, may give that one instead.
+    if (answer.ok && answer.headers.has("Now")) {
       learn(Number(answer.headers.get("Now")));
       const news = await answer.json();
       if (news.version) whole = await show(news, since);
       if (whole) hear(news.heard);
+      ok = true;
     }
-    ok = answer.ok;
   } catch {
     // Without an answer, what is shown is old.
   }

@@ -508,6 +508,22 @@ async def test_the_sign_in_of_a_network_is_not_taken_for_the_wards_page(street: 
 
 
 @pytest.mark.gen_test
+async def test_the_page_that_a_network_gives_instead_sets_no_clock_to_nought(street: Street) -> None:
+    tom = await street.home.ward("tom")
+    await tom.answer("start-live-session")
+    ben = await street.sign_in("ben")
+    clock = ben.locator(".card .clock")
+    await expect(clock).not_to_have_text("0:00")
+    await ben.route("**/live?*", lambda route: route.fulfill(body="<h1>Welcome to our Wi-Fi</h1>"))
+    await expect(ben.locator("#away")).to_be_visible()
+    await clock.evaluate(NOTES_WHAT_IS_SAID)
+    await ben.wait_for_function("() => window.said.length === 2")
+    assert "0:00" not in await ben.evaluate("window.said")
+    await ben.unroute("**/live?*")
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+
+
+@pytest.mark.gen_test
 async def test_a_clock_that_is_set_ends_no_session_but_sleep_may(street: Street) -> None:
     ana = await started(street, device=IS_NOTIFIED)
     line = ana.locator("#line")
