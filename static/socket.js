@@ -6,6 +6,7 @@ const PAUSES = [300, 1000, 2000, 4000, 8000];
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
 const OPENING = 10000; // for so long it may take to open
+const SLEEP = { guardian: 30500, ward: 10500 }; // after so long without a sign of life the server has given it up
 const ASKING = 2000; // for so long an answer that nobody is there is waited for
 const RELOAD = 1000;
 const LOST = 4000; // the close code for a connection that was given up
@@ -49,6 +50,7 @@ export class Socket {
    * `later` says how many more milliseconds to wait before the first try to come back. */
   constructor(path, on, later = () => 0) {
     this.path = path;
+    this.isGuardians = path.startsWith("/ws/guardian");
     this.on = on;
     this.later = later;
     this.tries = 0;
@@ -57,10 +59,11 @@ export class Socket {
     this.open = false;
     this.finished = false;
     this.connect();
+    this.isAwake();
     setInterval(() => this.listen(), 1000);
     addEventListener("online", () => this.hurry());
     addEventListener("offline", () => this.lose());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.hurry());
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.isAwake() : this.hurry()));
   }
 
   /** Send an event; false when there is no connection that could take it. */
@@ -114,7 +117,7 @@ export class Socket {
         this.on.opened?.();
       }
       // Of a guardian, the answer to the first ping says nothing yet: what they missed may be on its way for long.
-      if (event !== "session-error" && (event !== "pong" || !this.path.startsWith("/ws/guardian"))) this.tries = 0;
+      if (event !== "session-error" && (event !== "pong" || !this.isGuardians)) this.tries = 0;
       this.answer(replyTo, event);
       if (event !== "pong") this.on.received?.(event, content);
     };
@@ -180,16 +183,28 @@ export class Socket {
 
   hurry() {
     if (this.finished) return;
-    if (this.open) this.ping();
+    if (this.open && !this.isAwake()) this.lose();
+    else if (this.open) this.ping();
     else if (this.socket.readyState > WebSocket.OPEN) this.tryAgain();
   }
 
+  /** False once after a long sleep. In it the clock that measures stands still on most devices; on others, the page was
+   * seen and did not run. */
+  isAwake() {
+    const here = { run: performance.now(), date: Date.now(), seen: !document.hidden };
+    const { run, date, seen } = this.looked ?? here;
+    this.looked = here;
+    const [ran, passed] = [here.run - run, here.date - date];
+    return Math.max(passed - ran, seen ? ran : 0) < (this.isGuardians ? SLEEP.guardian : SLEEP.ward);
+  }
+
   listen() {
+    const isAwake = this.isAwake();
     if (this.finished || this.socket.readyState > WebSocket.OPEN) return;
     const quiet = performance.now() - this.heard;
     const unanswered = this.pinged === null ? 0 : performance.now() - this.pinged;
     // Silence alone says nothing: of a page in the background, the browser slows the timers down to one turn a minute.
-    if (unanswered > PATIENCE || (!this.open && quiet > OPENING)) this.lose();
+    if (!isAwake || unanswered > PATIENCE || (!this.open && quiet > OPENING)) this.lose();
     else if (quiet > QUIET) this.ping();
   }
 

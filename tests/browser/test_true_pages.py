@@ -560,3 +560,31 @@ async def test_what_ticks_counts_the_sleep_of_a_device_that_has_no_network_yet(s
     await expect(ben.locator(".card .clock")).to_contain_text("1:00:")
     await expect(ben.locator(".card .heard")).to_have_text("1 h ago")
     street.excuse(*NO_NETWORK)
+
+
+# From now on nothing that a page says arrives, and nobody tells it; and it notes how soon it says that it is away.
+IS_SWALLOWED = """
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (text) { if (!window.woke) send.call(this, text); };
+"""
+NOTES_WHEN_AWAY = """
+    new MutationObserver(() => {
+      if (document.querySelector("#line.away, #away:not([hidden])")) window.noticed ??= performance.now() - window.woke;
+    }).observe(document.body, { attributes: true, subtree: true });
+    window.woke = performance.now();
+"""
+
+
+@pytest.mark.gen_test
+async def test_after_sleep_nothing_passes_for_live_until_the_server_has_said_so(street: Street) -> None:
+    ana = await started(street, device=IS_AHEAD + IS_SWALLOWED)
+    ben = await street.sign_in("ben", device=IS_AHEAD + IS_SWALLOWED)
+    await expect(ben.locator("#live:not(.stale) .card.live")).to_be_visible()
+    await expect(ana.locator("#watching-line")).to_have_text("Ben Keller is watching over you")
+    for page in (ana, ben):
+        await page.route("**/*", lambda _: None)
+        await page.evaluate(f"{NOTES_WHEN_AWAY} {AN_HOUR}")
+    for page in (ana, ben):
+        await page.wait_for_function("() => window.noticed !== undefined")
+        assert await page.evaluate("window.noticed") < 3000
+    await expect(ana.locator("#watching-line")).to_have_text("Who is watching is not known just now.")

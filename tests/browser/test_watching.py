@@ -313,7 +313,7 @@ async def test_a_page_without_connection_since_another_day_says_which(street: St
 
 @pytest.mark.gen_test
 async def test_a_connection_is_not_given_up_because_the_browser_slowed_the_page_down(street: Street) -> None:
-    ben = await street.sign_in("ben", "/healthz")
+    ben = await street.sign_in("ben", "/healthz", device=f"{IS_NOTIFIED} window.away = true;")
     await ben.clock.install()
     sockets: list[WebSocket] = []
     ben.on("websocket", lambda one: sockets.append(one))
