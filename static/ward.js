@@ -270,6 +270,13 @@ function say(sentence, kind = "") {
   line.className = `line ${kind}`;
   line.lastElementChild.textContent = sentence;
   keepInSight();
+  if (kind) bringIntoSight(line);
+}
+
+/** In a low window, or in large letters, it goes with the page: who holds the button below would see nothing happen. */
+function bringIntoSight(line) {
+  if (getComputedStyle(line).position === "sticky" || document.activeElement.matches("input")) return;
+  if (!$("stop").matches(".holding")) line.scrollIntoView({ block: "nearest" });
 }
 
 /** Whoever has not stopped it must not believe that somebody still watches. */

@@ -515,6 +515,31 @@ async def test_a_ward_sees_in_german_as_well_where_to_write(street: Street) -> N
 
 
 @long
+async def test_in_a_low_window_a_warning_comes_into_sight(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward", locale="de-DE")
+    line, stop = ana.locator("#line"), ana.locator("#stop")
+    await ana.locator("#start").click()
+    await expect(stop).to_be_visible()
+    for width, height in ((667, 375), (320, 400), (195, 422)):
+        await ana.set_viewport_size({"width": width, "height": height})
+        await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await ana.context.set_offline(True)
+        await expect(line).to_contain_text("Keine Verbindung")
+        await expect(line).to_be_in_viewport(ratio=1)
+        # And what became of a button that is pressed below it.
+        await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await stop.focus()
+        await ana.keyboard.press("Enter", delay=1100)
+        await expect(line).to_contain_text("Nicht beendet")
+        await expect(line).to_be_in_viewport(ratio=1)
+        await stop.blur()
+        await ana.context.set_offline(False)
+        await expect(line).to_contain_text("wurde nicht beendet")
+        await expect(line).to_be_in_viewport(ratio=1)
+    street.excuse(*NO_NETWORK)
+
+
+@long
 async def test_the_cards_stay_in_sight_however_much_is_said(tmp_path: Path, browser: Browser) -> None:
     async with open_street(tmp_path, browser, reconnect_grace=0) as street:
         ben = await street.sign_in("ben", viewport={"width": 390, "height": 844})
