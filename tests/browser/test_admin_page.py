@@ -109,7 +109,7 @@ async def test_nobody_else_gets_there(street: Street) -> None:
 
 @pytest.mark.gen_test
 async def test_what_is_refused_is_said_beside_the_field_on_a_phone_as_well(street: Street) -> None:
-    small = {"viewport": {"width": 390, "height": 700}}
+    small = {"viewport": {"width": 320, "height": 568}}
 
     async def is_told(page: Page, field: Locator, sentence: str) -> None:
         await expect(field).to_be_focused()
