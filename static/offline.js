@@ -1,6 +1,6 @@
-// The shell without network: try again as soon as there may be one.
+// A shell without network: try again as soon as there may be one.
 
-const again = () => location.replace("/ward");
+const again = () => location.replace(document.querySelector("main a").href);
 
 addEventListener("online", again);
 setInterval(async () => {

@@ -1,13 +1,15 @@
-// Keeps the shell of the ward's page, so that it opens without network and says so. Nothing personal is kept.
+// Keeps the shells of the ward's page and of the dashboard, which open without network and say so. Nothing personal is
+// kept.
 
 const version = new URL(location.href).searchParams.get("v");
 const files = ["app.css", "page.js", "offline.js", "fetched.js", "kept.js", "own.js", "socket.js", "clock.js", "icon.svg"]
   .map((name) => `/static/${version}/${name}`);
-const shell = "/ward/offline";
-const PATIENCE = 10000; // milliseconds for the ward's page
+const shells = { "/ward": "/ward/offline", "/": "/offline" };
+const PATIENCE = 10000; // milliseconds for either page
 
 addEventListener("install", (event) => {
-  event.waitUntil(caches.open(version).then((cache) => cache.addAll([shell, ...files])).then(() => self.skipWaiting()));
+  const all = [...Object.values(shells), ...files];
+  event.waitUntil(caches.open(version).then((cache) => cache.addAll(all)).then(() => self.skipWaiting()));
 });
 
 addEventListener("activate", (event) => {
@@ -21,15 +23,15 @@ addEventListener("activate", (event) => {
 addEventListener("fetch", (event) => {
   const { mode, url, method } = event.request;
   const path = new URL(url).pathname;
-  if (mode === "navigate" && method === "GET" && path === "/ward") {
-    event.respondWith(asked(event.request));
+  if (mode === "navigate" && method === "GET" && path in shells) {
+    event.respondWith(asked(event.request, shells[path]));
   } else if (path.startsWith(`/static/${version}/`)) {
     event.respondWith(caches.match(event.request).then((kept) => kept ?? fetch(event.request)));
   }
 });
 
-/** The ward's page; the shell where it cannot be had just now, for that one comes back by itself. */
-async function asked(request) {
+/** The page; its shell where it cannot be had just now, for that one comes back by itself. */
+async function asked(request, shell) {
   const asking = fetch(request);
   asking.catch(() => {});
   try {

@@ -147,7 +147,7 @@ async def test_static_files_are_kept_for_ever_and_compressed(tmp_path: Path) -> 
 async def test_a_page_asks_for_all_of_its_scripts_at_once(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         session_id = (await (await home.ward("ana")).answer("start-live-session"))["data"]["sessionId"]
-        for path in (*PAGES, f"/history/{session_id}", "/ward/offline"):
+        for path in (*PAGES, f"/history/{session_id}", "/ward/offline", "/offline"):
             asked = re.findall(r'"(/static/\w+/)(\w+\.js)"', (await home.fetch(path, who="ben")).text)
             assert len(set(asked)) == len(asked)
             for folder, name in asked:

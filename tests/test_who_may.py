@@ -90,6 +90,7 @@ TABLE: dict[str, Row] = {
     "GET /metrics": everybody(200),
     "GET /api/{rest*}": everybody(404),
     "GET /": page(200, sees=ANAS),
+    "GET /offline": everybody(200),
     "GET /live": known(200, sees=ANAS),
     "GET /ward": page(200, sees="ana"),
     "GET /ward/offline": everybody(200),

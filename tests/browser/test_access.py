@@ -76,6 +76,7 @@ async def test_the_dashboard(street: Street) -> None:
 async def test_the_wards_page(street: Street) -> None:
     async def states() -> States:
         yield await street.visit("/ward/offline", device=STAYS_AWAY)
+        yield await street.visit("/offline", device=STAYS_AWAY)
         ana = await street.sign_in("mallory", "/ward", geolocation=VIENNA, permissions=["geolocation"])
         yield ana  # who is Mallory yet, and has no guardians
         await street.home.guardian("ben")

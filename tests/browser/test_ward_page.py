@@ -956,6 +956,19 @@ async def test_the_shell_opens_without_network_and_says_so(street: Street) -> No
 
 
 @pytest.mark.gen_test
+async def test_a_dashboard_that_is_loaded_while_the_server_is_away_comes_back_by_itself(street: Street) -> None:
+    ben = await street.sign_in("ben", **WORKER)
+    await ben.wait_for_function("() => navigator.serviceWorker.controller !== null")
+    await ben.context.set_offline(True)
+    await ben.reload()
+    await expect(ben.get_by_role("heading")).to_have_text("No connection")
+    await expect(ben.locator("main")).to_contain_text("you hear of nobody here")
+    await ben.context.set_offline(False)
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.gen_test
 async def test_the_page_can_be_installed(street: Street) -> None:
     ana = await street.sign_in("ana", "/ward")
     devtools = await ana.context.new_cdp_session(ana)

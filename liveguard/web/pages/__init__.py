@@ -21,6 +21,7 @@ class Unknown(OpenPage):
 
 PAGES: list[Route] = [
     ("/", dashboard.Dashboard),
+    ("/offline", dashboard.Shell),
     ("/live", dashboard.Changes),
     ("/ward", ward.Ward),
     ("/ward/offline", ward.Shell),

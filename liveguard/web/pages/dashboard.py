@@ -13,6 +13,7 @@ from liveguard.events import Person
 from liveguard.overview import last_sign_of_life
 from liveguard.web.base import Door
 from liveguard.web.cards import MOST_FULL, Glance, in_order, namesakes
+from liveguard.web.pages import ward
 from liveguard.web.pages.page import Page, in_parts
 from liveguard.web.pages.past import WORRIES_FOR, Past
 
@@ -118,6 +119,12 @@ class Dashboard(Watching):
         async for part in in_parts(self.cards(view.memories, view)):
             yield part
         yield after.encode("utf-8", "replace")
+
+
+class Shell(ward.Shell):
+    """``GET /offline``: the same of the dashboard."""
+
+    page = "dashboard"
 
 
 class Changes(Watching):

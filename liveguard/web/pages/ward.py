@@ -44,7 +44,7 @@ class Shell(Page):
     admit = everybody  # unasked: what a worker keeps must not be anybody's
 
     async def get(self) -> None:
-        self.show("ward_offline.html")
+        self.show("offline.html")
 
 
 class Manifest(Page):
