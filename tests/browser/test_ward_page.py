@@ -752,6 +752,31 @@ async def test_what_a_guardian_writes_is_said_and_in_sight(street: Street) -> No
 
 
 @pytest.mark.gen_test
+async def test_what_happens_to_a_session_is_in_sight_wherever_on_another_page_its_ward_reads(street: Street) -> None:
+    ana, ben = await started(street, locale="de-DE", viewport=PHONE), await street.home.guardian("ben")
+    await ana.goto(f"{street.home.url}/account")
+    own = ana.locator("#own-session")
+    await street.connected(ana)
+    await ana.locator("main :is(a, button, input)").last.focus()
+    await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(own).not_to_be_in_viewport()  # nothing has happened
+    await ben.answer("send-message", {"wardId": "ana", "text": "Wait there"})
+    await expect(own).to_contain_text("Wait there")
+    await expect(own).to_be_in_viewport(ratio=1)
+    await ana.context.set_offline(True)
+    await expect(own).to_contain_text("Keine Verbindung")
+    await expect(own).to_be_in_viewport(ratio=1)
+    # What has the focus does not lie under it.
+    for _ in range(12):
+        await ana.keyboard.press("Shift+Tab")
+        assert not await own.evaluate(
+            "(line) => document.activeElement.closest('main')"
+            " && document.activeElement.getBoundingClientRect().top < line.getBoundingClientRect().bottom"
+        )
+    street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.gen_test
 async def test_what_a_guardian_writes_at_length_is_read_from_its_beginning(street: Street) -> None:
     ana, ben = await started(street, viewport=PHONE), await street.home.guardian("ben")
     begins = ana.locator("#messages li", has_text="the church").locator(".from")
