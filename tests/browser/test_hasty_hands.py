@@ -103,7 +103,7 @@ async def test_a_second_press_on_the_button_that_stops_starts_nothing(street: St
 
 @pytest.mark.gen_test
 async def test_a_second_press_on_the_button_that_starts_shares_no_location(street: Street) -> None:
-    device = {"viewport": PHONE, "geolocation": VIENNA, "permissions": ["geolocation"]}
+    device = {"viewport": {"width": 390, "height": 844}, "geolocation": VIENNA, "permissions": ["geolocation"]}
     ana = await street.sign_in("ana", "/ward", **device)
     start, share = ana.locator("#start"), ana.locator("#share")
     await expect(start).to_be_enabled()
