@@ -541,6 +541,9 @@ async def test_after_a_crash_the_session_is_interrupted_and_carried_on(stage: St
     ana.start({"note": "home"})
     ana.locate(52.25)
     await settle()
+    stage.neighbour.lock_writing()
+    await stage.live.write_lazily()
+    stage.neighbour.unlock()
     await stage.live.write_lazily()
     stage.clock.advance(90)
     stage.grace = 120
@@ -607,21 +610,28 @@ async def test_a_clock_that_is_weeks_ahead_when_a_guardian_comes_makes_no_end_to
 
 
 async def test_of_two_sessions_that_a_crash_left_behind_the_older_ends_no_earlier_than_it_began(stage: Stage) -> None:
-    ana = await stage.ward("ana")
+    ana, tom = await stage.ward("ana"), await stage.ward("tom")
     ana.start()
+    tom.start()
     await settle()
     stage.neighbour.lock_writing()
     with ExpectLog("liveguard.journaling", ".*cannot be written.*"):
         ana.stop()
+        tom.stop()
         await settle()
     stage.neighbour.unlock()
     started = stage.clock.wall
     stage.clock.wall -= 3600 * 1000
     ana.start()
     await settle()
+    stage.clock.wall = started + 90 * 1000
+    tom.start()
+    await settle()
     await stage.restart(crash=True)
-    rows = stage.neighbour.rows("SELECT start_time, end_time, duration FROM sessions ORDER BY start_seq")
-    assert rows == [(started, started, 0), (started - 3600 * 1000, None, None)]
+    rows = stage.neighbour.rows("SELECT start_time, end_time, duration FROM sessions ORDER BY ward_id, start_seq")
+    assert rows[:2] == [(started, started, 0), (started - 3600 * 1000, None, None)]
+    # And no later than the one that followed it.
+    assert rows[2:] == [(started, started + 90 * 1000, 90), (started + 90 * 1000, None, None)]
 
 
 async def test_after_a_day_it_has_expired(stage: Stage) -> None:
