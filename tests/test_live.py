@@ -509,6 +509,20 @@ async def test_a_guardian_who_was_away_hears_of_each_end_once_they_confirmed(sta
     assert again.news() == ["guardian:snapshot"]
 
 
+async def test_who_came_first_while_nothing_could_be_written_hears_later_what_they_miss_then(stage: Stage) -> None:
+    ana = await stage.ward("ana")
+    stage.neighbour.lock_writing()
+    ben = await stage.guardian("ben")
+    stage.neighbour.unlock()
+    ana.start()
+    await settle()
+    ben.lose()
+    ana.stop()
+    await settle()
+    back = await stage.guardian("ben")
+    assert back.news() == ["guardian:snapshot", "session-ended"]
+
+
 async def test_of_a_session_that_has_ended_only_its_end_stays_and_not_for_long(stage: Stage) -> None:
     ana = await stage.ward("ana")
     ana.start()
