@@ -431,13 +431,34 @@ async def test_the_ward_learns_who_guards_them_also_of_those_who_are_not_there(s
 
 
 async def test_the_ward_learns_of_a_guardian_who_is_shut_out_while_here_as_a_ward_only(stage: Stage) -> None:
-    ana = await stage.ward("ana")
+    ana, ida = await stage.ward("ana"), await stage.ward("ida")
     await stage.ward("ben")
     ana.start()
+    ida.start()
+    await stage.guardian("chloe")
+    for device in (ana, ida):
+        device.news()
+    for guardian in ("ben", "chloe"):
+        await stage.disable(guardian)
+        assert (ana.news(), ida.news()) == (["guardians-changed"], [])
+
+
+async def test_what_is_found_out_for_a_second_screen_holds_for_the_first_one_as_well(stage: Stage) -> None:
+    ana, ben, mallory = await stage.ward("ana"), await stage.guardian("ben"), await stage.guardian("mallory")
+    ana.start()
     await settle()
-    ana.news()
-    await stage.disable("ben")
-    assert ana.news() == ["guardians-changed"]
+    pairs = stage.neighbour.storage.guardians
+    await pairs.put("ana", "ben", "revoked", stage.clock.wall)
+    await pairs.put("ana", "mallory", "accepted", stage.clock.wall)
+    for device in (ana, ben, mallory):
+        device.news()
+    assert (await stage.guardian("ben")).news() == ["guardian:snapshot"]
+    assert (await stage.guardian("mallory")).news() == ["guardian:snapshot", "guardian:session-started"]
+    assert (ben.news(), mallory.news()) == (["guardian:access-revoked"], ["guardian:session-started"])
+    assert ana.news() == ["guardians-changed", "guardians-changed"]
+    assert ana.last("guardians-changed")["guardianIds"] == ["mallory"]
+    started = (await stage.ward("ana")).last("session-started")
+    assert [guardian["id"] for guardian in started["guardians"]] == ["chloe", "mallory"]
 
 
 async def test_the_ward_learns_of_a_guardian_who_came_between_an_end_of_it_and_a_new_beginning(stage: Stage) -> None:
