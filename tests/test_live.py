@@ -528,6 +528,9 @@ async def test_a_guardian_who_was_away_hears_of_each_end_once_they_confirmed(sta
     back.lose()
     again = await stage.guardian("ben")
     assert again.news() == ["guardian:snapshot"]
+    await stage.live.write_lazily()
+    await stage.restart(crash=True)
+    assert (await stage.guardian("ben")).news() == ["guardian:snapshot"]
 
 
 async def test_who_came_first_while_nothing_could_be_written_hears_later_what_they_miss_then(stage: Stage) -> None:
