@@ -411,6 +411,9 @@ async def test_whoever_is_accepted_during_a_session_joins_it_and_whoever_is_revo
     assert ben.all("guardian:access-revoked")[-1]["wardId"] == "ana"
     assert ben.news() == []
     assert mallory.news() == ["location-updated"]
+    ana.lose()
+    await stage.permit("ana", "mallory", "revoked")
+    assert mallory.news() == ["session-interrupted", "guardian:access-revoked"]
 
 
 async def test_the_ward_learns_who_guards_them_also_of_those_who_are_not_there(stage: Stage) -> None:
@@ -435,12 +438,13 @@ async def test_the_ward_learns_of_a_guardian_who_is_shut_out_while_here_as_a_war
     await stage.ward("ben")
     ana.start()
     ida.start()
-    await stage.guardian("chloe")
+    chloe = await stage.guardian("chloe")
     for device in (ana, ida):
         device.news()
     for guardian in ("ben", "chloe"):
         await stage.disable(guardian)
         assert (ana.news(), ida.news()) == (["guardians-changed"], [])
+    assert chloe.closed is not None and chloe.closed[0] == 4401
 
 
 async def test_what_is_found_out_for_a_second_screen_holds_for_the_first_one_as_well(stage: Stage) -> None:
