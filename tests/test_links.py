@@ -180,6 +180,8 @@ async def test_somebody_known_may_follow_an_invitation_too_but_not_the_ward(tmp_
     async with family(tmp_path) as f:
         token = await f.people.links.for_invitation(f.ana)
         await refused(InvalidPayload, f.people.links.accept(token, f.ana))
+        f.clock.wall += 1
+        await f.people.guardianships.invite(f.ana, "chloe@example.org")  # asked in both ways
         pair = await f.people.links.accept(token, f.chloe)
         assert (pair.ward.id, pair.guardian.id, pair.status) == ("ana", "chloe", "accepted")
         await refused(NotFound, f.people.links.accept(token, f.mallory))
