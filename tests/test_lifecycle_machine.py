@@ -321,7 +321,8 @@ def test_an_end_that_was_written_late_is_told_in_its_order(machine: type[Lifecyc
     follow(
         machine,
         Step("a ward leaves", "tom", "mallory", 1, True, 0.5, "one round"),
-        Step("time passes", "ana", "chloe", 2, False, 30, "at rest"),
+        Step("time passes", "ana", "chloe", 2, False, 30, "at once"),
+        Step("time passes", "ana", "chloe", 2, False, 0.5, "at rest"),  # before it counts as late, somebody looks twice
         Step("a ward leaves", "ana", "mallory", 1, False, 600, "at rest"),
         on_their_way=("ana", "tom"),
         ahead=True,
