@@ -1190,7 +1190,7 @@ def test_scripts_write_midnight_and_noon_by_the_clock_that_was_chosen(
 ) -> None:
     module = f"data:text/javascript,{quote((resources.static() / 'clock.js').read_text())}"
     script = f"""
-        globalThis.document = {{ documentElement: {{ lang: "{language}" }} }};
+        globalThis.document = {{ documentElement: {{ lang: "{language}" }}, addEventListener: () => {{}} }};
         const {{ learn, timeOfDay }} = await import("{module}");
         for (const moment of [0, 12].map((hour) => Date.UTC(2026, 0, 31, hour, 5, 6))) {{
           learn(moment);
