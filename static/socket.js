@@ -3,6 +3,7 @@
 import { now } from "./clock.js";
 
 const PAUSES = [300, 1000, 2000, 4000, 8000];
+const FEW = 2; // tries after which the pauses are short still
 const QUIET = 6000; // without a word for so long, ask
 const PATIENCE = 4000; // and without an answer for so long, it is gone
 const OPENING = 10000; // for so long it may take to open
@@ -183,9 +184,12 @@ export class Socket {
 
   hurry() {
     if (this.finished) return;
-    if (this.open && !this.isAwake()) this.lose();
-    else if (this.open) this.ping();
-    else if (this.socket.readyState > WebSocket.OPEN) this.tryAgain();
+    if (this.open && !this.isAwake()) return this.lose();
+    if (this.open) return this.ping();
+    if (this.socket.readyState <= WebSocket.OPEN) return;
+    // Where a network is only just back, the first try may be too early: the next one waits no longer for the others.
+    this.tries = Math.min(this.tries, FEW);
+    this.tryAgain();
   }
 
   /** False once after a long sleep. In it the clock that measures stands still on most devices; on others, the page was

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocket, WebSocketRoute, expect
@@ -878,6 +878,24 @@ async def test_where_a_connection_has_failed_there_is_no_other_before_the_server
     assert len(tries) == 1
     await ana.context.set_offline(False)
     await expect(ana.locator("#line")).to_contain_text("Connected again")
+    street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.gen_test
+async def test_who_comes_out_of_a_tunnel_is_back_soon_though_the_first_try_is_too_early(street: Street) -> None:
+    ana = await street.sign_in("ana", "/ward")
+    await expect(ana.locator("#start")).to_be_enabled()
+    await ana.clock.install()
+    await ana.context.set_offline(True)
+    for _ in range(5):
+        async with ana.expect_event("requestfailed", lambda request: request.url.endswith("/healthz")):
+            await ana.clock.fast_forward(10_000)
+    await ana.route("**/healthz", lambda route: route.abort(), times=1)
+    async with ana.expect_event("requestfailed", lambda request: request.url.endswith("/healthz")):
+        await ana.context.set_offline(False)
+    began = monotonic()
+    await expect(ana.locator("#line")).to_contain_text("Connected again")
+    assert monotonic() - began < 5
     street.excuse(*NO_NETWORK)
 
 
