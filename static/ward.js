@@ -94,7 +94,9 @@ const socket = new Socket("/ws/ward", {
   opened: () => {
     const [back, unsent] = [wasAway ? words.back : "", ofWhatIsUnsent(words)];
     // Of a start that has no answer, more is known in a moment; until then its ward does not believe that all is well.
-    if (!startLost) say(`${back} ${unsent}`.trim(), unsent && "problem");
+    // How a session has ended, which a look has found meanwhile, stays said.
+    const isSaid = wasAway && !unsent && !$("line").matches(".away");
+    if (!startLost && !isSaid) say(`${back} ${unsent}`.trim(), unsent && "problem");
     wasAway = overdue = refused = false;
     allow();
     look();

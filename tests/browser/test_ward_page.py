@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, Route, WebSocketRoute, expect
 from visitors import IS_TOUCHED, NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
 
 from liveguard.errors import StorageUnavailable
@@ -611,6 +611,35 @@ async def test_the_end_is_learnt_of_even_where_the_first_look_fails(street: Stre
     await expect(ana.locator("#line.problem")).to_have_text("Your session was ended by an admin.")
     await expect(ana.locator("#idle")).to_be_visible()
     street.excuse(*NO_NETWORK, "503")
+
+
+@pytest.mark.gen_test
+async def test_how_a_session_has_ended_stays_said_when_the_connection_is_back_after_that(street: Street) -> None:
+    sockets: list[WebSocketRoute] = []
+    standing = asyncio.Event()
+    standing.set()
+
+    async def between(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        await standing.wait()
+        socket.connect_to_server()
+
+    ana = await street.sign_in("ana", "/healthz")
+    await ana.route_web_socket("**/ws/*", between)
+    await ana.goto(f"{street.home.url}/ward")
+    await ana.get_by_role("button", name="Start").click()
+    await expect(ana.locator("#running")).to_be_visible()
+    standing.clear()
+    await sockets[0].close(code=1012)
+    await expect(ana.locator("#line")).to_contain_text("No connection")
+    live = street.home.server.live
+    (session,) = live.sessions.get_active_sessions()
+    await live.end_by_admin(session.id, "alex")
+    await ana.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(ana.locator("#line.problem")).to_have_text("Your session was ended by an admin.")
+    standing.set()
+    await expect(ana.get_by_role("button", name="Start")).to_be_enabled()
+    await expect(ana.locator("#line.problem")).to_have_text("Your session was ended by an admin.")
 
 
 LOSES_WHAT_FOLLOWS_A_STOP = """
