@@ -44,6 +44,8 @@ export function watch(elements, ask) {
   deaf = now();
   away.wasTrue(deaf);
   run(live, words);
+  // They are wanted when the server cannot be had, and it may be of another version then.
+  Object.values(icons).forEach((icon) => (new Image().src = icon));
   prepare(...["sound", "notify", "mute", "refused"].map((id) => document.getElementById(id)));
   navigator.serviceWorker?.register(live.dataset.worker).catch(() => {});
   navigator.serviceWorker?.addEventListener("message", ({ data }) => lead(data));

@@ -296,6 +296,19 @@ async def test_a_page_without_connection_says_so_soon_and_catches_up(street: Str
     street.excuse(*NO_NETWORK)
 
 
+@pytest.mark.gen_test
+async def test_the_tab_has_its_icons_before_the_server_is_gone(street: Street) -> None:
+    ben = await street.sign_in("ben")
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    await ben.wait_for_load_state("networkidle")
+    await ben.context.set_offline(True)
+    await expect(ben.locator("#away")).to_be_visible()
+    icon = ben.locator("#favicon")
+    await expect(icon).to_have_attribute("href", re.compile("icon-lost"))
+    assert await icon.evaluate("async ({ href }) => (await fetch(href)).ok")
+    street.excuse(*NO_NETWORK)
+
+
 @pytest.mark.parametrize(("language", "day"), [("en-GB", r"since \d+ \w+, \d"), ("de-DE", r"seit \d+\. \w+\.?, \d")])
 @pytest.mark.gen_test
 async def test_a_page_without_connection_since_another_day_says_which(street: Street, language: str, day: str) -> None:
