@@ -362,6 +362,8 @@ $("running").addEventListener("submit", async (event) => {
   event.preventDefault();
   const input = event.target.elements.text;
   const arrived = await write(socket, input, {}, (why) => {
+    // The keyboard of a phone takes the place where that is said.
+    if (matchMedia("(hover: none) and (pointer: coarse)").matches) input.blur();
     if (why !== "refused" && !input.readOnly) say(words[`not_sent_${why}`], "away");
   });
   if (arrived) takeBack();

@@ -861,6 +861,23 @@ async def test_what_a_guardian_writes_is_said_though_the_page_cannot_be_had_for_
 
 
 @pytest.mark.gen_test
+async def test_the_keyboard_of_a_phone_does_not_hide_that_a_message_was_not_sent(street: Street) -> None:
+    beside_a_keyboard = {"width": 390, "height": 440}
+    ana = await started(street, viewport=beside_a_keyboard, is_mobile=True, has_touch=True)
+    line, text = ana.locator("#line"), ana.locator("#text")
+    await text.fill("Somebody is behind me")
+    await ana.context.set_offline(True)
+    await expect(line).to_contain_text("No connection")
+    await expect(text).to_be_focused()  # whoever writes is not interrupted
+    await text.press("Enter")
+    await expect(line).to_contain_text("Not sent")
+    await expect(text).not_to_be_focused()
+    await expect(text).to_have_value("Somebody is behind me")
+    await expect(line).to_be_in_viewport(ratio=1)
+    street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.gen_test
 async def test_a_warning_shows_a_lost_connection_only_where_it_is_lost(street: Street) -> None:
     ana = await started(street)
     line, icon = ana.locator("#line"), ana.locator("#line .icon")
