@@ -551,6 +551,24 @@ async def test_who_came_first_while_nothing_could_be_written_hears_later_what_th
     assert back.news() == ["guardian:snapshot", "session-ended"]
 
 
+async def test_an_end_that_waits_to_be_written_is_told_to_who_guarded_the_ward_and_still_does(stage: Stage) -> None:
+    ana, earlier = await stage.ward("ana"), [await stage.guardian(name) for name in ("ben", "chloe", "mallory")]
+    ana.start()
+    await settle()
+    for device in earlier:
+        device.leave()
+    stage.neighbour.lock_writing()
+    with ExpectLog("liveguard.journaling", ".*cannot be written.*"):
+        ana.stop()
+        await settle()
+    stage.neighbour.unlock()
+    await stage.permit("ana", "ben", "revoked")
+    await stage.permit("ana", "mallory", "accepted")
+    ben, chloe, mallory = [await stage.guardian(device.person.id) for device in earlier]
+    assert chloe.news() == ["guardian:snapshot", "session-ended"]
+    assert ben.news() == mallory.news() == ["guardian:snapshot"]
+
+
 async def test_of_a_session_that_has_ended_only_its_end_stays_and_not_for_long(stage: Stage) -> None:
     ana = await stage.ward("ana")
     ana.start()
