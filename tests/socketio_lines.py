@@ -35,6 +35,7 @@ class Talk(ABC):
         self.sid = ""  # that of the line
         self.terms: dict[str, Any] = {}
         self.deaf = False
+        self.is_sent_away = False  # for good: a real client would not try again by itself
         self._asked: dict[int, str] = {}
         self._reply: tuple[int, str, Any] | None = None
         self._events: deque[Event] = deque()
@@ -73,6 +74,8 @@ class Talk(ABC):
         elif packet.startswith("44"):
             refusal = json.loads(packet[2:])
             self._events.append({"event": "session-error", "data": {**refusal["data"], "message": refusal["message"]}})
+        elif packet == GOODBYE:
+            self.is_sent_away = True
         elif packet.startswith("0"):
             self.terms = json.loads(packet[1:])
             self.sid = self.terms["sid"]

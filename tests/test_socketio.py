@@ -418,6 +418,7 @@ async def test_the_eleventh_connection_of_a_person_is_one_too_many(either):
         eleventh = await either.ward("ben")
         assert (await eleventh.event())["data"]["code"] == "rate_limited"
         assert await eleventh.closed() == 4429
+        assert not eleventh.is_sent_away
         assert len(either.connections) == 10
 
 
