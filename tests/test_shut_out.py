@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lines import Client
@@ -83,6 +84,24 @@ async def test_whoever_is_shut_out_by_a_commit_that_is_called_a_failure_hears_no
         await ben.expect("guardian:access-revoked", patience=1)
         await ana.answer("send-message", {"text": "Not for Ben"})
         assert await ben.all_so_far() == []
+
+
+@pytest.mark.gen_test
+async def test_whoever_is_revoked_while_nothing_can_be_read_hears_nothing_more_after_a_second(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ana, ben = await home.ward("ana"), await home.guardian("ben")
+        await ana.answer("start-live-session")
+        await ben.expect("guardian:session-started")
+        await home.server.storage.database.changed_elsewhere()  # the first time it says yes, whatever happened
+        guardians: Any = home.server.storage.guardians
+
+        def unreadable(*asked: object) -> None:
+            del guardians.access  # the next time it can be read
+            raise StorageUnavailable
+
+        guardians.access = unreadable
+        await revoked(home)
+        await ben.expect("guardian:access-revoked", patience=1)
 
 
 async def no_admin_any_more(home: House) -> None:
