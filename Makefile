@@ -35,7 +35,7 @@ test: $(developing) $(node_packages)
 	.venv/bin/python -m pytest $(side_by_side)
 
 quick: $(developing)
-	.venv/bin/python -m pytest -n 3 --dist worksteal -m "not slow and not browser and not node"
+	.venv/bin/python -m pytest -n 3 --dist worksteal -m "not slow and not node" --ignore=tests/browser
 
 torture: $(developing) $(node_packages)
 	.venv/bin/python -m pytest --torture
