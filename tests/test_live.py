@@ -132,6 +132,12 @@ async def test_a_start_without_a_journal_is_told_all_the_same(stage: Stage) -> N
     told = ana.answer(start)
     assert told is not None and told.data["durable"] is False
     assert "seq" not in ben.last("guardian:session-started")
+    stage.neighbour.unlock()
+    stage.clock.advance(0.5)
+    await settle()
+    ana.stop()
+    await settle()
+    assert ben.last("session-ended")["seq"] == 2
 
 
 async def test_while_the_disk_hangs_everybody_is_told_and_afterwards_the_journal_has_each_entry_once(
