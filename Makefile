@@ -1,6 +1,11 @@
 # Each target makes what it needs: the first one the virtual environment, "make test" also the packages for Node.
 
-PYTHON ?= python3
+# The system's own, where it will do: a distribution builds its Python with optimizations, and all that runs in it takes a
+# tenth to a fifth less time than in one that was compiled as it comes (docs/performance.md). Another: make PYTHON=python3.12
+will_do = $(findstring True,$(shell $(1) -c 'import sys, ensurepip; print(sys.hexversion >= 0x030B0000)' 2>/dev/null))
+ifndef PYTHON
+PYTHON := $(if $(call will_do,/usr/bin/python3),/usr/bin/python3,python3)
+endif
 # Tests wait more than they compute, so there are more at once than a small machine has cores. A file's tests stay together,
 # and the files come in the order of tests/conftest.py.
 side_by_side := -n 5 --dist loadfile --no-loadscope-reorder

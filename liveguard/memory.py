@@ -3,7 +3,7 @@
 Python's own allocator takes a megabyte at a time, and gives one back when nothing at all is left in it. There is always
 something: what the interpreter and its libraries keep for the next timer or coroutine lies all over the place, and of
 2,000 connections that had come and gone, 13 of 15 MB stayed. The C library's allocator gives back each page that is
-empty, if it is asked to: then 4 MB stay. It costs some 5 % of the speed.
+empty, if it is asked to: then 4 MB stay. It costs 5 to 15 % of the speed.
 """
 
 import ctypes
