@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import csv
 import fcntl
 import json
 import math
@@ -508,24 +509,64 @@ async def test_while_the_disk_hangs_it_stops_in_time_all_the_same(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.gen_test
-async def test_what_the_command_line_changes_is_obeyed_within_a_second(tmp_path: Path) -> None:
+async def test_what_the_command_line_changes_is_obeyed_within_a_second_and_so_say_its_lists(tmp_path: Path) -> None:
     async with process(tmp_path) as home:
+
+        async def lists(*commands: str) -> list[str]:
+            return [out for _, out, _ in await asyncio.gather(*(home.cli(*command.split()) for command in commands))]
+
+        def cells(text: str) -> list[list[str]]:
+            return [line.split() for line in text.splitlines()]
+
         ana, ben, mallory = await home.ward("ana"), await home.guardian("ben"), await home.guardian("mallory")
-        await ana.answer("start-live-session")
+        begun = (await ana.answer("start-live-session"))["data"]
         await ben.expect("guardian:session-started")
-        status, _, err = await home.cli(
-            "guardian", "add", "ana@example.org", "mallory@example.org", "--status", "accepted"
-        )
-        assert status == 0, err
+        text, encoded = await lists("sessions", "sessions --json")
+        runs = ["ana@example.org", begun["startTime"], begun["sessionId"]]
+        assert cells(text) == [["WARD", "SINCE", "SESSION"], runs]
+        assert [[one["wardEmail"], one["startTime"], one["sessionId"]] for one in json.loads(encoded)] == [runs]
+        added = await home.cli("guardian", "add", "ana@example.org", "mallory@example.org", "--status", "accepted")
+        assert added == (0, "mallory@example.org guards ana@example.org: accepted\n", "")
         await mallory.expect("guardian:session-started", patience=1)
-        assert (await home.cli("guardian", "revoke", "ana@example.org", "ben@example.org"))[0] == 0
+        revoked = await home.cli("guardian", "revoke", "ana@example.org", "ben@example.org")
+        assert revoked == (0, "ben@example.org does not guard ana@example.org any more\n", "")
         await ben.expect("guardian:access-revoked", patience=1)
+        nobody = await home.cli("guardian", "revoke", "tom@example.org", "mallory@example.org")
+        assert nobody == (1, "", "liveguard: mallory@example.org does not guard tom@example.org\n")
         await ana.answer("update-location", PLACE)
         await mallory.expect("location-updated")
         assert await ben.all_so_far() == []
-        assert (await home.cli("user", "disable", "ana@example.org"))[0] == 0
+        assert (await home.cli("user", "disable", "ana@example.org"))[:2] == (0, "Disabled ana@example.org\n")
         assert await ana.closed(patience=1) == 4401
-        assert (await mallory.expect("session-ended"))["reason"] == "account_disabled"
+        ended = await mallory.expect("session-ended")
+        assert ended["reason"] == "account_disabled"
+
+        text, encoded, people = await lists("guardian list", "guardian list --json", "user list")
+        pairs = [
+            ("ana", "ben", "revoked"), ("ana", "chloe", "accepted"), ("ana", "mallory", "accepted"),
+            ("ida", "ben", "accepted"), ("tom", "ben", "accepted"),
+        ]  # fmt: skip
+        rows = [[f"{ward}@example.org", f"{guardian}@example.org", status] for ward, guardian, status in pairs]
+        heading, *listed = cells(text)
+        assert (heading, sorted(listed)) == (["WARD", "GUARDIAN", "STATUS"], rows)
+        known = json.loads(encoded)
+        assert sorted([one["wardEmail"], one["guardianEmail"], one["status"]] for one in known) == rows
+        assert sorted((one["wardId"], one["guardianId"], one["status"]) for one in known) == pairs
+        notes = {line[0]: line[1:] for line in cells(people)}
+        assert notes["ana@example.org"] == ["Ana", "Winter", "ana", "disabled"]
+        assert (notes["alex@example.org"][-2:], notes["ben@example.org"][-1]) == (["alex", "admin"], "ben")
+
+        text, encoded, spread = await lists("history", "history --json", "history --csv")
+        was = ["ana@example.org", begun["startTime"], str(ended["duration"]), "account_disabled"]
+        assert cells(text) == [["WARD", "STARTED", "SECONDS", "REASON"], was]
+        (past,), (row,) = json.loads(encoded), csv.DictReader(spread.splitlines())
+        assert [past[name] for name in ended.keys() - {"timestamp"}] == [
+            ended[name] for name in ended.keys() - {"timestamp"}
+        ]
+        assert [row["wardEmail"], row["startTime"], row["duration"], row["reason"]] == was
+        assert (row["sessionId"], row["endTime"]) == (past["sessionId"], past["endTime"])
+        assert (await home.cli("user", "enable", "ana@example.org"))[:2] == (0, "Enabled ana@example.org\n")
+        assert (await (await home.ward("ana")).answer("ping"))["event"] == "pong"
 
 
 @pytest.mark.slow
