@@ -828,10 +828,14 @@ async def test_an_empty_dashboard_says_what_is_known_and_where_to_go_on(tmp_path
             assert "iemand ist unterwegs" not in german.text and "ist niemand unterwegs" not in german.text
 
 
+@pytest.mark.slow
 @pytest.mark.gen_test
-async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_path: Path) -> None:
+async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with house(tmp_path) as home:
         ben, ana = await home.guardian("ben"), await home.ward("ana")
+        await home.server.people.accounts.change("ben", first_name="Benno")
         metadata = {
             "note": "to the station",
             "urgent": True,
@@ -842,16 +846,35 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(tmp_pa
         session_id = (await ana.answer("start-live-session", metadata))["data"]["sessionId"]
         await ben.expect("guardian:session-started")
         running = (await home.fetch(f"/history/{session_id}", who="ben")).text
-        assert "Watching from the start: Ben Keller" in running
+        assert "Watching from the start: Benno Keller" in running
         # What is no text is shown as the JSON that it came as.
         for text in (running, (await home.fetch("/", who="ben")).text):
             shown = [html.unescape(value) for value in re.findall(r'<dd dir="auto">(.*?)</dd>', text)]
             assert shown[-4:] == ["true", '["Tom","Ida"]', '{"model":"a & b"}', "7"]
+        tom = await home.ward("tom")  # whom Ben guards as well, and Chloe does not
+        await tom.answer("start-live-session")
+        chloe = await home.guardian("chloe")
+        assert (await ana.expect("guardians-changed"))["guardianIds"] == ["ben", "chloe"]
+        ben.lose()
+        assert (await ana.expect("guardians-changed"))["guardianIds"] == ["chloe"]
+        ana.lose()
+        lost, clock = await chloe.expect("session-interrupted"), home.server.clock.now
+        monkeypatch.setattr(home.server.clock, "now", lambda: Moment(clock().wall + 12_000, clock().steady + 12))
+        ana = await home.ward("ana")
+        assert (await chloe.expect("session-resumed"))["interruptedFor"] == 12
         ended = await ana.answer("stop-live-session")
         assert ended["event"] == "session-ended"
-        page = (await home.fetch(f"/history/{session_id}", who="ben")).text
-        assert "Watching from the start: Ben Keller" in page
+        page = (await home.fetch(f"/history/{session_id}", who="chloe")).text
+        assert "Watching from the start: Benno Keller" in page
         assert page.count('class="ended"') == running.count('class="ended"') + 1
+        story = page.partition('class="timeline"')[2]
+        assert re.findall(r"<p>([^<]*)</p>", story)[1:-1] == [
+            "Chloe Martin is watching.",
+            "Ben Keller has left.",
+            "The connection was lost.",
+            "Back again, after 12 s.",
+        ]
+        assert f'<li class="interrupted"><time datetime="{lost["since"][:19]}Z">' in story
 
 
 @pytest.mark.slow
