@@ -1,6 +1,15 @@
 // A shell without network: try again as soon as there may be one.
 
-const again = () => location.replace(document.querySelector("main a").href);
+const HANGS = 15000; // milliseconds; the worker has an answer earlier
+
+let asked = -HANGS;
+
+function again() {
+  // A page that is on its way is not broken off for being slow.
+  if (performance.now() - asked < HANGS) return;
+  asked = performance.now();
+  location.replace(document.querySelector("main a").href);
+}
 
 addEventListener("online", again);
 setInterval(async () => {

@@ -10,6 +10,7 @@ from visitors import IS_TOUCHED, NO_NETWORK, VIENNA, WORKER, Street, hold, open_
 
 from liveguard.errors import StorageUnavailable
 from liveguard.sessions import LiveSession, Moment
+from liveguard.web.pages.dashboard import Dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -1036,6 +1037,35 @@ async def test_a_dashboard_that_is_loaded_while_the_server_is_away_comes_back_by
     await expect(ben.locator("main")).to_contain_text("you hear of nobody here")
     await ben.context.set_offline(False)
     await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    street.excuse(*NO_NETWORK)
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_is_slow_to_come_back_is_asked_for_once(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ben = await street.sign_in("ben", **WORKER)
+    await ben.wait_for_function("() => navigator.serviceWorker.controller !== null")
+    await ben.context.set_offline(True)
+    await ben.reload()
+    await expect(ben.get_by_role("heading")).to_have_text("No connection")
+    get, asked, ready = Dashboard.get, 0, asyncio.Event()
+
+    async def slow(page: Dashboard) -> None:
+        nonlocal asked
+        asked += 1
+        await ready.wait()
+        await get(page)
+
+    monkeypatch.setattr(Dashboard, "get", slow)
+    found, third = [], asyncio.Event()  # that the server is there
+    ben.on("response", lambda answer: answer.url.endswith("/healthz") and found.append(answer))
+    ben.on("response", lambda _: len(found) > 2 and third.set())
+    await ben.context.set_offline(False)
+    await third.wait()
+    ready.set()
+    await expect(ben.locator("#live:not(.stale)")).to_be_visible()
+    assert asked == 1
     street.excuse(*NO_NETWORK)
 
 
