@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Route, WebSocketRoute, expect
+from playwright.async_api import Browser, Locator, Route, WebSocketRoute, expect
 from visitors import IS_TOUCHED, NO_NETWORK, VIENNA, WORKER, Street, hold, open_street, started
 
 from liveguard.errors import StorageUnavailable
@@ -796,14 +796,27 @@ async def test_what_happens_to_a_session_is_in_sight_wherever_on_another_page_it
     await ana.context.set_offline(True)
     await expect(own).to_contain_text("Keine Verbindung")
     await expect(own).to_be_in_viewport(ratio=1)
-    # What has the focus does not lie under it.
+    await expect_no_focus_below(own)
+    # Nor where several have been missed.
+    for text in ("Are you", "Please wait", "I come"):
+        await ben.answer("send-message", {"wardId": "ana", "text": f"{text} at the old mill " * 9})
+    await ana.context.set_offline(False)
+    await expect(own.locator(".written")).to_have_count(3)
+    await ana.locator("main :is(a, button, input)").last.focus()
+    await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await expect(own).to_be_in_viewport(ratio=1)
+    await expect_no_focus_below(own)
+    street.excuse(*NO_NETWORK)
+
+
+async def expect_no_focus_below(line: Locator) -> None:
+    """What has the focus does not lie under a line that stays in sight, on the way up a page."""
     for _ in range(12):
-        await ana.keyboard.press("Shift+Tab")
-        assert not await own.evaluate(
+        await line.page.keyboard.press("Shift+Tab")
+        assert not await line.evaluate(
             "(line) => document.activeElement.closest('main')"
             " && document.activeElement.getBoundingClientRect().top < line.getBoundingClientRect().bottom"
         )
-    street.excuse(*NO_NETWORK)
 
 
 @pytest.mark.gen_test
