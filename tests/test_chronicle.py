@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -216,6 +217,11 @@ async def test_of_much_that_was_said_a_restart_reads_the_newest_and_counts_the_o
         assert session is not None
         memory = home.server.chronicle.of(session)
         assert memory.messages == said[-MOST_SHOWN:] and memory.forgotten == 250 - MOST_SHOWN
+        # And so does whoever says one thing more: each message keeps its name, by which a page knows what is new.
+        await (await home.ward("ana")).answer("send-message", {"text": "nearly there"})
+        page = (await home.fetch("/", who="ben")).text
+        shown = re.findall(rf'id="m-{session_id}-(\d+)".*?>([^<]*)</span></li>', page)
+        assert shown == [*((str(number), str(number)) for number in range(51, 250)), ("250", "nearly there")]
 
 
 @pytest.mark.gen_test
