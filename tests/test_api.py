@@ -244,14 +244,16 @@ async def test_a_running_session_is_listed_for_those_who_may_see_it(tmp_path: Pa
     async with house(tmp_path) as home:
         ben = await home.guardian("ben")
         ana = await walk(home, metadata={"note": "home"})
-        await ana.answer("update-location", PLACE)
+        await ana.answer("update-location", {**PLACE, "recordedAt": "2026-01-31T10:30:00.25+01:00"})
+        place = {**PLACE, "recordedAt": "2026-01-31T09:30:00.250Z"}
         started = await ben.expect("guardian:session-started")
+        assert {**(await ben.expect("location-updated"))["location"], "timestamp": ""} == {**place, "timestamp": ""}
         for who in ("ana", "ben", "chloe", "alex"):
             (listed,) = (await home.fetch("/api/sessions", who=who)).json["sessions"]
             alone = (await home.fetch(f"/api/sessions/{listed['sessionId']}", who=who)).json
             assert {**alone, "duration": 0} == {**listed, "duration": 0}
             location = listed.pop("lastLocation")
-            assert {**location, "timestamp": ""} == {**PLACE, "timestamp": ""}
+            assert {**location, "timestamp": ""} == {**place, "timestamp": ""}
             assert listed.pop("duration") in (0, 1)
             assert listed == {
                 "sessionId": started["sessionId"], "wardId": "ana", "wardEmail": "ana@example.org",
