@@ -553,7 +553,7 @@ async def test_what_the_command_line_changes_is_obeyed_within_a_second_and_so_sa
         assert sorted([one["wardEmail"], one["guardianEmail"], one["status"]] for one in known) == rows
         assert sorted((one["wardId"], one["guardianId"], one["status"]) for one in known) == pairs
         notes = {line[0]: line[1:] for line in cells(people)}
-        assert notes["ana@example.org"] == ["Ana", "Winter", "ana", "disabled"]
+        assert (notes["EMAIL"], notes["ana@example.org"]) == (["NAME", "ID"], ["Ana", "Winter", "ana", "disabled"])
         assert (notes["alex@example.org"][-2:], notes["ben@example.org"][-1]) == (["alex", "admin"], "ben")
 
         text, encoded, spread = await lists("history", "history --json", "history --csv")

@@ -857,6 +857,8 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(
         assert (await ana.expect("guardians-changed"))["guardianIds"] == ["ben", "chloe"]
         ben.lose()
         assert (await ana.expect("guardians-changed"))["guardianIds"] == ["chloe"]
+        await ana.answer("send-message", {"text": "somebody follows me"})
+        await chloe.answer("send-message", {"text": "I call you", "wardId": "ana"})
         ana.lose()
         lost, clock = await chloe.expect("session-interrupted"), home.server.clock.now
         monkeypatch.setattr(home.server.clock, "now", lambda: Moment(clock().wall + 12_000, clock().steady + 12))
@@ -875,6 +877,8 @@ async def test_the_page_of_a_session_tells_who_was_there_and_how_it_ended(
             "Back again, after 12 s.",
         ]
         assert f'<li class="interrupted"><time datetime="{lost["since"][:19]}Z">' in story
+        said = [("Ana Winter", "somebody follows me"), ("Chloe Martin", "I call you")]
+        assert re.findall(r"<bdi>([^<]*)</bdi></p><p [^>]*><q>([^<]*)</q>", story) == said
 
 
 @pytest.mark.slow
