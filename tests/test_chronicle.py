@@ -65,16 +65,19 @@ async def test_the_story_of_a_session_is_kept(tmp_path: Path) -> None:
 async def test_a_trail_is_forgotten_when_its_time_has_passed(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         session_id = await walk(home)
+        file = f"/history/{session_id}/trail.gpx"
+        assert (await home.fetch(file, who="ben")).status == 200
         await home.server.chronicle.write()
         storage, clock = home.server.storage, MovedClock()
         ended = (await storage.history.get(_admin(), session_id)).end_time  # type: ignore[union-attr]
         later = Chronicle(storage, clock, keep_for=7 * DAY)
         clock.wall = ended + 7 * DAY - 1
         await later.write()
-        assert await storage.chronicle.trail(session_id)
+        assert (await home.fetch(file, who="ben")).status == 200
         clock.wall = ended + 7 * DAY + 60_000
         await later.write()
         assert not await storage.chronicle.trail(session_id)
+        assert (await home.fetch(file, who="ben")).status == 404
         row = await storage.database.submit(
             lambda db: db.execute("SELECT last_location FROM sessions").fetchone(), write=False
         )
@@ -84,7 +87,13 @@ async def test_a_trail_is_forgotten_when_its_time_has_passed(tmp_path: Path) -> 
 @pytest.mark.gen_test
 async def test_with_no_time_at_all_nothing_stays_beyond_the_session(tmp_path: Path) -> None:
     async with house(tmp_path, location_retention=0.0) as home:
-        session_id = await walk(home)
+        ana = await home.ward("ana")
+        session_id = (await ana.answer("start-live-session"))["data"]["sessionId"]
+        await ana.answer("update-location", HERE)
+        file = f"/history/{session_id}/trail.gpx"
+        assert (await home.fetch(file, who="ben")).status == 200
+        await ana.answer("stop-live-session")
+        assert (await home.fetch(file, who="ben")).status == 404
         await home.server.chronicle.write()
         assert not await home.server.storage.chronicle.trail(session_id)
 
