@@ -186,9 +186,10 @@ class Chronicle:
     async def trail(self, session_id: str) -> list[Point]:
         """Where the ward of a session was, as far as that is still kept."""
         memory = self._memories.get(session_id)
+        if memory is None and not self._keep_for:
+            return []
         known = memory or self._ending.get(session_id) or self._being_ended.get(session_id)
-        new = known.trail.points if known and (memory or self._keep_for) else []
-        return new or await self._storage.chronicle.trail(session_id)
+        return (known.trail.points if known else []) or await self._storage.chronicle.trail(session_id)
 
     async def write(self) -> None:
         """Write what is new, and forget the places that need not be kept any longer."""

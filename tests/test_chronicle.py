@@ -92,8 +92,14 @@ async def test_with_no_time_at_all_nothing_stays_beyond_the_session(tmp_path: Pa
         await ana.answer("update-location", HERE)
         file = f"/history/{session_id}/trail.gpx"
         assert (await home.fetch(file, who="ben")).status == 200
+        await home.server.chronicle.write()
         await ana.answer("stop-live-session")
         assert (await home.fetch(file, who="ben")).status == 404
+        for _ in range(2):
+            await home.server.chronicle.write()
+            assert not await home.server.storage.chronicle.trail(session_id)
+        # Nor does the next one stay until much has to be forgotten again.
+        session_id = await walk(home)
         await home.server.chronicle.write()
         assert not await home.server.storage.chronicle.trail(session_id)
 
