@@ -16,7 +16,8 @@ document.body.append(aloud);
 // What stands in such a line when a page is loaded, no screen reader need say: what comes in afterwards, it does.
 const LOADED = 500; // milliseconds, after which it knows the page
 addEventListener("load", () => setTimeout(() => {
-  for (const text of document.querySelectorAll(".done > span, #problem > span")) text.replaceWith(text.cloneNode(true));
+  const lines = document.querySelectorAll(":is(.done, #problem) > span:not(:focus-within)"); // who is in one, has read it
+  for (const text of lines) text.replaceWith(text.cloneNode(true));
 }, LOADED));
 
 document.addEventListener("click", async (event) => {

@@ -1,9 +1,10 @@
 """The whole story without a mouse: whatever can be pressed, is reached by the Tab key and pressed by a key."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 from server import PASSWORD
 from visitors import Street, open_street
 
@@ -169,3 +170,28 @@ async def test_what_was_done_and_what_went_wrong_is_said_when_the_page_is_there(
     await ana.wait_for_function("(line) => said.includes(line)", arg=await ana.locator(".done").inner_text())
     await ana.goto(f"{street.home.url}/people?problem=link_over")
     await ana.wait_for_function("() => said.some((text) => text.startsWith('This link was used'))")
+
+
+@pytest.mark.gen_test
+async def test_a_link_in_what_went_wrong_keeps_the_focus_when_the_scripts_come_late(street: Street) -> None:
+    people = street.home.server.people
+    token = await people.links.for_invitation(await people.accounts.identify("ana"))
+    page = await street.visit(f"/link/{token}", device=NOTES_WHAT_COMES_IN)
+    await page.get_by_label("First name").fill("Benno")
+    await page.get_by_label("Email").fill("ben@example.org")
+    await page.get_by_label("Password").fill(PASSWORD)
+    late = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        await late.wait()
+        await route.continue_()
+
+    await page.route("**/page.js", hold_back)
+    await page.get_by_role("button", name="Make my account").press("Enter", no_wait_after=True)
+    sign_in = page.locator("#problem a")
+    await sign_in.focus()
+    late.set()
+    await page.wait_for_load_state()
+    await page.wait_for_timeout(1000)  # nothing tells when it would have been said
+    await expect(sign_in).to_be_focused()
+    street.excuse("status of 409")
