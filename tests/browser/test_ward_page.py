@@ -806,6 +806,10 @@ async def test_what_happens_to_a_session_is_in_sight_wherever_on_another_page_it
     await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
     await expect(own).to_be_in_viewport(ratio=1)
     await expect_no_focus_below(own)
+    # On paper it is not there, and what is around it stays at the top.
+    await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await ana.emulate_media(media="print")
+    assert await ana.locator("header").evaluate("(header) => header.getBoundingClientRect().top + scrollY") == 0
     street.excuse(*NO_NETWORK)
 
 
