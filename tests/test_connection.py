@@ -85,6 +85,12 @@ async def test_a_ping_is_answered_in_its_own_kind(house):
         (b'{"event": "dance", "id": "7"}', "unknown_event", "dance", "7"),
         (b'{"event": "send-message", "data": {"text": ""}}', "invalid_payload", "send-message", None),
         (b'{"event": "update-location", "data": []}', "invalid_payload", None, None),
+        (
+            b'{"event": "start-live-session", "data": {"note": "%b"}}' % (b"x" * 4090),
+            "invalid_payload",
+            "start-live-session",
+            None,
+        ),
         (b'{"event": "stop-live-session"}', "no_active_session", "stop-live-session", None),
         (b'{"event": "x", "data": ' + b"[" * 60_000 + b"}", "invalid_message", None, None),
     ],

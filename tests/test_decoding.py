@@ -123,3 +123,4 @@ def test_what_is_escaped_and_set_out_in_lines_may_say_as_much_as_anything_else()
     metadata = {"note": "Ü" * (MAX_METADATA // 2 - 10)}
     event = decode_event(StartLiveSession.name, json.dumps(metadata, ensure_ascii=True, indent=4).encode())
     assert event == StartLiveSession(metadata)
+    assert decode_event(StartLiveSession.name, b"null") == StartLiveSession(None)
