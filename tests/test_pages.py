@@ -437,6 +437,7 @@ async def test_an_admin_decides_who_guards_whom_and_it_takes_effect_at_once(tmp_
         missing = await alex.post("/admin/guardians", pair | {"guardian": "nobody@example.org"})
         assert (missing.status, 'value="nobody@example.org"' in missing.text) == (404, True)
         assert "Nobody here has the email nobody@example.org." in missing.text
+        assert (await alex.post("/admin/guardians", pair | {"ward": "nobody@example.org"})).status == 404
         assert (await alex.post("/admin/guardians", pair | {"guardian": "ana@example.org"})).status == 403
         done = await alex.post("/admin/guardians", pair)
         assert (done.status, done.headers["Location"]) == (303, "/admin?q=ana%40example.org&done=accepted")
