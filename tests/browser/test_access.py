@@ -459,8 +459,9 @@ async def test_where_a_ward_writes_nothing_lies_upon_it(street: Street) -> None:
         if size[1] > 600:
             await ana.evaluate("scrollTo(0, document.body.scrollHeight)")
             await expect(line, f"{size}").to_be_in_viewport(ratio=1)
-            await line.evaluate("(line) => line.className = 'line problem'")
+            await line.evaluate("(line) => line.classList.replace('away', 'problem')")
             await expect(line, f"{size}").to_be_in_viewport(ratio=1)
+            await line.evaluate("(line) => line.classList.replace('problem', 'away')")
         await ana.context.set_offline(False)
         await expect(line).to_contain_text("Wieder verbunden")
         await phone.answer("stop-live-session")
