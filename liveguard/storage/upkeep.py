@@ -87,8 +87,8 @@ def drafted(target: Path) -> Iterator[Path]:
     place = _real(target)
     draft = place.with_name(f"{place.name}.{token_hex(8)}")
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             yield draft
             sync(draft)
             os.replace(draft, place)
