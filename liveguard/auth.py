@@ -22,7 +22,7 @@ from liveguard.config import Settings
 from liveguard.errors import AuthenticationRequired, ConfigurationError, InvalidToken, NotAllowed, TokenExpired
 
 MAX_TOKEN = 8 * 1024  # bytes
-MAX_PASSWORD = 1000  # characters, as the forms have it
+MAX_PASSWORD = 1024  # characters; the forms take 1,000 of them
 MAX_USER_ID = 255
 LATEST = 253_402_300_799  # the last second that a timestamp on the wire can name: the end of the year 9999
 CLOCK_SKEW = 5  # seconds by which a provider's clock may be ahead of ours
